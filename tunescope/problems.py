@@ -1,0 +1,83 @@
+"""The errors that every part raises, and that the API turns into RFC 9457 problem details.
+
+Problem
+├── InvalidInput (422)     a field of the input is wrong; ``errors`` names each field and its remedy
+├── NotSignedIn (401)      no session or token
+├── Forbidden (403)        signed in, but not allowed
+├── NotFound (404)         no such thing, or not visible to this user
+├── Conflict (409)         the thing's state does not allow it
+├── TooLarge (413)         an upload over the limit
+└── Unavailable (503)      a part that is needed (Redis, a worker) is not there now
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One wrong field: ``loc`` is its dotted path in the input (``adaptation.r``)."""
+
+    loc: str
+    message: str
+    fix: str = ""
+
+
+class Problem(Exception):
+    """What happened (``detail``) and what to do next (``fix``)."""
+
+    status = 500
+    code = "problem"
+    title = "Something went wrong"
+
+    def __init__(self, detail: str, fix: str = "", errors: list[FieldError] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fix = fix
+        self.errors = errors or []
+
+    def __str__(self) -> str:
+        lines = [f"{error.loc}: {error.message}" + (f" ({error.fix})" if error.fix else "") for error in self.errors]
+        text = "\n".join([self.detail, *lines])
+        return f"{text}\n{self.fix}" if self.fix else text
+
+
+class InvalidInput(Problem):
+    status = 422
+    code = "invalid-input"
+    title = "The input is not valid"
+
+
+class NotSignedIn(Problem):
+    status = 401
+    code = "not-signed-in"
+    title = "Sign in first"
+
+
+class Forbidden(Problem):
+    status = 403
+    code = "forbidden"
+    title = "Not allowed"
+
+
+class NotFound(Problem):
+    status = 404
+    code = "not-found"
+    title = "Not found"
+
+
+class Conflict(Problem):
+    status = 409
+    code = "conflict"
+    title = "Not possible in this state"
+
+
+class TooLarge(Problem):
+    status = 413
+    code = "too-large"
+    title = "Too large"
+
+
+class Unavailable(Problem):
+    status = 503
+    code = "unavailable"
+    title = "Not available at the moment"

@@ -1,0 +1,130 @@
+"""Every name and message that crosses Redis. Backend and worker meet only here.
+
+The row in SQL is the truth, a message is a bell: any message may be lost or doubled.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tunescope.spec import JobSpec
+
+RUN = "tunescope.run"
+"""Celery task name; its one argument is an Order as a JSON-ready dict."""
+WAKE = "tunescope:wake"
+"""Pub/sub channel that wakes the controller; the payload says why and is not relied on."""
+EVENT_STREAMS = "tunescope:event-streams"
+"""Redis set of the keys of event streams that hold entries not yet recorded."""
+RECORDERS = "recorders"
+"""Consumer group of the controller on each event stream."""
+EVENT_FIELD = "event"
+"""The one field of a stream entry: a JobEvent as JSON. The entry id is ``<attempt>-<sequence>``, so a second XADD is refused."""
+
+
+def queue(machine: str) -> str:
+    """Celery queue of one machine."""
+    return f"tunescope.machine.{machine}"
+
+
+def events(job: str) -> str:
+    """Redis stream of a job's events, all attempts."""
+    return f"tunescope:events:{job}"
+
+
+def lease(job: str) -> str:
+    """Redis key whose JSON value ``{"fence", "attempt", "machine"}`` says who runs the job; it expires if not renewed."""
+    return f"tunescope:lease:{job}"
+
+
+def control(machine: str) -> str:
+    """Pub/sub channel on which a machine hears Control messages."""
+    return f"tunescope:control:{machine}"
+
+
+def machine(name: str) -> str:
+    """Redis key of a machine's MachineReport; it expires if the worker is gone."""
+    return f"tunescope:machine:{name}"
+
+
+MACHINES = "tunescope:machine:*"
+LEASE_SECONDS = 15
+MACHINE_SECONDS = 10
+
+
+class DatasetRef(BaseModel):
+    """Where the worker finds the data set: a path below the shared data directory."""
+
+    model_config = ConfigDict(extra="ignore")
+    name: str
+    path: str
+    sha256: str
+    rows: int
+
+
+class ModelRef(BaseModel):
+    """Where the worker finds the model: an absolute path, or a hub id, or the built-in demo model."""
+
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["path", "huggingface", "modelscope", "demo"]
+    location: str
+    revision: str | None = None
+
+
+class Order(BaseModel):
+    """Run this attempt. Complete: a worker needs no SQL."""
+
+    model_config = ConfigDict(extra="ignore")
+    version: Literal[1] = 1
+    job: str
+    attempt: int = Field(ge=1)
+    fence: int = Field(ge=1)
+    spec: JobSpec
+    gpus: list[str] = Field(default_factory=list, description="UUIDs of the GPUs to use; empty on a machine without one.")
+    dataset: DatasetRef
+    model: ModelRef
+    resume_from_attempt: int | None = Field(None, description="Continue from this attempt's last checkpoint, if it has one.")
+
+
+class Control(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    job: str
+    attempt: int
+    action: Literal["cancel"]
+
+
+class GpuProcess(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    pid: int
+    name: str | None = None
+    used_bytes: int | None = None
+    job: str | None = None
+
+
+class GpuReport(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    uuid: str
+    index: int
+    name: str
+    total_bytes: int | None = None
+    used_bytes: int | None = None
+    free_bytes: int | None = None
+    utilization_percent: int | None = None
+    temperature_celsius: int | None = None
+    power_watts: float | None = None
+    processes: list[GpuProcess] = Field(default_factory=list)
+    unknown: dict[str, str] = Field(default_factory=dict, description="Figure name -> why it is not known.")
+
+
+class MachineReport(BaseModel):
+    """What a worker says of its machine every few seconds."""
+
+    model_config = ConfigDict(extra="ignore")
+    name: str
+    at: float
+    gpus: list[GpuReport] = Field(default_factory=list)
+    gpus_unknown_because: str | None = None
+    host_total_bytes: int
+    host_available_bytes: int
+    cpu_count: int
+    running: list[str] = Field(default_factory=list, description="Ids of the jobs running here.")
+    versions: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,55 @@
+"""One running server and one Chromium for all browser tests."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.running import Running, running_server
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PASSWORD = "a password for tests"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        with running.client() as client:
+            answer = client.post("/api/users", json={"username": "ada", "password": PASSWORD, "role": "admin"})
+            assert answer.status_code == 201, answer.text
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    assert Path(CHROMIUM).exists(), "Chromium is missing: run `make test`, which installs it, or set CHROMIUM"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Running) -> Iterator[Page]:
+    """A signed-in page at 1440 px, English, light."""
+    context = browser.new_context(
+        base_url=server.url, viewport={"width": 1440, "height": 900}, locale="en-US", color_scheme="light"
+    )
+    page = context.new_page()
+    answer = context.request.post(
+        "/api/session", data={"username": "ada", "password": PASSWORD}, headers={"X-Tunescope-CSRF": "1"}
+    )
+    assert answer.ok, answer.text()
+    yield page
+    context.close()

@@ -1,0 +1,122 @@
+"""The main job at each door: a QLoRA fine-tune of the real demo model, and the memory of LoRA and full beside it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from playwright.sync_api import Page, expect
+
+from tests.support.running import ROOT, Running
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
+
+STEPS = 12
+TERMINAL = {"succeeded", "failed", "cancelled"}
+
+
+def demo_spec(method: str = "lora", quantization: str = "nf4") -> dict[str, Any]:
+    return {
+        "name": f"first-{method}-{quantization}",
+        "model": {"id": "smollm2-135m-instruct", "source": "library"},
+        "adaptation": {"method": method},
+        "precision": {"quantization": quantization},
+        "batch": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1},
+        "data": {"dataset": "vram-questions", "max_length": 128},
+        "optimizer": {"learning_rate": 5e-4 if method == "lora" else 2e-5},
+        "schedule": {"max_steps": STEPS},
+    }
+
+
+@pytest.fixture(scope="module")
+def client(server: Running) -> Iterator[httpx.Client]:
+    with server.client() as client:
+        yield client
+
+
+def finished(client: httpx.Client, job: str, within: float = 240) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        row = client.get(f"/api/jobs/{job}").raise_for_status().json()
+        return row if row["state"] in TERMINAL else None
+
+    return until(look, within=within, what=f"job {job} to end") or {}
+
+
+def submit(client: httpx.Client, spec: dict[str, Any]) -> str:
+    answer = client.post("/api/jobs", json=spec)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def peak_memory(client: httpx.Client, job: str) -> float:
+    series = client.get(f"/api/jobs/{job}/metrics").raise_for_status().json()["series"]
+    peaks = series["memory_peak.host.rss"]["max"]
+    return max(peak for peak in peaks if peak is not None)
+
+
+def test_a_qlora_job_succeeds_with_an_event_for_every_step(server: Running, client: httpx.Client) -> None:
+    job = submit(client, demo_spec())
+    row = finished(client, job)
+    assert row["state"] == "succeeded", row["failure"]
+    assert row["progress"]["step"] == STEPS
+    metrics = client.get(f"/api/jobs/{job}/metrics").json()
+    assert metrics["steps"] == list(range(1, STEPS + 1))
+    loss = metrics["series"]["loss"]["mean"]
+    assert sum(loss[-4:]) < sum(loss[:4]), loss
+
+    artifacts = {item["name"]: item for item in client.get(f"/api/jobs/{job}/artifacts").json()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "spec.yaml"} <= artifacts.keys()
+    load = (
+        "import sys; from peft import AutoPeftModelForCausalLM as M; m = M.from_pretrained(sys.argv[1]);"
+        "assert any('lora_B' in n and p.abs().sum() > 0 for n, p in m.named_parameters())"
+    )
+    attempt = server.data_dir / "jobs" / job / "1" / "artifacts"
+    subprocess.run([sys.executable, "-c", load, str(attempt)], check=True, capture_output=True, timeout=120)
+
+
+def test_less_quantization_and_more_training_need_more_memory(client: httpx.Client) -> None:
+    recipes = [("lora", "nf4"), ("lora", "none"), ("full", "none")]
+    jobs = [submit(client, demo_spec(method, quantization)) for method, quantization in recipes]
+    rows = [finished(client, job) for job in jobs]
+    assert [row["state"] for row in rows] == ["succeeded"] * 3, [row["failure"] for row in rows]
+    quantized, lora, full = (peak_memory(client, job) for job in jobs)
+    assert quantized < lora < full
+
+
+def test_the_command_line_submits_and_follows(server: Running, client: httpx.Client, tmp_path: Any) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(demo_spec()))
+
+    def tunescope(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tunescope", *words],
+            cwd=ROOT,
+            env=server.environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    submitted = tunescope("jobs", "submit", str(spec), "--json")
+    assert submitted.returncode == 0, submitted.stderr
+    job = json.loads(submitted.stdout)["id"]
+    followed = tunescope("jobs", "follow", job)
+    assert followed.returncode == 0, followed.stderr
+    assert finished(client, job, within=5)["state"] == "succeeded"
+
+    wrong = tunescope("jobs", "show", "no-such-job")
+    assert wrong.returncode in (1, 2) and "Traceback" not in wrong.stderr and wrong.stdout == ""
+
+
+def test_the_page_launches_the_demo_and_shows_every_step(page: Page, client: httpx.Client) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Try a QLoRA run").first.click()
+    page.wait_for_url("**/jobs/*")
+    job = page.url.rsplit("/", 1)[1]
+    expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=240_000)
+    assert finished(client, job, within=5)["progress"]["step"] == 30

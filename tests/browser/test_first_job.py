@@ -100,6 +100,7 @@ def test_the_command_line_submits_and_follows(server: Running, client: httpx.Cli
             capture_output=True,
             text=True,
             timeout=300,
+            check=False,
         )
 
     submitted = tunescope("jobs", "submit", str(spec), "--json")

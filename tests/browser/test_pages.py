@@ -1,0 +1,62 @@
+"""Each page in Chromium: says what to do when empty, refuses wrong input at the field, passes axe, fits 390 px."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.running import ROOT, Running
+
+PAGES = ["/", "/new", "/datasets", "/models", "/machines", "/why", "/settings"]
+AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def serious_problems(page: Page) -> list[str]:
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{item['id']}: {item['help']} {[node['html'][:120] for node in item['nodes'][:3]]}"
+        for item in found["violations"]
+        if item["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing_serious(page: Page, path: str, scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+    page.goto(path)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.wait_for_load_state("networkidle") if path not in ("/", "/machines") else page.wait_for_timeout(500)
+    assert serious_problems(page) == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_runs_off_a_narrow_screen(page: Page, path: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(path)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390, f"{path} is {width} px wide"
+
+
+def test_signed_out_visitors_are_asked_to_sign_in(browser: Browser, server: Running) -> None:
+    page = browser.new_page(base_url=server.url)
+    page.goto("/datasets")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    page.close()
+
+
+def test_chinese_is_spoken(page: Page) -> None:
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.goto("/why")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("显存")
+
+
+def test_a_data_set_with_bad_rows_shows_them_by_line(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "mixed.jsonl"
+    good = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
+    file.write_text(good + "not json\n" + good)
+    page.goto("/datasets")
+    page.locator("input[type=file]").first.set_input_files(str(file))
+    expect(page.get_by_text("mixed").first).to_be_visible(timeout=15_000)

@@ -1,0 +1,255 @@
+"""Architecture: the dimensions of a decoder that decide its memory, read from its config.json.
+
+A layer is the list of its matrices, never "parameters x bytes": quantization, adapters and saved inputs are per matrix.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from tunescope.memory.families import FAMILIES, Family, family_of
+from tunescope.problems import FieldError, InvalidInput
+
+Reads = Literal["attention_input", "attention_output", "mlp_input", "mlp_product"]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One matrix of a layer: ``path`` inside the layer, and which activation it reads."""
+
+    path: str
+    inputs: int
+    outputs: int
+    bias: bool
+    reads: Reads
+
+    @property
+    def weight_count(self) -> int:
+        return self.inputs * self.outputs
+
+    def matches(self, target: str) -> bool:
+        """Whether peft's ``target_modules`` entry names it: the whole path or its end after a dot."""
+        return self.path == target or self.path.endswith("." + target)
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A mixture-of-experts MLP: ``count`` experts of three matrices, ``per_token`` of them used by each token."""
+
+    count: int
+    per_token: int
+    intermediate: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One kind of decoder layer, and how many there are of it."""
+
+    count: int
+    linears: tuple[Linear, ...]
+    norms: tuple[int, ...]
+    mlp_width: int
+    experts: Experts | None = None
+
+    def parameter_count(self, hidden: int) -> int:
+        dense = sum(linear.weight_count + (linear.outputs if linear.bias else 0) for linear in self.linears)
+        routed = 3 * hidden * self.experts.intermediate * self.experts.count + hidden * self.experts.count if self.experts else 0
+        return dense + sum(self.norms) + routed
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A decoder-only transformer. ``name`` is for people, ``family`` is config.json's model_type."""
+
+    name: str
+    family: str
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool
+    layers: tuple[Layer, ...]
+    traits: Family = field(repr=False)
+    max_positions: int | None = None
+
+    @property
+    def layer_count(self) -> int:
+        return sum(layer.count for layer in self.layers)
+
+    @property
+    def q_width(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        return self.kv_heads * self.head_dim
+
+    @property
+    def is_mixture(self) -> bool:
+        return any(layer.experts for layer in self.layers)
+
+    @cached_property
+    def parameter_count(self) -> int:
+        """Parameters, tied ones once."""
+        embeddings = self.vocab * self.hidden * (1 if self.tied else 2) + self.position_count
+        final_norm = self.hidden * (2 if self.traits.layer_norm else 1)
+        return embeddings + final_norm + sum(layer.count * layer.parameter_count(self.hidden) for layer in self.layers)
+
+    @property
+    def position_count(self) -> int:
+        """Parameters of learned positions."""
+        return (self.max_positions or 0) * self.hidden if self.traits.learned_positions else 0
+
+
+_LIMITS = {
+    "hidden_size": 1_000_000,
+    "num_hidden_layers": 10_000,
+    "num_attention_heads": 100_000,
+    "num_key_value_heads": 100_000,
+    "head_dim": 100_000,
+    "intermediate_size": 10_000_000,
+    "vocab_size": 100_000_000,
+    "num_experts": 100_000,
+    "num_experts_per_tok": 100_000,
+    "moe_intermediate_size": 10_000_000,
+    "max_position_embeddings": 1_000_000_000,
+}
+_ALIASES = {
+    "hidden_size": ("n_embd", "d_model"),
+    "num_hidden_layers": ("n_layer", "num_layers"),
+    "num_attention_heads": ("n_head",),
+    "num_key_value_heads": ("multi_query_group_num", "num_kv_heads"),
+    "head_dim": ("kv_channels",),
+    "intermediate_size": ("ffn_hidden_size", "n_inner"),
+    "vocab_size": ("padded_vocab_size",),
+    "num_experts": ("num_local_experts",),
+    "max_position_embeddings": ("n_positions",),
+}
+
+
+class _Reader:
+    """Reads whole numbers from a config.json, collecting every error before it raises."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.errors: list[FieldError] = []
+
+    def number(self, name: str, default: int | None = None) -> int:
+        found = next((key for key in (name, *_ALIASES.get(name, ())) if self.config.get(key) is not None), None)
+        if found is None:
+            if default is not None:
+                return default
+            self.errors.append(FieldError(f"config.{name}", "is missing", "use the config.json published with the model"))
+            return 1
+        value = self.config[found]
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.errors.append(FieldError(f"config.{found}", f"must be a whole number, not {value!r}"))
+            return 1
+        if not 1 <= value <= _LIMITS[name]:
+            self.errors.append(FieldError(f"config.{found}", f"{value} is outside 1 to {_LIMITS[name]:,}"))
+            return 1
+        return value
+
+    def finish(self) -> None:
+        if self.errors:
+            raise InvalidInput("This config.json does not describe a model that can be estimated.", errors=self.errors)
+
+
+def architecture_from_config(config: dict[str, Any], name: str = "") -> Architecture:
+    """Read a decoder's dimensions from a config.json. Raises InvalidInput naming each bad field, or the unknown type."""
+    model_type, family = family_of(config)
+    read = _Reader(config)
+    hidden, count = read.number("hidden_size"), read.number("num_hidden_layers")
+    heads, vocab = read.number("num_attention_heads"), read.number("vocab_size")
+    kv_heads = read.number("num_key_value_heads", _default_kv_heads(config, heads))
+    head_dim = read.number("head_dim", max(1, hidden // heads))
+    intermediate = read.number("intermediate_size", 4 * hidden if not family.gated else None)
+    positions = read.number("max_position_embeddings", 2048)
+    experts = None
+    if family.mixture:
+        experts = Experts(
+            read.number("num_experts"),
+            read.number("num_experts_per_tok"),
+            read.number("moe_intermediate_size", intermediate),
+        )
+        if experts.per_token > experts.count:
+            read.errors.append(FieldError("config.num_experts_per_tok", f"is more than the {experts.count} experts there are"))
+    if heads % kv_heads:
+        read.errors.append(FieldError("config.num_key_value_heads", f"{kv_heads} does not divide the {heads} attention heads"))
+    if "head_dim" not in config and "kv_channels" not in config and hidden % heads:
+        read.errors.append(FieldError("config.num_attention_heads", f"{heads} does not divide hidden_size {hidden}"))
+    if family.halved_intermediate and intermediate % 2:
+        read.errors.append(FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP"))
+    read.finish()
+    if family.halved_intermediate:
+        intermediate //= 2
+    shape = _Shape(hidden, heads * head_dim, kv_heads * head_dim, intermediate, head_dim)
+    layers = _layers(config, family, shape, count, experts)
+    tied = config.get("tie_word_embeddings", family.tied)
+    return Architecture(
+        name or str(config.get("_name_or_path") or model_type),
+        model_type, hidden, heads, kv_heads, head_dim, vocab, bool(tied), layers, family, positions,
+    )  # fmt: skip
+
+
+def _default_kv_heads(config: dict[str, Any], heads: int) -> int:
+    return 1 if config.get("multi_query") else heads
+
+
+@dataclass(frozen=True)
+class _Shape:
+    hidden: int
+    q: int
+    kv: int
+    intermediate: int
+    head_dim: int
+
+
+def _layers(config: dict[str, Any], family: Family, shape: _Shape, count: int, experts: Experts | None) -> tuple[Layer, ...]:
+    attention = _attention(config, family, shape)
+    norms = [shape.hidden * (2 if family.layer_norm else 1)] * family.norms_per_layer
+    if family.qk_norm:
+        norms += [shape.head_dim, shape.head_dim]
+    dense = Layer(count, (*attention, *_mlp(config, family, shape, shape.intermediate)), tuple(norms), shape.intermediate)
+    if experts is None:
+        return (dense,)
+    step = int(config.get("decoder_sparse_step") or 1)
+    only = {int(index) for index in config.get("mlp_only_layers") or []}
+    routed = sum(1 for index in range(count) if index not in only and (index + 1) % step == 0)
+    shared = int(config.get("shared_expert_intermediate_size") or 0)
+    extra: tuple[Linear, ...] = ()
+    if shared:
+        extra = (*_mlp(config, family, shape, shared, "mlp.shared_expert"), Linear("mlp.shared_expert_gate", shape.hidden, 1, False, "mlp_input"))
+    mixture = Layer(routed, (*attention, *extra), tuple(norms), shared, experts)
+    kinds = (mixture, Layer(count - routed, dense.linears, dense.norms, dense.mlp_width))
+    return tuple(kind for kind in kinds if kind.count)
+
+
+def _attention(config: dict[str, Any], family: Family, shape: _Shape) -> tuple[Linear, ...]:
+    bias = bool(config.get("attention_bias", config.get("add_qkv_bias", family.qkv_bias)))
+    out_bias = bias if family.out_bias is None else family.out_bias
+    if family.out_bias is None and "attention_bias" not in config:
+        out_bias = False
+    out = Linear(family.output, shape.q, shape.hidden, out_bias, "attention_output")
+    if family.fused_qkv:
+        return Linear(family.fused_qkv, shape.hidden, shape.q + 2 * shape.kv, bias, "attention_input"), out
+    return (
+        Linear("self_attn.q_proj", shape.hidden, shape.q, bias, "attention_input"),
+        Linear("self_attn.k_proj", shape.hidden, shape.kv, bias, "attention_input"),
+        Linear("self_attn.v_proj", shape.hidden, shape.kv, bias, "attention_input"),
+        out,
+    )
+
+
+def _mlp(config: dict[str, Any], family: Family, shape: _Shape, width: int, prefix: str = "") -> tuple[Linear, ...]:
+    bias = bool(config.get("mlp_bias", family.mlp_bias))
+    paths = [f"{prefix}.{path.split('.')[-1]}" if prefix else path for path in family.mlp]
+    widths = [2 * width] if family.gated and len(paths) == 2 else [width] * (len(paths) - 1)
+    ups = [Linear(path, shape.hidden, size, bias, "mlp_input") for path, size in zip(paths, widths, strict=False)]
+    return (*ups, Linear(paths[-1], width, shape.hidden, bias, "mlp_product"))
+
+
+def known_families() -> tuple[str, ...]:
+    """The model_types that can be estimated."""
+    return tuple(sorted(FAMILIES))

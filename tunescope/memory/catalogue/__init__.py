@@ -1,0 +1,31 @@
+"""Public models by hub id: the config.json fields that decide memory, as data (``models.json``), each with its source."""
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from tunescope.memory.architecture import Architecture, architecture_from_config
+from tunescope.problems import FieldError, InvalidInput
+
+
+@lru_cache(maxsize=1)
+def entries() -> dict[str, dict[str, Any]]:
+    """Every entry: {config, parameters, source} by hub id."""
+    return json.loads((files(__name__) / "models.json").read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _by_lowercase() -> dict[str, str]:
+    short = {name.split("/")[-1].lower(): name for name in entries()}
+    return short | {name.lower(): name for name in entries()}
+
+
+@lru_cache(maxsize=256)
+def catalogue(name: str) -> Architecture:
+    """The architecture of a public model, by hub id or its part after the slash. Raises InvalidInput."""
+    found = _by_lowercase().get(name.lower())
+    if found is None:
+        fix = "choose a catalogue model, or give the model's config.json"
+        raise InvalidInput(f"The catalogue has no model {name!r}.", fix, [FieldError("model.id", "is not in the catalogue", fix)])
+    return architecture_from_config(entries()[found]["config"], found)

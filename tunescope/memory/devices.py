@@ -1,0 +1,87 @@
+"""GPUs that an estimate can be made for: total memory as NVML reports it, and how much of it CUDA itself takes.
+
+Totals are NVML's ``memory.total`` (`nvidia-smi --query-gpu=memory.total`), which is less than the number on the box.
+"""
+
+from dataclasses import dataclass
+
+from tunescope.problems import FieldError, InvalidInput
+from tunescope.units import MIB
+
+
+@dataclass(frozen=True)
+class Device:
+    """One GPU. ``context_bytes`` is a worker's own measurement (NVML's process figure minus torch's reserved bytes)."""
+
+    name: str
+    total_bytes: int
+    architecture: str = "ampere"
+    context_bytes: int | None = None
+    price_rank: int = 100
+    """Order by typical rental price, lower is cheaper: advice only, never money."""
+
+    @property
+    def cublas_workspace_bytes(self) -> int:
+        """One cuBLAS workspace: 32 MiB on Hopper and later, else 8,519,680 B (PyTorch ``CublasHandlePool.cpp``)."""
+        return 32 * MIB if self.architecture in ("hopper", "blackwell") else 8_519_680
+
+    @property
+    def context_band(self) -> tuple[int, int, int]:
+        """(low, expected, high) bytes of CUDA context and libraries outside torch's allocator.
+
+        300 to 500 MB right after start (pytorch#107667, #109888), growing as kernels load lazily; up to 1,960 MiB
+        in published A100 runs with NVML's driver reserve counted. It cannot be derived: measured ones win.
+        """
+        if self.context_bytes is not None:
+            margin = self.context_bytes // 20
+            return self.context_bytes - margin, self.context_bytes, self.context_bytes + margin
+        return 450 * MIB, 860 * MIB, 1960 * MIB
+
+
+def _gpu(name: str, mib: int, architecture: str, price_rank: int) -> Device:
+    return Device(name, mib * MIB, architecture, None, price_rank)
+
+
+DEVICES: dict[str, Device] = {
+    device.name: device
+    for device in (
+        _gpu("T4-16GB", 15_360, "turing", 1),
+        _gpu("RTX3060-12GB", 12_288, "ampere", 2),
+        _gpu("RTX4060Ti-16GB", 16_380, "ada", 3),
+        _gpu("L4-24GB", 23_034, "ada", 6),
+        _gpu("A10-24GB", 23_028, "ampere", 7),
+        _gpu("RTX3090-24GB", 24_576, "ampere", 4),
+        _gpu("RTX4090-24GB", 24_564, "ada", 5),
+        _gpu("V100-32GB", 32_768, "volta", 8),
+        _gpu("RTX5090-32GB", 32_607, "blackwell", 9),
+        _gpu("A100-40GB", 40_960, "ampere", 11),
+        _gpu("L40S-48GB", 46_068, "ada", 10),
+        _gpu("A6000-48GB", 49_140, "ampere", 12),
+        _gpu("A100-80GB", 81_920, "ampere", 13),
+        _gpu("H100-80GB", 81_559, "hopper", 14),
+        _gpu("H200-141GB", 143_771, "hopper", 15),
+        _gpu("B200-180GB", 183_359, "blackwell", 16),
+    )
+}
+DEFAULT_DEVICE = DEVICES["A100-80GB"]
+
+
+def device_named(name: str) -> Device:
+    """Find a catalogue GPU by name or by NVML's product name (``NVIDIA H100 80GB HBM3``). Raises InvalidInput."""
+    wanted = _squeeze(name)
+    for device in DEVICES.values():
+        if _squeeze(device.name) == wanted:
+            return device
+    model_of = {device.name: _squeeze(device.name.split("-")[0]) for device in DEVICES.values()}
+    found = [device for device in DEVICES.values() if model_of[device.name] in wanted]
+    if found:
+        sized = [device for device in found if _squeeze(device.name.split("-")[1]) in wanted]
+        longest = max(len(model_of[device.name]) for device in found)
+        best = [device for device in (sized or found) if len(model_of[device.name]) == longest or sized]
+        return max(best, key=lambda device: device.total_bytes)
+    fix = "use one of " + ", ".join(DEVICES)
+    raise InvalidInput(f"There is no GPU {name!r} in the catalogue.", fix, [FieldError("gpu", "unknown GPU", fix)])
+
+
+def _squeeze(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum()).removeprefix("nvidia")

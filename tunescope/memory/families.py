@@ -1,0 +1,104 @@
+"""What config.json does not say about each model_type: module names, norms, biases. Data, read in transformers' sources."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tunescope.problems import FieldError, InvalidInput
+
+
+@dataclass(frozen=True)
+class Family:
+    """Traits shared by all models of one model_type."""
+
+    mlp: tuple[str, ...] = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+    output: str = "self_attn.o_proj"
+    fused_qkv: str | None = None
+    gated: bool = True
+    qkv_bias: bool = False
+    out_bias: bool | None = False
+    """None: the output projection follows ``attention_bias``."""
+    mlp_bias: bool = False
+    tied: bool = False
+    norms_per_layer: int = 2
+    qk_norm: bool = False
+    layer_norm: bool = False
+    learned_positions: bool = False
+    halved_intermediate: bool = False
+    mixture: bool = False
+    scaled_logits: int = 0
+    """Extra copies of the 16-bit logits: 1 for granite's logits_scaling, 3 for gemma2's soft cap (div, tanh, mul)."""
+    parallel_residual: bool = False
+    certain: bool = True
+    """False: shape known, activations not checked against a trace."""
+
+
+_LLAMA = Family(out_bias=None)
+FAMILIES: dict[str, Family] = {
+    "llama": _LLAMA,
+    "mistral": Family(),
+    "qwen": Family(
+        mlp=("mlp.w1", "mlp.w2", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", qkv_bias=True, halved_intermediate=True
+    ),
+    "qwen2": Family(qkv_bias=True),
+    "qwen3": Family(qk_norm=True, out_bias=None),
+    "gemma": Family(tied=True, out_bias=None),
+    "gemma2": Family(tied=True, norms_per_layer=4, scaled_logits=3, out_bias=None),
+    "gemma3_text": Family(tied=True, norms_per_layer=4, qk_norm=True, out_bias=None),
+    "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj"),
+    "granite": Family(scaled_logits=1, out_bias=None),
+    "smollm3": Family(out_bias=None, tied=True),
+    "seed_oss": Family(qkv_bias=True),
+    "olmo2": Family(norms_per_layer=2, certain=False),
+    "olmo3": Family(norms_per_layer=2, certain=False),
+    "mimo": Family(qkv_bias=True, certain=False),
+    "chatglm": Family(
+        mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
+        qkv_bias=True, certain=False,
+    ),
+    "baichuan": Family(fused_qkv="self_attn.W_pack", certain=False),
+    "minicpm": Family(tied=True, certain=False),
+    "hunyuan_v1_dense": Family(qk_norm=True, tied=True, certain=False),
+    "arcee": Family(mlp=("mlp.up_proj", "mlp.down_proj"), gated=False, certain=False),
+    "apertus": Family(mlp=("mlp.up_proj", "mlp.down_proj"), gated=False, qk_norm=True, certain=False),
+    "phi": Family(
+        mlp=("mlp.fc1", "mlp.fc2"), output="self_attn.dense", gated=False, qkv_bias=True, out_bias=True, mlp_bias=True,
+        norms_per_layer=1, layer_norm=True, parallel_residual=True, certain=False,
+    ),
+    "gpt_bigcode": Family(
+        mlp=("mlp.c_fc", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", gated=False, qkv_bias=True, out_bias=True,
+        mlp_bias=True, tied=True, layer_norm=True, learned_positions=True, certain=False,
+    ),
+    "gpt_neox": Family(
+        mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="attention.dense", fused_qkv="attention.query_key_value", gated=False,
+        qkv_bias=True, out_bias=True, mlp_bias=True, layer_norm=True, parallel_residual=True, certain=False,
+    ),
+    "bloom": Family(
+        mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
+        gated=False, qkv_bias=True, out_bias=True, mlp_bias=True, tied=True, layer_norm=True, certain=False,
+    ),
+    "falcon": Family(
+        mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
+        gated=False, tied=True, norms_per_layer=1, layer_norm=True, parallel_residual=True, certain=False,
+    ),
+    "mixtral": Family(mixture=True),
+    "qwen2_moe": Family(qkv_bias=True, mixture=True),
+    "qwen3_moe": Family(qk_norm=True, out_bias=None, mixture=True),
+}  # fmt: skip
+
+
+def family_of(config: dict[str, Any]) -> tuple[str, Family]:
+    """Find the family of a config.json. Raises InvalidInput "unknown architecture" rather than guess."""
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise InvalidInput(
+            "This config.json has no model_type.",
+            "use the config.json published with the model",
+            [FieldError("config.model_type", "is missing")],
+        )
+    family = FAMILIES.get(model_type)
+    if family is None:
+        fix = "estimates exist for " + ", ".join(sorted(FAMILIES))
+        raise InvalidInput(
+            f"Unknown architecture {model_type!r}: its memory is not guessed.", fix, [FieldError("config.model_type", "unknown architecture", fix)]
+        )
+    return model_type, family

@@ -36,6 +36,11 @@ def lease(job: str) -> str:
     return f"tunescope:lease:{job}"
 
 
+def fence(job: str) -> str:
+    """Redis key with the highest fence claimed or refused for a job: an Order that is not above it comes too late."""
+    return f"tunescope:fence:{job}"
+
+
 def control(machine: str) -> str:
     """Pub/sub channel on which a machine hears Control messages."""
     return f"tunescope:control:{machine}"
@@ -49,6 +54,11 @@ def machine(name: str) -> str:
 MACHINES = "tunescope:machine:*"
 LEASE_SECONDS = 15
 MACHINE_SECONDS = 10
+
+
+def broker_url(redis_url: str) -> str:
+    """The same Redis as Celery writes it: a Unix socket is ``redis+socket://`` there."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
 
 
 class DatasetRef(BaseModel):

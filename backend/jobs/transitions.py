@@ -1,0 +1,47 @@
+"""The only code that writes jobs.state."""
+
+import time
+from typing import Any
+
+from sqlalchemy import CursorResult, update
+from sqlalchemy.orm import Session
+
+from backend.jobs.tables import JobRow
+from tunescope.states import TERMINAL, TRANSITIONS, JobState
+
+
+def predecessors(to: JobState) -> list[str]:
+    """The states from which a job may be moved to ``to``."""
+    return [state.value for state, following in TRANSITIONS.items() if to in following]
+
+
+def move(
+    session: Session,
+    job_id: str,
+    to: JobState,
+    *,
+    fence: int | None = None,
+    failure: dict[str, Any] | None = None,
+    **columns: Any,
+) -> bool:
+    """Move a job to ``to`` if the table of transitions, and ``fence`` if given, allow it.
+
+    ``columns`` are written in the same statement. Returns False, and changes nothing, if the job has moved on meanwhile:
+    the caller came late.
+    """
+    now = time.time()
+    values: dict[str, Any] = {"state": to.value, **columns}
+    if to in TERMINAL:
+        values["finished_at"] = now
+        values["waiting_because"] = None
+    if to is JobState.ASSIGNED:
+        values["assigned_at"] = now
+        values["waiting_because"] = None
+    if failure is not None:
+        values["failure"] = failure
+    statement = update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(predecessors(to))).values(values)
+    if fence is not None:
+        statement = statement.where(JobRow.fence == fence)
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1

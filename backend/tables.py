@@ -1,0 +1,10 @@
+"""Imports every domain's tables once: what alembic and the tests see."""
+
+from backend.database import Base
+from backend.datasets.tables import DatasetRow
+from backend.jobs.tables import JobRow
+from backend.models.tables import ModelRow
+from backend.telemetry.tables import EventRow, StepRow
+from backend.users.tables import SecretRow, UserRow
+
+__all__ = ["Base", "DatasetRow", "EventRow", "JobRow", "ModelRow", "SecretRow", "StepRow", "UserRow"]

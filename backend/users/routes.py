@@ -1,0 +1,150 @@
+"""Sign in and out, users, API tokens."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+
+from backend.dependencies import COOKIE, CurrentAdmin, CurrentUser, SessionDep, SettingsDep
+from backend.users import service
+from backend.users.tables import SecretRow, UserRow
+from tunescope.problems import FieldError, InvalidInput, NotFound
+
+router = APIRouter()
+
+
+class Me(BaseModel):
+    id: str
+    username: str
+    role: str
+    must_set_password: bool
+
+
+class SignIn(BaseModel):
+    """Either a username and password, or the token of a sign-in link."""
+
+    username: str | None = Field(None, max_length=100)
+    password: str | None = Field(None, max_length=500)
+    sign_in_token: str | None = Field(None, max_length=200)
+
+
+class NewPassword(BaseModel):
+    password: str = Field(max_length=500)
+    current_password: str | None = Field(None, max_length=500)
+
+
+class User(BaseModel):
+    id: str
+    username: str
+    role: str
+    created_at: float
+
+
+class NewUser(BaseModel):
+    username: str = Field(min_length=1, max_length=60, pattern=r"^[\w.@ -]+$")
+    password: str = Field(max_length=500)
+    role: Literal["admin", "member"] = "member"
+
+
+class Users(BaseModel):
+    items: list[User]
+
+
+class NewToken(BaseModel):
+    name: str = Field(min_length=1, max_length=120)
+
+
+class Token(BaseModel):
+    id: str
+    name: str
+    created_at: float
+    last_used_at: float | None
+
+
+class CreatedToken(Token):
+    token: str = Field(description="Shown this once; only its hash is kept.")
+
+
+class Tokens(BaseModel):
+    items: list[Token]
+
+
+def me(user: UserRow) -> Me:
+    return Me(id=user.id, username=user.username, role=user.role, must_set_password=user.password_hash is None)
+
+
+@router.post("/session", tags=["session"])
+def sign_in(body: SignIn, response: Response, session: SessionDep, settings: SettingsDep) -> Me:
+    if body.sign_in_token:
+        user = service.sign_in_with_link(session, body.sign_in_token)
+    elif body.username and body.password:
+        user = service.sign_in(session, body.username, body.password)
+    else:
+        raise InvalidInput("A username and password are needed.", errors=[FieldError("username", "fill this in")])
+    seconds = settings.session_days * 24 * 3600
+    secret = service.issue(session, user, "session", seconds=seconds)
+    response.set_cookie(
+        COOKIE, secret, max_age=seconds, httponly=True, samesite="lax", secure=settings.secure_cookies, path="/"
+    )
+    return me(user)
+
+
+@router.get("/session", tags=["session"])
+def current(user: CurrentUser) -> Me:
+    return me(user)
+
+
+@router.delete("/session", tags=["session"], status_code=204)
+def sign_out(request: Request, response: Response, session: SessionDep, _user: CurrentUser) -> None:
+    cookie = request.cookies.get(COOKIE)
+    if cookie:
+        service.sign_out(session, cookie)
+    response.delete_cookie(COOKIE, path="/")
+
+
+@router.post("/session/password", tags=["session"])
+def set_password(body: NewPassword, session: SessionDep, user: CurrentUser) -> Me:
+    service.set_password(session, user, body.password, body.current_password)
+    return me(user)
+
+
+@router.get("/users", tags=["users"], name="list")
+def list_users(session: SessionDep, _admin: CurrentAdmin) -> Users:
+    rows = session.scalars(select(UserRow).where(UserRow.active).order_by(UserRow.created_at))
+    return Users(items=[User.model_validate(row, from_attributes=True) for row in rows])
+
+
+@router.post("/users", tags=["users"], name="create", status_code=201)
+def create_user(body: NewUser, session: SessionDep, _admin: CurrentAdmin) -> User:
+    row = service.create_user(session, body.username, body.role, body.password)
+    return User.model_validate(row, from_attributes=True)
+
+
+@router.delete("/users/{user_id}", tags=["users"], name="remove", status_code=204)
+def remove_user(user_id: str, session: SessionDep, admin: CurrentAdmin) -> None:
+    service.remove_user(session, admin, user_id)
+
+
+@router.get("/tokens", tags=["tokens"], name="list")
+def list_tokens(session: SessionDep, user: CurrentUser) -> Tokens:
+    mine = (SecretRow.user_id == user.id, SecretRow.kind == "token")
+    rows = session.scalars(select(SecretRow).where(*mine).order_by(SecretRow.created_at))
+    return Tokens(items=[Token.model_validate(row, from_attributes=True) for row in rows])
+
+
+@router.post("/tokens", tags=["tokens"], name="create", status_code=201)
+def create_token(body: NewToken, session: SessionDep, user: CurrentUser) -> CreatedToken:
+    secret = service.issue(session, user, "token", seconds=None, name=body.name)
+    row = session.scalars(select(SecretRow).where(SecretRow.hash == service.digest(secret))).one()
+    return CreatedToken(
+        id=row.id, name=row.name, created_at=row.created_at, last_used_at=row.last_used_at, token=secret
+    )
+
+
+@router.delete("/tokens/{token_id}", tags=["tokens"], name="remove", status_code=204)
+def remove_token(token_id: str, session: SessionDep, user: CurrentUser) -> None:
+    row = session.get(SecretRow, token_id)
+    if row is None or row.user_id != user.id or row.kind != "token":
+        raise NotFound("There is no such token.")
+    session.delete(row)

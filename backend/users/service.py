@@ -1,0 +1,154 @@
+"""Who may sign in, and how: passwords, browser sessions, API tokens, one-time sign-in links."""
+
+import hashlib
+import secrets
+import time
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from backend.users.tables import SecretRow, UserRow
+from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, NotSignedIn
+
+hasher = PasswordHasher()
+DECOY = hasher.hash("so that an unknown username takes as long as a wrong password")
+FIRST_ADMIN = "admin"
+MINIMUM_PASSWORD_LENGTH = 10
+LINK_SECONDS = 7 * 24 * 3600
+USED_RESOLUTION_SECONDS = 60
+
+
+def new_id() -> str:
+    """A short random id, safe in URLs."""
+    return secrets.token_hex(5)
+
+
+def digest(secret: str) -> str:
+    """SHA-256 of a secret of ours: they are random and long, so no slow hash is needed."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def create_user(session: Session, username: str, role: str, password: str | None = None) -> UserRow:
+    username = username.strip()
+    if password is not None:
+        check_password(password)
+    row = UserRow(
+        id=new_id(),
+        username=username,
+        role=role,
+        active=True,
+        created_at=time.time(),
+        password_hash=hasher.hash(password) if password is not None else None,
+    )
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"There is already a user named {username}.", "Choose another name.") from error
+    return row
+
+
+def check_password(password: str) -> None:
+    if len(password) < MINIMUM_PASSWORD_LENGTH:
+        message = f"a password has at least {MINIMUM_PASSWORD_LENGTH} characters"
+        raise InvalidInput("The password is too short.", errors=[FieldError("password", message)])
+
+
+def first_admin(session: Session) -> UserRow:
+    """The first admin, made when there is no user yet."""
+    row = session.scalar(select(UserRow).where(UserRow.role == "admin").order_by(UserRow.created_at).limit(1))
+    return row or create_user(session, FIRST_ADMIN, "admin")
+
+
+def first_sign_in_link(session: Session) -> str | None:
+    """Path of a new one-time sign-in link for the first admin; None once any admin has a password."""
+    admins_with_password = session.scalar(
+        select(func.count()).where(UserRow.role == "admin", UserRow.password_hash.is_not(None), UserRow.active)
+    )
+    if admins_with_password:
+        return None
+    token = issue(session, first_admin(session), "link", seconds=LINK_SECONDS)
+    return f"/sign-in?token={token}"
+
+
+def issue(session: Session, user: UserRow, kind: str, *, seconds: float | None, name: str = "") -> str:
+    """Make a secret of ``kind`` (session, token or link) and return it; only its hash is kept."""
+    secret = f"tsc_{secrets.token_urlsafe(32)}"
+    now = time.time()
+    session.add(
+        SecretRow(
+            id=new_id(),
+            kind=kind,
+            user_id=user.id,
+            hash=digest(secret),
+            name=name,
+            created_at=now,
+            expires_at=now + seconds if seconds else None,
+        )
+    )
+    session.flush()
+    return secret
+
+
+def user_of(session: Session, secret: str, kind: str) -> UserRow | None:
+    """The active user behind a secret that has not expired."""
+    row = session.scalar(select(SecretRow).where(SecretRow.hash == digest(secret), SecretRow.kind == kind))
+    now = time.time()
+    if row is None or (row.expires_at is not None and row.expires_at < now):
+        return None
+    if now - (row.last_used_at or 0) > USED_RESOLUTION_SECONDS:
+        row.last_used_at = now
+    user = session.get(UserRow, row.user_id)
+    return user if user is not None and user.active else None
+
+
+def sign_in(session: Session, username: str, password: str) -> UserRow:
+    user = session.scalar(select(UserRow).where(UserRow.username == username.strip(), UserRow.active))
+    try:
+        hasher.verify(user.password_hash if user and user.password_hash else DECOY, password)
+    except VerificationError as error:
+        raise NotSignedIn("This username and password do not match.", "Check both, or ask an admin.") from error
+    if user is None or user.password_hash is None:
+        raise NotSignedIn("This username and password do not match.", "Check both, or ask an admin.")
+    return user
+
+
+def sign_in_with_link(session: Session, token: str) -> UserRow:
+    user = user_of(session, token, "link")
+    if user is None:
+        raise NotSignedIn(
+            "This sign-in link was used before or has expired.", "Start the server again: it prints a new one."
+        )
+    sign_out(session, token)
+    return user
+
+
+def sign_out(session: Session, secret: str) -> None:
+    session.query(SecretRow).filter(SecretRow.hash == digest(secret)).delete()
+
+
+def set_password(session: Session, user: UserRow, password: str, current: str | None) -> None:
+    """Set a password; one that exists must be given first."""
+    check_password(password)
+    if user.password_hash is not None:
+        try:
+            hasher.verify(user.password_hash, current or "")
+        except VerificationError as error:
+            problem = [FieldError("current_password", "this is not the current password")]
+            raise InvalidInput("The password was not changed.", errors=problem) from error
+    user.password_hash = hasher.hash(password)
+
+
+def remove_user(session: Session, acting: UserRow, user_id: str) -> None:
+    """Close an account. Its jobs stay; it can no longer sign in."""
+    user = session.get(UserRow, user_id)
+    if user is None or not user.active:
+        raise NotFound("There is no such user.")
+    if user.id == acting.id:
+        raise Forbidden("You cannot remove yourself.", "Ask another admin.")
+    user.active = False
+    user.username = f"{user.username} (removed {user.id})"
+    session.query(SecretRow).filter(SecretRow.user_id == user.id).delete()

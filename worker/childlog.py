@@ -1,5 +1,6 @@
 """What the trainer prints: all of it into ``trainer.log``, a bounded part of it as log events."""
 
+import contextlib
 import re
 import time
 from collections import deque
@@ -32,7 +33,8 @@ class ChildLog:
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
 
     def feed(self, stream: Stream, data: bytes) -> None:
-        self._file.write(data)
+        with contextlib.suppress(OSError):  # a full disk must not take the worker down: the trainer itself reports it
+            self._file.write(data)
         *lines, rest = (self._unfinished[stream] + data).split(b"\n")
         for line in lines:
             self._line(stream, line)

@@ -45,3 +45,33 @@ def move(
     result = session.execute(statement, execution_options={"synchronize_session": False})
     assert isinstance(result, CursorResult)
     return result.rowcount == 1
+
+
+def requeue(session: Session, row: JobRow, *, resume_from_attempt: int | None) -> bool:
+    """Start over as the next attempt with a new fence, so that nothing late from the old one counts.
+
+    Besides the table's own rules, a failed or cancelled job may be queued again: that is what a retry is.
+    """
+    statement = (
+        update(JobRow)
+        .where(JobRow.id == row.id, JobRow.fence == row.fence, JobRow.state == row.state)
+        .values(
+            state=JobState.QUEUED.value,
+            attempt=row.attempt + 1,
+            fence=row.fence + 1,
+            resume_from_attempt=resume_from_attempt,
+            machine=None,
+            gpus=[],
+            step=0,
+            stage=None,
+            latest=None,
+            failure=None,
+            waiting_because=None,
+            assigned_at=None,
+            started_at=None,
+            finished_at=None,
+        )
+    )
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1

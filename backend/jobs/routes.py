@@ -1,0 +1,129 @@
+"""Jobs over HTTP."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import redis
+from fastapi import APIRouter, BackgroundTasks, Query
+from fastapi.responses import FileResponse
+from pydantic import BaseModel
+from sqlalchemy import select
+
+from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
+from backend.jobs import service
+from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
+from backend.telemetry.tables import EventRow
+from tunescope import wire
+from tunescope.problems import NotFound
+from tunescope.spec import JobSpec, parse_spec
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+class Artifact(BaseModel):
+    name: str
+    bytes: int
+    sha256: str | None
+    url: str
+
+
+def wake(connection: "redis.Redis[str]", why: str) -> None:
+    """Ring the controller's bell after the commit; if Redis is away, its loop comes round by itself."""
+    try:
+        connection.publish(wire.WAKE, why)
+    except redis.RedisError:
+        return
+
+
+@router.post("", status_code=201)
+def create(
+    spec: JobSpec, session: SessionDep, settings: SettingsDep, user: CurrentUser, bell: RedisDep, after: BackgroundTasks
+) -> Job:
+    row = service.create(session, settings, user, spec)
+    after.add_task(wake, bell, "created")
+    return job_of(row, user.username)
+
+
+@router.get("", name="list")
+def list_jobs(
+    session: SessionDep,
+    _user: CurrentUser,
+    state: Annotated[str | None, Query(max_length=200)] = None,
+    owner: Annotated[str | None, Query(max_length=100)] = None,
+    q: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Jobs:
+    rows, following = service.page_of(session, state=state, owner=owner, query=q, cursor=cursor, limit=limit)
+    return Jobs(items=[job_of(row, username) for row, username in rows], next_cursor=following)
+
+
+@router.get("/{job_id}")
+def show(job_id: str, session: SessionDep, _user: CurrentUser) -> Job:
+    return job_of(*service.get(session, job_id))
+
+
+@router.post("/{job_id}/cancel")
+def cancel(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, after: BackgroundTasks) -> Job:
+    service.cancel(session, user, job_id)
+    after.add_task(wake, bell, "cancelled")
+    return job_of(*service.get(session, job_id))
+
+
+@router.post("/{job_id}/retry")
+def retry(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, after: BackgroundTasks) -> Job:
+    service.retry(session, user, job_id)
+    after.add_task(wake, bell, "retried")
+    return job_of(*service.get(session, job_id))
+
+
+@router.post("/{job_id}/clone", status_code=201)
+def clone(
+    job_id: str,
+    session: SessionDep,
+    settings: SettingsDep,
+    user: CurrentUser,
+    bell: RedisDep,
+    after: BackgroundTasks,
+    body: CloneRequest | None = None,
+) -> Job:
+    original, _ = service.get(session, job_id)
+    spec = body.spec if body and body.spec else parse_spec(original.spec)
+    row = service.create(session, settings, user, spec)
+    after.add_task(wake, bell, "cloned")
+    return job_of(row, user.username)
+
+
+@router.delete("/{job_id}", status_code=204)
+def remove(job_id: str, session: SessionDep, settings: SettingsDep, user: CurrentUser, after: BackgroundTasks) -> None:
+    service.remove(session, user, job_id)
+    after.add_task(shutil.rmtree, settings.data_dir / "jobs" / job_id, ignore_errors=True)
+
+
+@router.get("/{job_id}/artifacts")
+def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> list[Artifact]:
+    row, _ = service.get(session, job_id)
+    folder = service.artifacts_dir(settings, row)
+    told = select(EventRow).where(EventRow.job == job_id, EventRow.attempt == row.attempt, EventRow.kind == "artifact")
+    found = {event.data["name"]: event.data for event in session.scalars(told)}
+    return [
+        Artifact(name=name, bytes=data["bytes"], sha256=data["sha256"], url=f"/api/jobs/{job_id}/artifacts/{name}")
+        for name, data in sorted(found.items())
+        if (folder / name).is_file()
+    ]
+
+
+@router.get("/{job_id}/artifacts/{name:path}", response_class=FileResponse)
+def artifact(job_id: str, name: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> FileResponse:
+    row, _ = service.get(session, job_id)
+    folder = service.artifacts_dir(settings, row).resolve()
+    try:
+        path = (folder / name).resolve()
+        inside = path.is_relative_to(folder) and path.is_file()
+    except (OSError, ValueError):
+        inside = False
+        path = Path()
+    if not inside:
+        raise NotFound(f"This job has no file {name}.", "See the Files tab of the job.")
+    return FileResponse(path, filename=f"{job_id}-{path.name}")

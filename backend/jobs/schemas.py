@@ -1,0 +1,88 @@
+"""Jobs as they cross the wire."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from backend.jobs.tables import JobRow
+from tunescope.spec import JobSpec
+from tunescope.states import JobState
+
+
+class Owner(BaseModel):
+    id: str
+    username: str
+
+
+class Progress(BaseModel):
+    step: int
+    total_steps: int | None
+    eta_seconds: float | None = Field(description="Unknown until steps have been seen.")
+
+
+class JobFailure(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    reason: str
+    detail: str
+    advice: str = ""
+
+
+class Job(BaseModel):
+    id: str
+    name: str
+    state: JobState
+    attempt: int
+    owner: Owner
+    spec: dict[str, Any]
+    estimate: dict[str, Any] | None
+    estimate_unknown_because: str | None
+    progress: Progress
+    failure: JobFailure | None
+    machine: str | None
+    gpus: list[str]
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    waiting_because: str | None
+    latest: dict[str, Any] | None = Field(description="Figures of the newest step: loss, tokens_per_second, memory.")
+    stage: str | None
+
+
+class Jobs(BaseModel):
+    items: list[Job]
+    next_cursor: str | None
+
+
+class CloneRequest(BaseModel):
+    spec: JobSpec | None = Field(None, description="Use this spec in place of the original's.")
+
+
+def job_of(row: JobRow, username: str) -> Job:
+    return Job(
+        id=row.id,
+        name=row.name,
+        state=JobState(row.state),
+        attempt=row.attempt,
+        owner=Owner(id=row.owner_id, username=username),
+        spec=row.spec,
+        estimate=row.estimate,
+        estimate_unknown_because=row.estimate_unknown_because,
+        progress=Progress(step=row.step, total_steps=row.total_steps, eta_seconds=eta_seconds(row)),
+        failure=JobFailure.model_validate(row.failure) if row.failure else None,
+        machine=row.machine,
+        gpus=row.gpus,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        waiting_because=row.waiting_because,
+        latest=row.latest,
+        stage=row.stage,
+    )
+
+
+def eta_seconds(row: JobRow) -> float | None:
+    """Seconds to the last step at the newest mean step time; unknown outside a run."""
+    seconds = (row.latest or {}).get("mean_step_seconds")
+    if row.state != JobState.RUNNING or not seconds or not row.total_steps:
+        return None
+    return max(0, row.total_steps - row.step) * float(seconds)

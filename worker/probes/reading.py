@@ -1,0 +1,22 @@
+"""A measured figure, or why there is none. Unknown is never told as 0."""
+
+from dataclasses import dataclass
+
+from tunescope.events import MemoryFigure
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A figure that cannot be had, and why, in words for a person."""
+
+    because: str
+
+
+Bytes = int | Unknown
+
+
+def figure(source: str, value: Bytes, peak: Bytes | None = None) -> MemoryFigure:
+    """A MemoryFigure of ``value`` bytes; ``peak`` is the highest value within the step, where that is known."""
+    if isinstance(value, Unknown):
+        return MemoryFigure(source=source, bytes=None, peak_bytes=None, unknown_because=value.because)
+    return MemoryFigure(source=source, bytes=value, peak_bytes=peak if isinstance(peak, int) else None)

@@ -1,0 +1,141 @@
+"""Data sets: every row is checked in a stream when the file arrives."""
+
+import hashlib
+import re
+import shutil
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from backend.datasets.tables import DatasetRow
+from backend.users.service import new_id
+from backend.users.tables import UserRow
+from tunescope.datasets.reading import check_dataset
+from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, TooLarge
+from tunescope.settings import ServerSettings
+from tunescope.units import format_bytes
+
+BUILTIN = "vram-questions"
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+CHUNK_BYTES = 1 << 20
+
+
+def find_dataset(session: Session, name: str) -> DatasetRow | None:
+    return session.scalar(select(DatasetRow).where(DatasetRow.name == name))
+
+
+def get(session: Session, name: str) -> DatasetRow:
+    row = find_dataset(session, name)
+    if row is None:
+        raise NotFound(f"There is no data set {name}.", "See the Data sets page for what is there.")
+    return row
+
+
+def path_of(settings: ServerSettings, row: DatasetRow) -> Path:
+    return settings.data_dir / row.path
+
+
+def add(
+    session: Session, settings: ServerSettings, owner: UserRow, name: str, file_name: str, stream: BinaryIO
+) -> DatasetRow:
+    """Keep an uploaded file and check its rows. Raises InvalidInput if none is usable; then nothing is kept."""
+    name = name.strip() or Path(file_name).stem
+    if not re.fullmatch(r"[\w.-]{1,100}", name):
+        raise InvalidInput("This name cannot be used.", errors=[FieldError("name", "use letters, digits, dots and dashes")])
+    suffix = Path(file_name).suffix.lower()
+    if suffix not in SUFFIXES:
+        message = f"{suffix or 'a file without an ending'} is not a kind of data set file"
+        raise InvalidInput("This file cannot be read.", errors=[FieldError("file", message, f"use {', '.join(SUFFIXES)}")])
+    if find_dataset(session, name) is not None:
+        raise Conflict(f"There is already a data set named {name}.", "Choose another name, or delete that one first.")
+    folder = settings.datasets_dir() / new_id()
+    folder.mkdir(parents=True)
+    try:
+        file = folder / f"data{suffix}"
+        sha256 = receive(stream, file, settings.max_upload_bytes)
+        row = check_and_register(session, settings, folder.name, name, file, sha256)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    row.file_name = Path(file_name).name[:300]
+    row.owner_id = owner.id
+    return row
+
+
+def receive(stream: BinaryIO, file: Path, limit: int) -> str:
+    """Copy a stream to ``file``; returns its SHA-256. Raises TooLarge over ``limit`` bytes."""
+    hashed = hashlib.sha256()
+    received = 0
+    with file.open("wb") as out:
+        while chunk := stream.read(CHUNK_BYTES):
+            received += len(chunk)
+            if received > limit:
+                raise TooLarge(
+                    f"The file is larger than this server's limit of {format_bytes(limit)}.",
+                    "Split it, use Parquet, or ask the operator to raise TUNESCOPE_MAX_UPLOAD_BYTES.",
+                )
+            hashed.update(chunk)
+            out.write(chunk)
+    return hashed.hexdigest()
+
+
+def check_and_register(
+    session: Session, settings: ServerSettings, dataset_id: str, name: str, file: Path, sha256: str
+) -> DatasetRow:
+    report = check_dataset(file)
+    if report.rows == 0 or report.format is None:
+        errors = [FieldError(f"file.line {problem.line}", problem.message) for problem in report.problems[:20]]
+        raise InvalidInput(
+            "This file has no usable row." if errors else "This file is empty.",
+            "Rows are messages, ShareGPT conversations, Alpaca, prompt and completion, or text.",
+            errors=errors or [FieldError("file", "it holds no rows", "choose another file")],
+        )
+    row = DatasetRow(
+        id=dataset_id,
+        name=name,
+        format=str(report.format),
+        file_name=file.name,
+        path=str(file.relative_to(settings.data_dir)),
+        bytes=file.stat().st_size,
+        rows=report.rows,
+        sha256=sha256,
+        problems=[{"line": problem.line, "message": problem.message} for problem in report.problems],
+        problem_count=report.problem_count,
+        builtin=False,
+        created_at=time.time(),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def register_builtin(session: Session, settings: ServerSettings) -> None:
+    """Register the shipped data set at the first start, and again when a release ships a newer one."""
+    with as_file(files("tunescope.datasets") / f"{BUILTIN}.jsonl") as shipped:
+        sha256 = hashlib.sha256(shipped.read_bytes()).hexdigest()
+        row = find_dataset(session, BUILTIN)
+        if row is not None and row.sha256 == sha256 and path_of(settings, row).is_file():
+            return
+        if row is not None:
+            session.delete(row)
+            session.flush()
+        folder = settings.datasets_dir() / new_id()
+        folder.mkdir(parents=True)
+        file = folder / f"{BUILTIN}.jsonl"
+        shutil.copyfile(shipped, file)
+    check_and_register(session, settings, folder.name, BUILTIN, file, sha256).builtin = True
+
+
+def remove(session: Session, settings: ServerSettings, user: UserRow, name: str) -> None:
+    row = get(session, name)
+    if row.builtin:
+        raise Conflict("This data set belongs to Tunescope and stays.")
+    if user.role != "admin" and row.owner_id != user.id:
+        raise Forbidden("This data set belongs to somebody else.", "Ask its owner or an admin.")
+    session.delete(row)
+    session.flush()
+    shutil.rmtree(path_of(settings, row).parent, ignore_errors=True)

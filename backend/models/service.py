@@ -1,0 +1,117 @@
+"""The library of models: directories that an admin added, and the demo model that is prepared on first use."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from backend.models.tables import ModelRow
+from backend.users.service import new_id
+from tunescope import wire
+from tunescope.memory.architecture import architecture_from_config
+from tunescope.problems import Conflict, FieldError, InvalidInput, NotFound, Problem
+from tunescope.settings import ServerSettings
+from tunescope.spec import Model
+
+DEMO = "smollm2-135m-instruct"
+DEMO_CATALOGUE_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@dataclass(frozen=True)
+class LibraryModel:
+    id: str
+    name: str
+    path: Path
+    builtin: bool
+
+
+def library(session: Session, settings: ServerSettings) -> list[LibraryModel]:
+    """Every model of the library, the demo model first."""
+    rows = session.scalars(select(ModelRow).order_by(ModelRow.name))
+    added = [LibraryModel(row.id, row.name, Path(row.path), False) for row in rows]
+    return [LibraryModel(DEMO, DEMO, settings.models_dir() / DEMO, True), *added]
+
+
+def find_model(session: Session, settings: ServerSettings, name: str) -> LibraryModel | None:
+    return next((model for model in library(session, settings) if model.name == name), None)
+
+
+def reference(session: Session, settings: ServerSettings, model: Model) -> wire.ModelRef:
+    """Where a worker finds a job's model. Raises InvalidInput if the library no longer has it."""
+    if model.source == "library":
+        found = find_model(session, settings, model.id)
+        if found is None:
+            raise InvalidInput(f"The model {model.id} is no longer in the library.", "Add it again, or choose another.")
+        return wire.ModelRef(kind="demo" if found.builtin else "path", location=str(found.path.resolve()))
+    kind = "modelscope" if model.source == "modelscope" else "huggingface"
+    return wire.ModelRef(kind=kind, location=model.id, revision=model.revision)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """config.json of a model directory. Raises InvalidInput naming the remedy."""
+    file = path / "config.json"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise bad_path("there is no config.json in this directory", "give a directory saved by save_pretrained") from error
+    except (OSError, ValueError) as error:
+        raise bad_path(f"config.json cannot be read: {error}", "download the model again") from error
+    if not isinstance(values, dict):
+        raise bad_path("config.json is not an object", "download the model again")
+    return values
+
+
+def bad_path(message: str, fix: str) -> InvalidInput:
+    return InvalidInput("This directory is not a model that can be trained.", errors=[FieldError("path", message, fix)])
+
+
+def add(session: Session, name: str, path: str) -> ModelRow:
+    """Add a directory to the library. Raises InvalidInput for one without config.json or safetensors weights."""
+    folder = Path(path)
+    try:
+        usable = folder.is_absolute() and folder.is_dir()
+    except (OSError, ValueError):
+        usable = False
+    if not usable:
+        raise bad_path("this is not a directory on the server", "give the absolute path of a directory the server can read")
+    read_config(folder)
+    if not any(folder.glob("*.safetensors")):
+        raise bad_path("there are no *.safetensors weights in it", "convert the weights with save_pretrained(safe_serialization=True)")
+    if name == DEMO:
+        raise Conflict(f"{DEMO} is the built-in demo model.", "Choose another name.")
+    row = ModelRow(id=new_id(), name=name, path=str(folder), created_at=time.time())
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"There is already a model named {name}.", "Choose another name.") from error
+    return row
+
+
+def remove(session: Session, model_id: str) -> None:
+    """Forget a directory; its files stay."""
+    row = session.get(ModelRow, model_id)
+    if row is None:
+        raise NotFound("There is no such model in the library.")
+    session.delete(row)
+
+
+def describe(model: LibraryModel) -> tuple[str, str | None, int | None, str]:
+    """(state, architecture name, bytes of the weights, note) of a library model."""
+    if not (model.path / "config.json").is_file():
+        if model.builtin:
+            return "unprepared", "llama", None, "Prepared by the first job that uses it, in about half a minute."
+        return "broken", None, None, "The directory or its config.json is gone."
+    try:
+        weights = [file.stat().st_size for file in model.path.glob("*.safetensors")]
+        family = architecture_from_config(read_config(model.path)).family
+    except Problem as error:
+        return "ready", None, None, f"No estimate: {error.detail}"
+    if not weights:
+        return "broken", family, None, "The weights are gone."
+    return "ready", family, sum(weights), ""

@@ -29,14 +29,14 @@ def get_session(request: Request) -> Iterator[Session]:
         yield session
 
 
-def get_redis(request: Request) -> "redis.Redis[str]":
+def get_redis(request: Request) -> redis.Redis:
     return request.app.state.redis
 
 
 SettingsDep = Annotated[ServerSettings, Depends(get_settings)]
 # scope="function" ends the transaction before the answer is sent, so that a client that reads at once sees its own write.
 SessionDep = Annotated[Session, Depends(get_session, scope="function")]
-RedisDep = Annotated["redis.Redis[str]", Depends(get_redis)]
+RedisDep = Annotated[redis.Redis, Depends(get_redis)]
 
 
 def bearer(request: Request) -> str | None:

@@ -17,7 +17,7 @@ class Machines(BaseModel):
     machines: list[wire.MachineReport]
 
 
-def reports(connection: "redis.Redis[str]") -> list[wire.MachineReport]:
+def reports(connection: redis.Redis) -> list[wire.MachineReport]:
     """The newest report of each machine whose worker is connected. Raises redis.RedisError."""
     keys = sorted(connection.scan_iter(wire.MACHINES))
     values: list[Any] = connection.mget(keys) if keys else []  # pyright: ignore[reportAssignmentType]

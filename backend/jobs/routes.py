@@ -28,7 +28,7 @@ class Artifact(BaseModel):
     url: str
 
 
-def wake(connection: "redis.Redis[str]", why: str) -> None:
+def wake(connection: redis.Redis, why: str) -> None:
     """Ring the controller's bell after the commit; if Redis is away, its loop comes round by itself."""
     try:
         connection.publish(wire.WAKE, why)

@@ -60,7 +60,7 @@ class Follower:
     replay: Replay
     ended: Callable[[Position], bool]
     """Whether the job is over and nothing is recorded after this position."""
-    redis: "redis.asyncio.Redis[Any]"
+    redis: redis.asyncio.Redis
 
     async def events(self, last: Position) -> AsyncIterator[JobEvent | None]:
         """Every event after ``last``; None when there was nothing for a while. Ends after the job's last event."""

@@ -1,0 +1,83 @@
+"""create_app(): routers, problems, the page, and what lives as long as the server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio.to_thread
+import redis
+import redis.asyncio
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+
+from backend import health, problems, prometheus
+from backend.database import make_engine, make_sessions, transaction
+from backend.datasets import routes as datasets
+from backend.datasets.service import register_builtin
+from backend.estimates import routes as estimates
+from backend.gpus import routes as gpus
+from backend.jobs import routes as jobs
+from backend.models import routes as models
+from backend.page import PageFiles
+from backend.telemetry import routes as telemetry
+from backend.users import routes as users
+from tunescope.settings import ServerSettings
+
+ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, gpus)
+THREADS = 64
+"""Requests that may wait for SQL or Redis at once."""
+PAGE_DIR = Path(__file__).resolve().parents[1] / "frontend" / "dist"
+NOT_BUILT = "<!doctype html><title>Tunescope</title><p>The page is not built yet: run <code>make up</code>.</p>"
+
+
+def operation_id(route: APIRoute) -> str:
+    tag = str(route.tags[0]) if route.tags else "api"
+    return f"{tag}_{route.name}"
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: ServerSettings = app.state.settings
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    engine = make_engine(settings.sqlalchemy_url())
+    app.state.sessions = make_sessions(engine)
+    app.state.redis = redis.Redis.from_url(settings.redis_url, decode_responses=True, socket_timeout=5)
+    app.state.async_redis = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
+
+    def register() -> None:
+        with transaction(app.state.sessions) as session:
+            register_builtin(session, settings)
+
+    await asyncio.to_thread(register)
+    yield
+    await app.state.async_redis.aclose()
+    app.state.redis.close()
+    engine.dispose()
+
+
+def create_app(settings: ServerSettings | None = None, page_dir: Path = PAGE_DIR) -> FastAPI:
+    """The service. ``settings`` come from the environment if not given."""
+    app = FastAPI(
+        title="Tunescope",
+        version=health.installed_version(),
+        description="Launch and watch fine-tunes, and account for every byte of VRAM.",
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        generate_unique_id_function=operation_id,
+        lifespan=lifespan,
+    )
+    app.state.settings = settings or ServerSettings()
+    problems.install(app)
+    api = APIRouter(prefix="/api")
+    for module in ROUTERS:
+        api.include_router(module.router)
+    app.include_router(api)
+    app.include_router(prometheus.router)
+    if (page_dir / "index.html").is_file():
+        app.mount("/", PageFiles(directory=page_dir), name="page")
+    else:
+        app.add_api_route("/", lambda: HTMLResponse(NOT_BUILT), include_in_schema=False)
+    return app

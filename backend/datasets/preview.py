@@ -1,0 +1,65 @@
+"""The first rows of a data set as the model's chat template renders them, with their lengths in tokens."""
+
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from backend.datasets.service import path_of
+from backend.datasets.tables import DatasetRow
+from backend.models.service import DEMO, find_model
+from tunescope.datasets.reading import RowProblem, read_training_rows
+from tunescope.datasets.rendering import Renderer
+from tunescope.problems import Problem
+from tunescope.settings import ServerSettings
+
+MEASURED_ROWS = 2000
+"""Rows whose length is measured; the answer says how many."""
+
+
+def preview(session: Session, settings: ServerSettings, row: DatasetRow, limit: int, model: str | None) -> dict[str, Any]:
+    """Rows as they are and as rendered; without a prepared tokenizer the reason why they are not rendered."""
+    renderer, reason = renderer_of(session, settings, model)
+    rows: list[dict[str, Any]] = []
+    lengths: list[int] = []
+    usable = (item for item in read_training_rows(path_of(settings, row)) if not isinstance(item, RowProblem))
+    for raw, training_row, _format in islice(usable, MEASURED_ROWS if renderer else limit):
+        rendered: str | None = None
+        tokens: int | None = None
+        if renderer is not None:
+            try:
+                rendered = renderer.render(training_row)
+                tokens = renderer.count(rendered)
+                lengths.append(tokens)
+            except Problem as error:
+                renderer, reason = None, error.detail
+        if len(rows) < limit:
+            rows.append({"line": raw.line, "raw": raw.raw, "rendered": rendered, "tokens": tokens})
+    return {"rows": rows, "rendered_unknown_because": reason, "lengths": statistics(lengths)}
+
+
+def statistics(lengths: list[int]) -> dict[str, Any] | None:
+    if not lengths:
+        return None
+    ordered = sorted(lengths)
+    return {
+        "measured_rows": len(ordered),
+        "median": int(median(ordered)),
+        "p95": ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)],
+        "longest": ordered[-1],
+    }
+
+
+def renderer_of(session: Session, settings: ServerSettings, model: str | None) -> tuple[Renderer | None, str | None]:
+    name = model or DEMO
+    found = find_model(session, settings, name)
+    if found is None:
+        return None, f"{name} is not in this server's library, so its tokenizer is not here; the worker fetches it for the run."
+    if not (Path(found.path) / "tokenizer.json").is_file():
+        return None, f"{name} is not prepared yet: its tokenizer is here after the first job that uses it."
+    try:
+        return Renderer(found.path), None
+    except Problem as error:
+        return None, error.detail

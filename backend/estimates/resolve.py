@@ -1,0 +1,44 @@
+"""Resolve what a spec refers to (model, GPU, recipe, job), so that the arithmetic after it needs no I/O."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from backend.models.service import DEMO, DEMO_CATALOGUE_NAME, find_model, read_config
+from tunescope.memory.architecture import Architecture, architecture_from_config
+from tunescope.memory.catalogue import catalogue
+from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
+from tunescope.memory.estimate import Estimate, estimate
+from tunescope.problems import Problem
+from tunescope.settings import ServerSettings
+from tunescope.spec import JobSpec
+
+
+def architecture_of(session: Session, settings: ServerSettings, spec: JobSpec) -> Architecture:
+    """The dimensions of a spec's model. Raises InvalidInput where they are not known."""
+    if spec.model.source == "library":
+        found = find_model(session, settings, spec.model.id)
+        if found is not None and (Path(found.path) / "config.json").is_file():
+            return architecture_from_config(read_config(found.path))
+        if spec.model.id == DEMO:
+            return catalogue(DEMO_CATALOGUE_NAME)
+    return catalogue(spec.model.id)
+
+
+def estimate_spec(session: Session, settings: ServerSettings, spec: JobSpec, gpu: str | None = None) -> Estimate:
+    return estimate(spec, architecture_of(session, settings, spec), device_of(gpu))
+
+
+def device_of(gpu: str | None) -> Device:
+    return device_named(gpu) if gpu else DEFAULT_DEVICE
+
+
+def estimate_or_reason(
+    session: Session, settings: ServerSettings, spec: JobSpec
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The estimate of a job, or why there is none: an unknown architecture must not keep a job from running."""
+    try:
+        return estimate_spec(session, settings, spec).to_dict(), None
+    except Problem as error:
+        return None, str(error)

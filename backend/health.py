@@ -1,0 +1,49 @@
+"""Is everything there? The only route that answers without signing in."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+import redis
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.gpus.routes import reports
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    status: str
+    version: str
+    worker_connected: bool
+    database: bool
+    redis: bool
+
+
+def installed_version() -> str:
+    try:
+        return version("tunescope")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@router.get("/health")
+def health(request: Request) -> Health:
+    try:
+        with request.app.state.sessions() as session:
+            session.execute(text("SELECT 1"))
+        database = True
+    except SQLAlchemyError:
+        database = False
+    try:
+        workers, connected = reports(request.app.state.redis), True
+    except redis.RedisError:
+        workers, connected = [], False
+    return Health(
+        status="ok" if database and connected else "degraded",
+        version=installed_version(),
+        worker_connected=bool(workers),
+        database=database,
+        redis=connected,
+    )

@@ -1,0 +1,31 @@
+# Each line is a habit. `make up` starts everything; `make test` tests everything. Both set up what they need.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+PORT ?= 8000
+HOST ?= 127.0.0.1
+DATA_DIR ?= data
+
+.DEFAULT_GOAL := help
+
+help: ## Show these lines
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## Python packages and the built page; does nothing when they are fresh
+	@bash scripts/setup.sh
+
+up: setup ## Start everything on this machine and stay in the foreground
+	@exec $(PYTHON) -m tunescope up --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
+
+test: setup ## Set up and run every check and test
+	@bash scripts/test.sh
+
+check: setup ## Linters and types only
+	@bash scripts/check.sh
+
+migration: setup ## New migration: make migration m="what changes"
+	$(PYTHON) -m alembic revision --autogenerate -m "$(m)"
+
+api-client: setup ## Regenerate the page's API types from the service
+	@bash scripts/api-client.sh
+
+.PHONY: help setup up test check migration api-client

@@ -1,0 +1,221 @@
+"""What lives on the GPU for the whole run, tensor by tensor, with the allocator's 512-byte rounding."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tunescope.memory.architecture import Architecture, Layer, Linear
+from tunescope.memory.stack import Stack
+from tunescope.problems import FieldError, InvalidInput
+from tunescope.spec import JobSpec
+
+WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
+PAGED_MINIMUM = 100_000
+"""Elements from which bitsandbytes pages optimizer state (``optim/optimizer.py:383``)."""
+BLOCKWISE_MINIMUM = 4096
+"""Elements below which 8-bit optimizers keep fp32 state (``optim/optimizer.py:414``)."""
+
+
+def rounded(count: int) -> int:
+    """Bytes of one tensor in CUDA's caching allocator: a multiple of 512."""
+    return (count + 511) // 512 * 512
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """``copies`` equal tensors of ``rows x columns`` (columns 0: a vector), ``width`` bytes a number."""
+
+    rows: int
+    columns: int
+    copies: int
+    width: int
+
+    @property
+    def elements(self) -> int:
+        return self.rows * (self.columns or 1)
+
+    @property
+    def total(self) -> int:
+        return self.elements * self.copies
+
+    @property
+    def stored(self) -> int:
+        return rounded(self.elements * self.width) * self.copies
+
+
+@dataclass(frozen=True)
+class Persistent:
+    """Bytes by kind, and the tensors that train."""
+
+    weights: int
+    quantization_state: int
+    adapters: int
+    trained: tuple[Trainable, ...]
+    frozen_elements: int
+    layer_adapter_elements: int
+    targets: frozenset[str]
+    unmatched: tuple[str, ...]
+
+    @property
+    def trained_elements(self) -> int:
+        return sum(tensor.total for tensor in self.trained)
+
+    @property
+    def gradients(self) -> int:
+        return sum(tensor.stored for tensor in self.trained)
+
+
+def targets_of(spec: JobSpec, architecture: Architecture) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The layer matrices that get adapters, and the names that match nothing. Raises InvalidInput if none match."""
+    if spec.adaptation.method == "full":
+        return frozenset(), ()
+    linears = {linear.path: linear for layer in architecture.layers for linear in layer.linears}
+    wanted = spec.adaptation.target_modules
+    if wanted == "all-linear":
+        return frozenset(linears), ()
+    found = frozenset(path for path, linear in linears.items() if any(linear.matches(target) for target in wanted))
+    if not found:
+        fix = "use all-linear, or some of " + ", ".join(sorted({path.split(".")[-1] for path in linears}))
+        raise InvalidInput("target_modules match no layer of this model.", errors=[FieldError("adaptation.target_modules", "match nothing", fix)])
+    known = tuple(target for target in wanted if not any(linear.matches(target) for linear in linears.values()))
+    return found, known
+
+
+def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) -> Persistent:
+    """Weights, quantization constants, adapters and the list of trained tensors, before any sharding."""
+    full = spec.adaptation.method == "full"
+    width = weight_width(spec)
+    leftover = 4 if stack.upcast == "all" and not full and spec.precision.quantization != "none" else width
+    norm_width = 4 if stack.upcast in ("norms", "all") and not full and spec.precision.quantization != "none" else width
+    targets, unmatched = targets_of(spec, architecture)
+    weights = constants = adapters = adapter_elements = 0
+    trained: list[Trainable] = []
+    for layer in architecture.layers:
+        per_layer = 0
+        for tensor, tensor_width, quantized in _layer_tensors(layer, architecture, stack, width, norm_width):
+            if quantized and spec.precision.quantization != "none":
+                stored, state = _quantized(tensor.rows, tensor.columns, spec)
+                weights += stored * tensor.copies
+                constants += state * tensor.copies
+            else:
+                weights += rounded(tensor.elements * tensor_width) * tensor.copies
+            if full:
+                trained.append(tensor)
+        for linear in layer.linears:
+            if linear.path in targets:
+                added = _adapter(linear, spec, layer.count)
+                trained += added
+                adapters += sum(item.stored for item in added)
+                per_layer += sum(item.elements for item in added)
+        adapter_elements = max(adapter_elements, per_layer)
+    for tensor, tensor_width in _outer_tensors(architecture, leftover, norm_width):
+        weights += rounded(tensor.elements * tensor_width)
+        if full:
+            trained.append(tensor)
+    for module in spec.adaptation.modules_to_save if not full else ():
+        copy = _saved_module(module, architecture, width)
+        trained.append(copy)
+        adapters += copy.stored
+    frozen = 0 if full else architecture.parameter_count
+    return Persistent(weights, constants, adapters, tuple(trained), frozen, adapter_elements, targets, unmatched)
+
+
+def weight_width(spec: JobSpec) -> int:
+    """Bytes of one unquantized weight as stored. fp32 masters outside ZeRO are the weights themselves, under autocast."""
+    masters = spec.precision.master_weights and spec.adaptation.method == "full"
+    if masters and spec.parallelism.strategy in ("none", "ddp", "fsdp"):
+        return 4
+    return WIDTHS[spec.precision.dtype]
+
+
+def _layer_tensors(layer: Layer, architecture: Architecture, stack: Stack, width: int, norm: int) -> Iterator[tuple[Trainable, int, bool]]:
+    for linear in layer.linears:
+        yield Trainable(linear.outputs, linear.inputs, layer.count, width), width, True
+        if linear.bias:
+            yield Trainable(linear.outputs, 0, layer.count, width), width, False
+    for size in layer.norms:
+        yield Trainable(size, 0, layer.count, width), norm, False
+    experts = layer.experts
+    if experts:
+        hidden = architecture.hidden
+        yield Trainable(experts.count, hidden, layer.count, width), width, not stack.fused_experts
+        if stack.fused_experts:
+            yield Trainable(experts.count * 2 * experts.intermediate, hidden, layer.count, width), width, False
+            yield Trainable(experts.count * experts.intermediate, hidden, layer.count, width), width, False
+        else:
+            yield Trainable(experts.intermediate, hidden, layer.count * 3 * experts.count, width), width, True
+
+
+def _outer_tensors(architecture: Architecture, width: int, norm: int) -> Iterator[tuple[Trainable, int]]:
+    table = Trainable(architecture.vocab, architecture.hidden, 1, width)
+    yield table, width
+    if not architecture.tied:
+        yield table, width
+    if architecture.position_count:
+        yield Trainable(architecture.position_count, 0, 1, width), width
+    yield Trainable(architecture.hidden * (2 if architecture.traits.layer_norm else 1), 0, 1, width), norm
+
+
+def _adapter(linear: Linear, spec: JobSpec, copies: int) -> list[Trainable]:
+    rank, width = spec.adaptation.r, WIDTHS[spec.precision.adapter_dtype]
+    found = [Trainable(rank, linear.inputs, copies, width), Trainable(linear.outputs, rank, copies, width)]
+    if spec.adaptation.use_dora:
+        found.append(Trainable(linear.outputs, 0, copies, width))
+    return found
+
+
+def _saved_module(module: str, architecture: Architecture, width: int) -> Trainable:
+    name = module.split(".")[-1]
+    if name in ("embed_tokens", "wte", "lm_head", "embed_out", "word_embeddings", "output_layer"):
+        return Trainable(architecture.vocab, architecture.hidden, 1, width)
+    for layer in architecture.layers:
+        for linear in layer.linears:
+            if linear.matches(module):
+                return Trainable(linear.outputs, linear.inputs, layer.count, width)
+    if "norm" in name or name.startswith("ln_"):
+        return Trainable(architecture.hidden, 0, architecture.layer_count, width)
+    fix = "use embed_tokens or lm_head, or one of the model's layer matrices"
+    raise InvalidInput(f"modules_to_save: this model has no module {module!r}.", errors=[FieldError("adaptation.modules_to_save", "matches nothing", fix)])
+
+
+def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
+    """(bytes of the packed matrix, bytes of its constants).
+
+    bitsandbytes 4-bit: blocks of 64 with an fp32 absmax, or (double) uint8 absmax with one fp32 per 256 blocks, a 256-entry
+    code and an offset, and a 16-entry code (``functional.py:884``). int8: one fp32 per row. GPTQ: per 128 inputs an
+    fp16 scale and packed zeros, and int32 g_idx.
+    """
+    count = rows * columns
+    kind = spec.precision.quantization
+    if kind in ("nf4", "fp4"):
+        blocks = -(-count // 64)
+        code = rounded(64)
+        if not spec.precision.double_quant:
+            return rounded((count + 1) // 2), rounded(4 * blocks) + code
+        nested = rounded(blocks) + rounded(4 * -(-blocks // 256)) + rounded(1024) + rounded(4)
+        return rounded((count + 1) // 2), nested + code
+    if kind == "int8":
+        return rounded(count), rounded(4 * rows)
+    bits = 4 if kind == "gptq-int4" else 8
+    groups = -(-columns // 128)
+    return rounded(count * bits // 8), rounded(2 * groups * rows) + rounded(groups * rows * bits // 8) + rounded(4 * columns)
+
+
+def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...]) -> tuple[int, int]:
+    """(states that live between steps, temporaries of the step itself)."""
+    name = spec.optimizer.name
+    states = temporary = 0
+    for tensor in trained:
+        count = tensor.elements
+        if name in ("adamw_torch", "adamw_torch_fused"):
+            states += 2 * tensor.stored
+            # torch/optim/adam.py:762: foreach makes one list sqrt(v) over all trained parameters; fused none.
+            temporary += tensor.stored if name == "adamw_torch" else 0
+        elif name == "adafactor":
+            factored = rounded(4 * tensor.rows) + rounded(4 * tensor.columns) if tensor.columns else rounded(4 * count)
+            states += factored * tensor.copies
+            temporary = max(temporary, 3 * rounded(4 * count))
+        elif name != "sgd":
+            eight_bit = name.endswith("8bit") and count >= BLOCKWISE_MINIMUM
+            each = 2 * (rounded(count) + rounded(4 * -(-count // 256))) if eight_bit else 2 * rounded(4 * count)
+            states += 0 if name.startswith("paged") and count >= PAGED_MINIMUM else each * tensor.copies
+    return states, temporary

@@ -1,0 +1,57 @@
+"""Stack profiles: how the library versions of a recipe spend memory. Data, each figure read in those versions' sources.
+
+The version of the loss path matters more than any other detail: a trace with another version's path is 8 % off.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tunescope.problems import FieldError, InvalidInput
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One set of library versions. ``logits_*`` are bytes per (token x vocabulary entry) at the loss."""
+
+    name: str
+    title: str
+    logits_forward: int
+    logits_backward: int
+    autocast_adapters: bool = True
+    """Whether adapters train under autocast (Trainer ``bf16=True``)."""
+    upcast: Literal["nothing", "norms", "all"] = "nothing"
+    """What the k-bit preparation casts to fp32: TRL 0.13 the norms; peft's prepare_model_for_kbit_training all that is left."""
+    fused_experts: bool = True
+    """Experts as one 3-D parameter (transformers 5), which bitsandbytes leaves in 16 bit."""
+    varying_lengths: bool = False
+    """Batches padded to their longest row: the native allocator keeps blocks of every length it has seen."""
+    gradient_as_buffers: bool = False
+    source: str = ""
+
+
+STACKS: dict[str, Stack] = {
+    stack.name: stack
+    for stack in (
+        Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", 10, 12, source="transformers loss/loss_utils.py"),
+        Stack("transformers-4.48", "transformers 4.48, TRL 0.13, torch 2.4", 14, 12, fused_experts=False, source="transformers 4.48.1 loss/loss_utils.py"),
+        Stack("transformers-4.48-no-autocast", "transformers 4.48 without autocast", 14, 12, False, fused_experts=False, source="fms-acceleration bf16 rows"),
+        Stack("transformers-4.48-norms-fp32", "transformers 4.48, TRL 0.13 peft_module_casting_to_bf16", 14, 12, upcast="norms", fused_experts=False,
+              source="trl 0.13.0 trainer/utils.py"),
+        Stack("transformers-4.45", "transformers 4.45", 12, 12, fused_experts=False, source="transformers 4.45.2 modeling_granite.py:1101"),
+        Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", 12, 12, fused_experts=False,
+              source="Qwen-7B modeling_qwen.py: 16-bit logits, shifted copy, fp32 copy, log-softmax"),
+        Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", 12, 12, fused_experts=False, varying_lengths=True,
+              source="same model code; batches padded to their longest row"),
+        Stack("kbit-prepared", "transformers 4.48 with peft's prepare_model_for_kbit_training", 14, 12, upcast="all", fused_experts=False,
+              source="peft utils/other.py:158"),
+    )
+}  # fmt: skip
+DEFAULT = STACKS["current"]
+
+
+def stack_named(name: str) -> Stack:
+    """Find a stack profile. Raises InvalidInput."""
+    if name not in STACKS:
+        fix = "use one of " + ", ".join(STACKS)
+        raise InvalidInput(f"There is no stack profile {name!r}.", fix, [FieldError("stack", "is unknown", fix)])
+    return STACKS[name]

@@ -51,6 +51,8 @@ def machine(name: str) -> str:
     return f"tunescope:machine:{name}"
 
 
+NO_GPU_DRIVER = "no NVIDIA driver is installed on this machine"
+"""How ``gpus_unknown_because`` begins on a machine that trains on its CPU; any other reason is a fault of its GPUs."""
 MACHINES = "tunescope:machine:*"
 LEASE_SECONDS = 15
 MACHINE_SECONDS = 10

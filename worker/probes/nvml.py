@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from tunescope.wire import NO_GPU_DRIVER
 from worker.probes.reading import Unknown
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Gpu:
 def explain(error: BaseException) -> str:
     """What an NVML error means, in words for a person."""
     known: dict[int, str] = {
-        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed on this machine (libnvidia-ml.so.1 was not found)",
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: f"{NO_GPU_DRIVER} (libnvidia-ml.so.1 was not found)",
         pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is installed but not loaded",
         pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was updated; the machine must be restarted",
         pynvml.NVML_ERROR_NO_PERMISSION: "no permission to ask the NVIDIA driver for this",

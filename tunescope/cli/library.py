@@ -1,0 +1,74 @@
+"""``tunescope datasets``, ``models`` and ``gpus``: what the server has."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from tunescope.cli.output import console, errors, print_json, print_table
+from tunescope.client import Client
+from tunescope.problems import InvalidInput
+from tunescope.units import format_bytes
+
+
+def list_datasets(args: Namespace) -> int:
+    with Client() as client:
+        found = client.datasets()
+    if args.json:
+        print_json(found)
+        return 0
+    rows = [[item["name"], item["format"], str(item["rows"]), format_bytes(item["bytes"])] for item in found]
+    print_table(["name", "format", "rows", "size"], rows, "No data sets yet. Add one: tunescope datasets add FILE")
+    return 0
+
+
+def add_dataset(args: Namespace) -> int:
+    path = Path(args.file)
+    if not path.is_file():
+        raise InvalidInput(f"There is no file {path}.")
+    with Client() as client:
+        found = client.add_dataset(path, args.name)
+    if args.json:
+        print_json(found)
+        return 0
+    console.print(f"Data set [bold]{found['name']}[/]: {found['rows']} usable rows, {found['problem_count']} with problems.")
+    for problem in found["problems"]:
+        errors.print(f"line {problem['line']}: {problem['message']}", markup=False)
+    return 0
+
+
+def list_models(args: Namespace) -> int:
+    with Client() as client:
+        found = client.models()
+    if args.json:
+        print_json(found)
+        return 0
+    rows = [[item["name"], item["state"], format_bytes(item["bytes"]) if item["bytes"] else "unknown", item["note"]] for item in found]
+    print_table(["name", "state", "weights", "note"], rows, "No models yet.")
+    return 0
+
+
+def add_model(args: Namespace) -> int:
+    with Client() as client:
+        found = client.add_model(args.name, str(Path(args.path).resolve()))
+    if args.json:
+        print_json(found)
+    else:
+        console.print(f"Model [bold]{found['name']}[/] is in the library.")
+    return 0
+
+
+def gpus(args: Namespace) -> int:
+    with Client() as client:
+        found = client.machines()
+    if args.json:
+        print_json(found)
+        return 0
+    rows: list[list[str]] = []
+    for machine in found:
+        for gpu in machine["gpus"]:
+            used, total = (gpu[key] for key in ("used_bytes", "total_bytes"))
+            figures = [format_bytes(value) if value is not None else "unknown" for value in (used, total)]
+            rows.append([machine["name"], str(gpu["index"]), gpu["name"], *figures])
+        if not machine["gpus"]:
+            rows.append([machine["name"], "-", machine["gpus_unknown_because"] or "no GPU: trains on the CPU", "-", "-"])
+    print_table(["machine", "gpu", "name", "used", "total"], rows, "No worker is connected. Start one: tunescope worker")
+    return 0

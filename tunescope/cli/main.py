@@ -1,0 +1,126 @@
+"""The ``tunescope`` command. Exit codes: 0 done, 1 failed, 2 bad input."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tunescope.cli import jobs, library
+from tunescope.cli.output import errors
+from tunescope.cli.up import api_command, python, up
+from tunescope.client import ClientError
+from tunescope.problems import Conflict, Forbidden, InvalidInput, NotFound, Problem, TooLarge
+
+Handler = Callable[[argparse.Namespace], int]
+BAD_INPUT = (InvalidInput, NotFound, Conflict, Forbidden, TooLarge)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tunescope", description="Launch and watch fine-tunes, and account for every byte of VRAM."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    add_server_commands(commands)
+    add_job_commands(commands)
+    add_library_commands(commands)
+    return parser
+
+
+def command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, help: str, run: Handler, *, json: bool = True) -> argparse.ArgumentParser:  # pyright: ignore[reportPrivateUsage]
+    parser = commands.add_parser(name, help=help, description=help)
+    parser.set_defaults(run=run)
+    if json:
+        parser.add_argument("--json", action="store_true", help="print exactly one JSON document")
+    return parser
+
+
+def add_server_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+    for name, help, run in (
+        ("up", "Start everything on this machine.", run_up),
+        ("api", "Start the API and page only.", run_api),
+    ):
+        parser = command(commands, name, help, run, json=False)
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=port, default=8000)
+        parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("TUNESCOPE_DATA_DIR", "data")))
+    command(commands, "controller", "Start the controller only.", run_controller, json=False)
+    command(commands, "worker", "Start a worker on this machine only.", run_worker, json=False)
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use 1 to 65535")
+    return int(text)
+
+
+def add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+    group = commands.add_parser("jobs", help="Submit and watch jobs.").add_subparsers(metavar="COMMAND", required=True)
+    submit = command(group, "submit", "Submit a job spec (YAML or JSON file, - for stdin).", jobs.submit)
+    submit.add_argument("spec")
+    submit.add_argument("--follow", action="store_true", help="watch it until it ends")
+    listing = command(group, "list", "List jobs, newest first.", jobs.list_jobs)
+    listing.add_argument("--state", help="only this state, or several with commas")
+    listing.add_argument("--limit", type=int, default=50)
+    for name, help, run in (
+        ("show", "Show one job.", jobs.show),
+        ("follow", "Watch a job live until it ends.", jobs.follow),
+        ("cancel", "Cancel a job; a running one saves a checkpoint first.", jobs.cancel),
+        ("retry", "Queue a failed or cancelled job again.", jobs.retry),
+        ("logs", "Print a job's log.", jobs.logs),
+    ):
+        command(group, name, help, run).add_argument("job")
+
+
+def add_library_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+    command(commands, "gpus", "Machines and their GPUs.", library.gpus)
+    datasets = commands.add_parser("datasets", help="Data sets.").add_subparsers(metavar="COMMAND", required=True)
+    command(datasets, "list", "List data sets.", library.list_datasets)
+    adding = command(datasets, "add", "Upload a data set file and check its rows.", library.add_dataset)
+    adding.add_argument("file")
+    adding.add_argument("--name", default="", help="name on the server; the file's name if not given")
+    models = commands.add_parser("models", help="Models.").add_subparsers(metavar="COMMAND", required=True)
+    command(models, "list", "List the library of models.", library.list_models)
+    adding = command(models, "add", "Add a directory on the server to the library.", library.add_model)
+    adding.add_argument("name")
+    adding.add_argument("path")
+
+
+def run_up(args: argparse.Namespace) -> int:
+    return up(args.host, args.port, args.data_dir)
+
+
+def run_api(args: argparse.Namespace) -> int:
+    environment = os.environ | {"TUNESCOPE_DATA_DIR": str(args.data_dir)}
+    migrated = subprocess.run(python("backend.migrate"), env=environment, check=False)
+    if migrated.returncode:
+        return 1
+    os.execve(sys.executable, api_command(args.host, args.port), environment)
+
+
+def run_controller(_args: argparse.Namespace) -> int:
+    os.execv(sys.executable, python("backend.controller"))
+
+
+def run_worker(_args: argparse.Namespace) -> int:
+    os.execv(sys.executable, python("worker"))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    args = build_parser().parse_args(words)
+    try:
+        return args.run(args)
+    except BAD_INPUT as error:
+        errors.print(str(error), markup=False)
+        return 2
+    except (Problem, ClientError) as error:
+        errors.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; a second error while Python closes stdout would be noise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

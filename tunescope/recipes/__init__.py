@@ -1,0 +1,68 @@
+"""Published recipes as job specs, each with its source and date: YAML files beside this one, ready to run and compare."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from tunescope.memory.stack import Stack, stack_named
+from tunescope.problems import FieldError, InvalidInput
+from tunescope.spec import JobSpec, parse_spec
+
+
+@dataclass(frozen=True)
+class Published:
+    """A measurement published for this recipe, with the settings it was made at."""
+
+    tokens: int
+    bytes: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file. ``stack`` names the library versions its memory depends on."""
+
+    name: str
+    title: str
+    source: str
+    date: str
+    spec: JobSpec
+    stack: Stack
+    measured: tuple[Published, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "source": self.source,
+            "date": self.date,
+            "stack": self.stack.name,
+            "measured": [{"tokens": item.tokens, "bytes": item.bytes, "source": item.source} for item in self.measured],
+            "spec": self.spec.model_dump(mode="json"),
+        }
+
+
+@lru_cache(maxsize=1)
+def load_recipes() -> dict[str, Recipe]:
+    """All recipes by name, sorted."""
+    found = (item for item in files(__name__).iterdir() if item.name.endswith(".yaml"))
+    recipes = [_recipe(item.name.removesuffix(".yaml"), yaml.safe_load(item.read_text(encoding="utf-8"))) for item in found]
+    return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Find a recipe. Raises InvalidInput that lists the names there are."""
+    recipes = load_recipes()
+    if name not in recipes:
+        fix = "use one of " + ", ".join(recipes)
+        raise InvalidInput(f"There is no recipe {name!r}.", fix, [FieldError("recipe", "is unknown", fix)])
+    return recipes[name]
+
+
+def _recipe(name: str, values: dict[str, Any]) -> Recipe:
+    spec = parse_spec({"name": name, **values["spec"]})
+    measured = tuple(Published(int(item["tokens"]), int(item["bytes"]), item["source"]) for item in values.get("measured", []))
+    return Recipe(name, values["title"], values["source"], str(values["date"]), spec, stack_named(values.get("stack", "current")), measured)

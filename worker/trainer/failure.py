@@ -1,0 +1,59 @@
+"""Exception -> Failure: what happened, in words for a person, and what to do next."""
+
+import errno
+
+import torch
+
+from tunescope.events import Failure
+from tunescope.states import FailureReason
+from worker.trainer.data import EmptyData
+from worker.trainer.model import NoWeights
+
+SHORTEN = "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing."
+
+
+def explain(error: BaseException, stage: str) -> Failure:
+    """The reason of a failed attempt, from the exception and the stage in which it was raised."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        return Failure(reason=FailureReason.OUT_OF_MEMORY, detail=f"Out of memory while {stage}: {first_line(text)}", advice=SHORTEN)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure(
+            reason=FailureReason.DISK_FULL, detail=f"The disk is full while {stage}.", advice="Free space in the data directory, then retry."
+        )
+    if isinstance(error, EmptyData):
+        return Failure(reason=FailureReason.INVALID_DATASET, detail=text, advice="Mend the rows that the Data sets page lists.")
+    if isinstance(error, NoWeights):
+        return Failure(
+            reason=FailureReason.INVALID_MODEL,
+            detail="The model has no safetensors weights; pickled weights are never loaded.",
+            advice="Choose a model with *.safetensors files, or convert it with save_pretrained.",
+        )
+    if "Target modules" in text or "target_modules" in text:
+        return Failure(
+            reason=FailureReason.INVALID_SETTINGS,
+            detail=first_line(text),
+            advice="Set adaptation.target_modules to all-linear, or to names of this model's linear layers.",
+        )
+    if stage == "loading the model":
+        return Failure(
+            reason=FailureReason.INVALID_MODEL,
+            detail=f"The model could not be loaded: {first_line(text)}",
+            advice="Check model.id, its source and revision, and that this machine can reach the hub.",
+        )
+    if stage == "building the data":
+        return Failure(
+            reason=FailureReason.INVALID_DATASET,
+            detail=f"The data could not be prepared: {first_line(text)}",
+            advice="Check the data set's preview with this model.",
+        )
+    return Failure(
+        reason=FailureReason.TRAINER_CRASHED,
+        detail=f"{type(error).__name__} while {stage}: {first_line(text)}",
+        advice="The log holds the whole traceback.",
+    )
+
+
+def first_line(text: str) -> str:
+    line = text.splitlines()[0] if text else ""
+    return line if len(line) <= 500 else line[:497] + "…"

@@ -1,0 +1,20 @@
+"""Keep Hugging Face's hub out of work that is purely local."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def without_hub() -> Iterator[None]:
+    """Within this block no hub is asked, so that a machine without a network does not wait for one."""
+    import huggingface_hub.constants as constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+        os.environ.pop("HF_HUB_OFFLINE")

@@ -1,0 +1,145 @@
+"""Queued rows become assigned ones, and assigned ones become orders to workers.
+
+The row is the truth: an order that no worker claims is sent again, and one that is claimed twice runs once (the fence).
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from celery import Celery
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from backend.controller.placement import Assignment, Busy, Waiting, place
+from backend.datasets.service import find_dataset, path_of
+from backend.jobs.tables import JobRow
+from backend.jobs.transitions import move
+from backend.models.service import reference
+from tunescope import wire
+from tunescope.events import Failure
+from tunescope.problems import Problem
+from tunescope.settings import ServerSettings
+from tunescope.spec import JobSpec
+from tunescope.states import ACTIVE, FailureReason, JobState
+from tunescope.wire import DatasetRef, MachineReport, Order
+
+log = logging.getLogger(__name__)
+
+RESEND_SECONDS = 5.0
+ORDER_LIFETIME_SECONDS = 600
+"""A queue that nobody reads forgets an order after this time."""
+
+
+def make_celery(settings: ServerSettings) -> Celery:
+    """A Celery app that only sends."""
+    app = Celery("tunescope-controller", broker=wire.broker_url(settings.redis_url), set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
+    )
+    return app
+
+
+def waiting_job(row: JobRow) -> Waiting:
+    spec = JobSpec.model_validate(row.spec)
+    total = (row.estimate or {}).get("total_bytes")
+    need = int(total * (1 + spec.placement.gpu_memory_margin)) if isinstance(total, int) else None
+    return Waiting(row.id, row.owner_id, row.priority, row.created_at, need, spec.parallelism.gpus)
+
+
+def assign_queued(session: Session, machines: Sequence[MachineReport]) -> int:
+    """Give queued jobs their places, and write down why the others wait. Returns how many got one."""
+    queued = {row.id: row for row in session.scalars(select(JobRow).where(JobRow.state == JobState.QUEUED))}
+    if not queued:
+        return 0
+    active = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
+    busy = [Busy(row.owner_id, row.machine, tuple(row.gpus)) for row in active if row.machine]
+    plan = place([waiting_job(row) for row in queued.values()], machines, busy)
+    assigned = sum(assign(session, queued[assignment.job], assignment) for assignment in plan.assignments)
+    for job, reason in plan.reasons.items():
+        if queued[job].waiting_because != reason:
+            session.execute(
+                update(JobRow).where(JobRow.id == job, JobRow.state == JobState.QUEUED).values(waiting_because=reason),
+                execution_options={"synchronize_session": False},
+            )
+    return assigned
+
+
+def assign(session: Session, row: JobRow, assignment: Assignment) -> bool:
+    """Move a row to assigned under a new fence; False if it was cancelled meanwhile."""
+    moved = move(
+        session, row.id, JobState.ASSIGNED, fence=row.fence, machine=assignment.machine, gpus=list(assignment.gpus)
+    )
+    if moved:
+        raise_fence = update(JobRow).where(JobRow.id == row.id, JobRow.fence == row.fence).values(fence=row.fence + 1)
+        session.execute(raise_fence, execution_options={"synchronize_session": False})
+        log.info("job %s goes to %s %s", row.id, assignment.machine, ", ".join(assignment.gpus))
+    return moved
+
+
+def make_order(session: Session, settings: ServerSettings, row: JobRow) -> Order:
+    """Everything a worker needs to run a row's attempt. Raises Problem if its data set or model is gone."""
+    spec = JobSpec.model_validate(row.spec)
+    dataset = find_dataset(session, spec.data.dataset)
+    if dataset is None:
+        raise MissingDataset(f"The data set {spec.data.dataset} was deleted before the job began.", "Upload it again, then retry.")
+    path = path_of(settings, dataset).relative_to(settings.data_dir)
+    return Order(
+        job=row.id,
+        attempt=row.attempt,
+        fence=row.fence,
+        spec=spec,
+        gpus=row.gpus,
+        dataset=DatasetRef(name=dataset.name, path=str(path), sha256=dataset.sha256, rows=dataset.rows),
+        model=reference(session, settings, spec.model),
+        resume_from_attempt=row.resume_from_attempt,
+    )
+
+
+class MissingDataset(Problem):
+    """The data set of a queued job is gone."""
+
+
+class Dispatcher:
+    """Sends orders of assigned rows; remembers which it sent and when."""
+
+    def __init__(self, settings: ServerSettings, celery: Celery) -> None:
+        self._settings = settings
+        self._celery = celery
+        self._sent: dict[tuple[str, int], float] = {}
+
+    def send_assigned(self, session: Session) -> None:
+        """Send the order of every assigned row that was not sent, or not claimed since. Raises OperationalError."""
+        rows = list(session.scalars(select(JobRow).where(JobRow.state == JobState.ASSIGNED)))
+        now = time.monotonic()
+        self._sent = {key: at for key, at in self._sent.items() if key in {(row.id, row.fence) for row in rows}}
+        for row in rows:
+            if now - self._sent.get((row.id, row.fence), -RESEND_SECONDS) < RESEND_SECONDS:
+                continue
+            try:
+                order = make_order(session, self._settings, row)
+            except Problem as problem:
+                fail_unrunnable(session, row, problem)
+                continue
+            self._send(row, order)
+            self._sent[(row.id, row.fence)] = now
+
+    def _send(self, row: JobRow, order: Order) -> None:
+        self._celery.send_task(  # pyright: ignore[reportUnknownMemberType]
+            wire.RUN,
+            args=[order.model_dump(mode="json")],
+            queue=wire.queue(row.machine or ""),
+            expires=ORDER_LIFETIME_SECONDS,
+            ignore_result=True,
+            retry=False,
+        )
+
+
+def fail_unrunnable(session: Session, row: JobRow, problem: Problem) -> None:
+    reason = FailureReason.INVALID_DATASET if isinstance(problem, MissingDataset) else FailureReason.INVALID_MODEL
+    failure = Failure(reason=reason, detail=problem.detail, advice=problem.fix)
+    move(session, row.id, JobState.FAILED, fence=row.fence, failure=failure.model_dump(mode="json"))
+
+

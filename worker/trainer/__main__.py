@@ -1,0 +1,90 @@
+"""``python -m worker.trainer ORDER``: one attempt of a job. Load, build the data, train, report."""
+
+import sys
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+
+from tunescope.events import LogEvent, PlanEvent, StageEvent, StateEvent
+from tunescope.settings import WorkerSettings
+from tunescope.states import JobState
+from tunescope.wire import Order
+from worker.outbox import Outbox
+
+SUCCEEDED, FAILED, CANCELLED = 0, 1, 3
+PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
+
+
+class Attempt:
+    """What the steps of the story share: the order, its directory, and the way to tell."""
+
+    def __init__(self, order_file: Path) -> None:
+        self.order = Order.model_validate_json(order_file.read_text())
+        self.folder = order_file.parent
+        self.settings = WorkerSettings()
+        self.outbox = Outbox(self.folder, job=self.order.job, attempt=self.order.attempt)
+        self.stage = "starting"
+
+    def enter(self, stage: str) -> None:
+        self.stage = stage
+        self.outbox.emit(StageEvent, stage=stage)
+
+
+def run(attempt: Attempt) -> int:
+    # The heavy imports come after the first word, so that the page shows at once that something happens.
+    attempt.enter("loading libraries")
+    from worker.trainer import artifacts, data, meter, model, train
+
+    order, spec = attempt.order, attempt.order.spec
+    cancel = train.CancelSwitch()
+    attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")
+    folder = model.locate(order.model, attempt.settings.models_dir())
+    attempt.enter("loading the model")
+    loaded, tokenizer = model.load_model(folder, spec), model.load_tokenizer(folder)
+    attempt.enter("building the data")
+    rows = data.build_data(attempt.settings.data_dir / order.dataset.path, spec.data, tokenizer, spec.schedule.seed)
+    for note in rows.notes:
+        attempt.outbox.emit(LogEvent, stream="trainer", line=note)
+    measuring = meter.Meter()
+    checkpoints = attempt.folder / "checkpoints"
+    trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, cancel, measuring)
+    trainable, everything = train.parameter_counts(trainer.model)
+    attempt.outbox.emit(
+        PlanEvent,
+        total_steps=train.planned_steps(trainer),
+        train_rows=len(rows.train),
+        trainable_parameters=trainable,
+        all_parameters=everything,
+        device=train.device_name(),
+        versions={package: version(package) for package in PACKAGES},
+        notes=rows.notes,
+    )
+    attempt.stage = "training"
+    attempt.outbox.emit(StateEvent, state=JobState.RUNNING)
+    resumed = attempt.settings.attempt_dir(order.job, order.resume_from_attempt) if order.resume_from_attempt else None
+    trainer.train(resume_from_checkpoint=train.last_checkpoint(resumed / "checkpoints") if resumed else None)
+    measuring.close()
+    if cancel.pressed:
+        attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
+        return CANCELLED
+    attempt.enter("saving")
+    artifacts.save(trainer, tokenizer, spec, attempt.folder / "artifacts", attempt.outbox)
+    attempt.outbox.emit(StateEvent, state=JobState.SUCCEEDED)
+    return SUCCEEDED
+
+
+def main() -> int:
+    attempt = Attempt(Path(sys.argv[1]))
+    attempt.outbox.emit(StateEvent, state=JobState.STARTING)
+    try:
+        return run(attempt)
+    except Exception as error:
+        traceback.print_exc()
+        from worker.trainer.failure import explain
+
+        attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=explain(error, attempt.stage))
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""TRL's SFTTrainer with the job's settings, telling every step."""
+
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers.trainer_callback import TrainerControl, TrainerState
+from transformers.training_args import TrainingArguments
+from trl import SFTConfig, SFTTrainer
+
+from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent
+from tunescope.spec import JobSpec
+from worker.outbox import Outbox
+from worker.trainer.data import TrainingData
+from worker.trainer.meter import Meter
+from worker.trainer.model import cast_adapters, lora_config
+
+KEPT_CHECKPOINTS = 2
+
+
+class CancelSwitch:
+    """SIGTERM asks for the end: the step at hand is finished, a checkpoint written, the trainer left."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        signal.signal(signal.SIGTERM, self._press)
+
+    def _press(self, _number: int, _frame: object) -> None:
+        self.pressed = True
+
+
+class MeteredTrainer(SFTTrainer):
+    """SFTTrainer that counts tokens, and that keeps all logits where the spec does not ask for the fused loss."""
+
+    def __init__(self, *, meter: Meter, fused_loss: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._meter = meter
+        self._fused_loss = fused_loss
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if model.training:
+            self._meter.add_tokens(inputs)
+        if self._fused_loss:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        # TRL 1.16 always computes the loss in tiles; transformers' own path keeps the logits, as the spec says.
+        return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+
+class Telling(TrainerCallback):
+    """Turns the trainer's callbacks into events."""
+
+    def __init__(self, outbox: Outbox, meter: Meter, cancel: CancelSwitch, log_every: int) -> None:
+        self._outbox = outbox
+        self._meter = meter
+        self._cancel = cancel
+        self._log_every = log_every
+        self._memory: list[Any] = []
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._meter.begin()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._memory = self._meter.end()
+        if self._cancel.pressed:
+            control.should_training_stop = True
+            control.should_save = True
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if logs and "eval_loss" in logs:
+            self._outbox.emit(EvaluationEvent, step=state.global_step, loss=float(logs["eval_loss"]))
+        if not logs or "loss" not in logs:
+            return
+        event = self._outbox.emit(
+            StepEvent,
+            step=state.global_step,
+            total_steps=state.max_steps,
+            epoch=float(state.epoch or 0),
+            loss=float(logs["loss"]),
+            learning_rate=logs.get("learning_rate"),
+            grad_norm=float(logs["grad_norm"]) if "grad_norm" in logs else None,
+            tokens=self._meter.tokens,
+            tokens_per_second=self._meter.tokens / self._meter.seconds if self._meter.seconds else 0.0,
+            step_seconds=self._meter.seconds,
+            memory=self._memory,
+        )
+        if state.global_step % self._log_every == 0 or state.global_step == state.max_steps:
+            line = f"step {event.step}/{event.total_steps}  loss {event.loss}  {event.step_seconds:.2f} s"
+            self._outbox.emit(LogEvent, stream="trainer", line=line)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._outbox.emit(CheckpointEvent, step=state.global_step, path=f"checkpoints/checkpoint-{state.global_step}")
+
+
+def sft_config(spec: JobSpec, data: TrainingData, checkpoints: Path) -> SFTConfig:
+    """The spec in TRL's terms. Steps are logged one by one, whatever ``logging_steps`` says: it only thins the log lines."""
+    precision, cuda = spec.precision, torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=spec.batch.per_device_train_batch_size,
+        per_device_eval_batch_size=spec.batch.per_device_train_batch_size,
+        gradient_accumulation_steps=spec.batch.gradient_accumulation_steps,
+        num_train_epochs=spec.schedule.num_train_epochs,
+        max_steps=spec.schedule.max_steps or -1,
+        seed=spec.schedule.seed,
+        data_seed=spec.schedule.seed,
+        logging_steps=1,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=spec.schedule.save_steps,
+        save_total_limit=KEPT_CHECKPOINTS,
+        eval_strategy="epoch" if data.evaluation is not None else "no",
+        optim=spec.optimizer.name,
+        learning_rate=spec.optimizer.learning_rate,
+        lr_scheduler_type=spec.optimizer.lr_scheduler_type,
+        # transformers 5 takes a share below 1 here; exactly 1 would mean one step.
+        warmup_steps=min(spec.optimizer.warmup_ratio, 0.999999),
+        weight_decay=spec.optimizer.weight_decay,
+        max_grad_norm=spec.optimizer.max_grad_norm,
+        bf16=precision.dtype == "bfloat16" and needs_autocast(spec),
+        fp16=precision.dtype == "float16" and needs_autocast(spec) and cuda,
+        use_cpu=not cuda,
+        gradient_checkpointing=spec.memory_savers.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        max_length=spec.data.max_length,
+        packing=spec.data.packing,
+        assistant_only_loss=data.assistant_only,
+        completion_only_loss=None,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=cuda,
+    )
+
+
+def needs_autocast(spec: JobSpec) -> bool:
+    """Adapters, and full training on master weights, compute below the precision that they are kept in."""
+    return spec.adaptation.method == "lora" or spec.precision.master_weights
+
+
+def build_trainer(
+    spec: JobSpec,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TrainingData,
+    checkpoints: Path,
+    outbox: Outbox,
+    cancel: CancelSwitch,
+    meter: Meter,
+) -> MeteredTrainer:
+    trainer = MeteredTrainer(
+        meter=meter,
+        fused_loss=spec.memory_savers.fused_loss,
+        model=model,
+        args=sft_config(spec, data, checkpoints),
+        train_dataset=data.train,
+        eval_dataset=data.evaluation,
+        processing_class=tokenizer,
+        peft_config=lora_config(spec.adaptation),
+        callbacks=[Telling(outbox, meter, cancel, spec.schedule.logging_steps)],
+    )
+    if spec.adaptation.method == "lora":
+        cast_adapters(trainer.model, spec.precision)
+    return trainer
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint: the trainer's state is written last."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+
+def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
+    """(trainable, all) parameters; 4-bit weights count as what they stand for."""
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    everything = sum(
+        parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1) for parameter in model.parameters()
+    )
+    return trainable, everything
+
+
+
+
+def planned_steps(trainer: SFTTrainer) -> int:
+    """Optimizer steps of the whole run, as transformers counts them."""
+    if trainer.args.max_steps > 0:
+        return trainer.args.max_steps
+    batches = len(trainer.get_train_dataloader())
+    per_epoch = max(1, -(-batches // trainer.args.gradient_accumulation_steps))
+    return math.ceil(trainer.args.num_train_epochs * per_epoch)
+
+
+def device_name() -> str:
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"

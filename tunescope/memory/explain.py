@@ -162,12 +162,9 @@ def _shapley(name: str, players: list[str], value: Callable[[frozenset[str]], in
 
 
 def _average_move(name: str, players: list[str], at: Callable[[frozenset[str]], Estimate]) -> MemoryLedger:
-    """How the ledger moves when this section is switched, first and last, averaged: for the sentence only."""
-    first = at(frozenset({name})).ledger - at(frozenset()).ledger
-    everything = frozenset(players)
-    last = at(everything).ledger - at(everything - {name}).ledger
-    total = first + last
-    return MemoryLedger({category: total[category] // 2 for category in CATEGORIES})
+    """The section's average effect on each category: the same Shapley weights, for the sentence only."""
+    moves = {category: _shapley(name, players, lambda names, of=category: at(names).ledger[of]) for category in CATEGORIES}
+    return MemoryLedger({category: numerator // denominator for category, (numerator, denominator) in moves.items()})
 
 
 def _largest_remainder(exact: dict[str, tuple[int, int]], total: int) -> dict[str, int]:

@@ -30,7 +30,6 @@ class LayerSettings:
     nested: bool
     targets: frozenset[str]
     checkpointing: bool
-    reentrant_gqa: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ class _LayerStep:
         """fp32 input of the norm, and the normalized values too when its weight trains."""
         if self.a.traits.layer_norm:
             return self.s.stream * self.h
-        kept = 4 * self.h if not (self.s.stream == 4 and self.s.full) else 4 * self.h
-        return kept + (self.s.stream * self.h if self.s.full else 0)
+        return 4 * self.h + (self.s.stream * self.h if self.s.full else 0)
 
     def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
         """What the readers of one activation of ``count`` numbers keep of it."""
@@ -140,22 +138,18 @@ class _LayerStep:
         if linear.path in s.targets and not s.full:
             scaled = m.take(c * self.t * linear.outputs)
             m.free(scaled)
-            path = m.take(gradient_in)
-            if s.adapter != c or s.dropout:
-                width = s.adapter if s.adapter != c else c
-                if s.adapter != c:
-                    wide = m.take(width * count_in)
-                    m.free(path)
-                    path = wide
-                if s.dropout:
-                    dropped = m.take(width * count_in)
-                    m.take(width * count_in)
-                    m.free(width * count_in)
-                    m.free(path)
-                    path = dropped
-                if path != gradient_in:
-                    m.take(gradient_in)
-                    m.free(path)
+            path = m.take(gradient_in if s.autocast else s.adapter * count_in)
+            if s.autocast and s.adapter != c:
+                wide = m.take(s.adapter * count_in)
+                m.free(path)
+                path = wide
+            if s.dropout:
+                undropped = m.take(path)
+                m.free(path)
+                path = undropped
+            if path != gradient_in:
+                m.take(gradient_in)
+                m.free(path)
             m.free(saved)
             base = self.dequantized(linear) + m.take(gradient_in)
             m.free(base)
@@ -298,15 +292,15 @@ class _LayerStep:
         if s.attention == "eager":
             scores = a.heads * s.sequence * self.t
             value = m.take(c * self.q)
-            weights = m.take(c * scores)
-            m.free(gradient)
+            grads = m.take(c * scores)
+            m.free(gradient + c * scores)
             wide = m.take(4 * scores)
-            soft = m.take(4 * scores)
-            m.free(wide)
+            m.free(grads)
             back = m.take(c * scores)
-            m.free(soft + weights)
+            m.free(wide + 4 * scores)
             both = m.take(2 * c * self.q)
             m.free(back + value + both)
+            kept -= (4 + c) * scores
             dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
         else:
             padded = s.batch * (-(-s.sequence // 128) * 128)

@@ -97,7 +97,7 @@ def training_sites(spec: JobSpec, architecture: Architecture, work: Workload, st
         Site("forward_end", kept_all + head, forward, 0, weight_casts + all_casts, accumulated),
         Site("loss_backward", kept_all + head, backward, 0, layer_casts, max(accumulated, head_gradient)),
         Site("layer_backward_last", kept_all + tallest, 0, 0, layer_casts, max(accumulated, head_gradient)),
-        Site("layer_backward_first", boundary + first_kept + tallest, 0, 0, layer_casts, gradients),
+        Site("layer_backward_first", boundary + first_kept + tallest, 0, 0, layer_casts, max(accumulated, gradients - _later_gradients(spec, architecture, persistent))),
         Site("embedding_backward", boundary, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
         Site("optimizer_step", gradients=gradients),
     )
@@ -135,6 +135,16 @@ def _head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persis
         return 0
     width = persistent.trained[-1].width
     return width * architecture.vocab * architecture.hidden
+
+
+def _later_gradients(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
+    """Gradients not made yet when the first layer's MLP is at its height: that layer's (but its last matrix's) and the embedding's."""
+    if spec.adaptation.method != "full":
+        return 0
+    layer = architecture.layers[0]
+    last = next((linear.weight_count for linear in layer.linears if linear.reads == "mlp_product"), 0)
+    embedding = 0 if architecture.tied else architecture.vocab * architecture.hidden
+    return persistent.trained[-1].width * (layer.parameter_count(architecture.hidden) - last + embedding)
 
 
 def _embedding_temporary(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:

@@ -1,0 +1,180 @@
+"""How close estimates come to published measurements: `python -m benchmarks.vram_accuracy [DIRECTORY]`.
+
+Reads published.csv and fms_a100_80gb_1gpu.csv from DIRECTORY (default ../shared/vram) and prints errors by source, method
+and model, beside a naive rule and a rule like `accelerate estimate-memory`. No figure is tuned to a row.
+"""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from tunescope.memory.architecture import Architecture
+from tunescope.memory.catalogue import catalogue
+from tunescope.memory.devices import DEVICES
+from tunescope.memory.estimate import Estimate, Lengths, estimate
+from tunescope.memory.stack import STACKS, Stack
+from tunescope.problems import InvalidInput
+from tunescope.spec import JobSpec, parse_spec
+from tunescope.units import GIB, MIB
+
+UNITS = {"GB": 10**9, "GiB": GIB, "MiB": MIB}
+SWIFT_LENGTHS = (3234, 8500, 19548)
+"""Median, 95th percentile and longest row of the data set behind ms-swift's table (its README states mean, spread, range)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published run."""
+
+    source: str
+    name: str
+    model: str
+    method: str
+    spec: JobSpec
+    architecture: Architecture
+    stack: Stack
+    lengths: Lengths | None
+    gpus: int
+    measured: int
+    allocated: int | None = None
+    fixed_length: bool = True
+
+    def predict(self) -> Estimate:
+        return estimate(self.spec, self.architecture, DEVICES["A100-80GB"], self.lengths, self.stack)
+
+
+def published(path: Path) -> Iterator[Row]:
+    """Rows of published.csv; sums over several GPUs stay sums."""
+    for line in csv.DictReader(path.open(encoding="utf-8")):
+        official = line["id"].startswith("qwen-official")
+        gpus = int(line["gpus"])
+        full = line["method"] == "full"
+        quantization = line["quantization"] or "none"
+        zero2 = official and quantization == "gptq-int4"
+        targets: Any = "all-linear" if "all linear" in line["target_modules"] else ["c_attn"]
+        adaptation: dict[str, Any] = {"method": "full"} if full else {"method": "lora", "r": int(line["r"]), "target_modules": targets}
+        if line["modules_to_save"]:
+            adaptation["modules_to_save"] = line["modules_to_save"].split(",")
+        strategy = "zero3" if official and full else "zero2" if zero2 else "none"
+        spec = parse_spec(
+            {
+                "model": {"id": line["model"]},
+                "adaptation": adaptation,
+                "precision": {
+                    "quantization": quantization,
+                    "dtype": line["dtype"],
+                    "master_weights": official and full,
+                    "adapter_dtype": "float16" if zero2 else "float32",
+                },
+                "batch": {
+                    "per_device_train_batch_size": int(line["per_device_train_batch_size"]),
+                    "gradient_accumulation_steps": int(line["gradient_accumulation_steps"]),
+                },
+                "parallelism": {"gpus": gpus, "strategy": strategy},
+                "data": {"dataset": "x", "max_length": int(line["max_length"])},
+                "memory_savers": {"gradient_checkpointing": line["gradient_checkpointing"] == "True", "attention": line["attention"]},
+            }
+        )
+        fixed = line["length_kind"] == "fixed"
+        stack = STACKS["qwen-2023" if official else "swift-2024"]
+        measured = round(float(line["measured"]) * UNITS[line["unit"]])
+        method = "full" if full else ("lora+emb" if line["modules_to_save"] else "lora") if quantization == "none" else "qlora"
+        yield Row(
+            "QwenLM/Qwen" if official else "ms-swift", line["id"], line["model"], method, spec, catalogue(line["model"]), stack,
+            None if fixed else Lengths(*SWIFT_LENGTHS), gpus, measured, None, fixed,
+        )  # fmt: skip
+
+
+def fms(path: Path) -> Iterator[Row]:
+    """Rows of fms-acceleration run without fused kernels (``foak`` has its own loss and norms, which no stack here has)."""
+    for line in csv.DictReader(path.open(encoding="utf-8")):
+        framework = line["framework_config"]
+        if "foak" in framework:
+            continue
+        full = not line["peft_method"]
+        gptq, bnb = "autogptq" in framework, "bnb" in framework
+        name = "transformers-4.48-norms-fp32" if framework.startswith("baseline") else "transformers-4.48" if gptq or bnb else "transformers-4.48-no-autocast"
+        model = line["model_name_or_path"]
+        adaptation: dict[str, Any] = {"method": "full"}
+        if not full:
+            adaptation = {"method": "lora", "r": int(line["r"]), "lora_dropout": 0.1, "target_modules": line["target_modules"].split()}
+        spec = parse_spec(
+            {
+                "model": {"id": model},
+                "adaptation": adaptation,
+                "precision": {"quantization": "gptq-int4" if gptq else "nf4" if bnb else "none", "dtype": line["torch_dtype"]},
+                "batch": {"per_device_train_batch_size": int(line["per_device_train_batch_size"]), "gradient_accumulation_steps": 1},
+                "data": {"dataset": "x", "max_length": 4096},
+                "memory_savers": {"attention": "flash_attention_2"},
+            }
+        )
+        method = "full" if full else "qlora" if gptq or bnb else "lora"
+        yield Row(
+            "fms-acceleration", f"{framework}/{model}/b{line['per_device_train_batch_size']}", model, method, spec, catalogue(model), STACKS[name],
+            None, 1, int(line["mem_nvidia_mem_reserved"]) * MIB, int(line["mem_peak_torch_mem_alloc_in_bytes"]),
+        )  # fmt: skip
+
+
+def naive(row: Row) -> int:
+    """The usual rule of thumb: 16 bytes a parameter in full, 2 (0.5 in 4 bit) for LoRA, and a fifth on top."""
+    count = row.architecture.parameter_count
+    width = {"none": 2.0, "int8": 1.0, "gptq-int8": 1.0}.get(row.spec.precision.quantization, 0.5)
+    return int(1.2 * count * (16 if row.spec.adaptation.method == "full" else width))
+
+
+def accelerate_like(row: Row) -> int:
+    """`accelerate estimate-memory`, "training with Adam": four times the model, whatever trains and however long rows are."""
+    return 4 * row.architecture.parameter_count * 2
+
+
+def ours(row: Row) -> int:
+    return row.predict().total_bytes * row.gpus
+
+
+def errors(rows: Iterable[Row], rule: Callable[[Row], int]) -> list[float]:
+    return [100 * (rule(row) / row.measured - 1) for row in rows]
+
+
+def summary(label: str, rows: list[Row]) -> str:
+    cells = [f"{label:44}{len(rows):4}"]
+    for rule in (ours, naive, accelerate_like):
+        found = sorted(abs(error) for error in errors(rows, rule))
+        ninth = quantiles(found, n=10)[8] if len(found) > 1 else found[0]
+        cells.append(f"{median(found):8.1f} {ninth:8.1f}")
+    inside = sum(1 for row in rows if (found := row.predict()).interval[0] * row.gpus <= row.measured <= found.interval[1] * row.gpus)
+    return " |".join(cells) + f" | {inside}/{len(rows)}"
+
+
+def main(arguments: list[str]) -> int:
+    folder = Path(arguments[0] if arguments else "../shared/vram")
+    if not (folder / "published.csv").exists():
+        print(f"There is no published.csv in {folder}: give the folder that has it.", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    for reader, name in ((published, "published.csv"), (fms, "fms_a100_80gb_1gpu.csv")):
+        try:
+            rows += reader(folder / name)
+        except InvalidInput as problem:
+            print(f"{name}: {problem}", file=sys.stderr)
+            return 1
+    print(f"{'run':72}{'measured':>10}{'estimate':>10}{'error':>8}{'allocated error':>17}")
+    for row in rows:
+        found = row.predict()
+        total = found.total_bytes * row.gpus
+        peak = f"{100 * (found.allocated_bytes / row.allocated - 1):+.3f} %" if row.allocated else ""
+        print(f"{row.name:72}{row.measured / GIB:10.2f}{total / GIB:10.2f}{100 * (total / row.measured - 1):+7.1f}%{peak:>17}")
+    print(f"\n{'absolute error in %: median, 90th percentile':48} |       ours       |    naive rule    | accelerate-like  | inside the interval")
+    print(summary("rows of fixed length", [row for row in rows if row.fixed_length]))
+    print(summary("rows of varying length", [row for row in rows if not row.fixed_length]))
+    for key in ("source", "method", "model"):
+        for value in sorted({getattr(row, key) for row in rows}):
+            print(summary(f"{key}: {value}", [row for row in rows if getattr(row, key) == value]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

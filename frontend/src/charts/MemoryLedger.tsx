@@ -1,0 +1,70 @@
+import { Group, Text } from "@mantine/core";
+import { useTranslation } from "react-i18next";
+import { formatBytes } from "../units";
+
+/** Colours that stay apart for colour-blind readers; the legend names each with its bytes. */
+const COLOURS: Record<string, string> = {
+  weights: "#0b7285",
+  quantization_state: "#66a9b5",
+  adapters: "#5f3dc4",
+  gradients: "#e8590c",
+  optimizer_states: "#f2a33a",
+  master_weights: "#8c510a",
+  activations: "#2f9e44",
+  logits_and_loss: "#a61e4d",
+  workspace: "#868e96",
+  communication: "#364fc7",
+  fragmentation: "#adb5bd",
+  runtime_context: "#495057",
+};
+
+type Props = { ledger: Record<string, number>; totalBytes: number; capacityBytes?: number; label?: string };
+
+export function MemoryLedger({ ledger, totalBytes, capacityBytes, label }: Props) {
+  const { t } = useTranslation("charts");
+  const full = Math.max(totalBytes, capacityBytes ?? 0, 1);
+  const parts = Object.entries(ledger).filter(([, bytes]) => bytes > 0);
+  return (
+    <div>
+      <Group justify="space-between" mb={6} gap="xs">
+        <Text fw={600}>{label}</Text>
+        <Text>
+          <b>{formatBytes(totalBytes)}</b>
+          {capacityBytes ? <span className="muted"> / {formatBytes(capacityBytes)}</span> : null}
+        </Text>
+      </Group>
+      <div
+        role="img"
+        aria-label={parts.map(([name, bytes]) => `${t(name)} ${formatBytes(bytes)}`).join(", ")}
+        style={{
+          display: "flex",
+          height: 22,
+          borderRadius: 6,
+          overflow: "hidden",
+          background: "light-dark(#e9ecef, #2e3134)",
+        }}
+      >
+        {parts.map(([name, bytes]) => (
+          <div
+            key={name}
+            title={`${t(name)}: ${formatBytes(bytes)}`}
+            style={{ width: `${(100 * bytes) / full}%`, background: COLOURS[name] ?? "#868e96" }}
+          />
+        ))}
+      </div>
+      <Group gap="md" rowGap={4} mt={8}>
+        {parts.map(([name, bytes]) => (
+          <Group key={name} gap={6} wrap="nowrap">
+            <span
+              aria-hidden
+              style={{ width: 10, height: 10, borderRadius: 3, background: COLOURS[name] ?? "#868e96" }}
+            />
+            <Text size="sm">
+              {t(name)} <span className="muted">{formatBytes(bytes)}</span>
+            </Text>
+          </Group>
+        ))}
+      </Group>
+    </div>
+  );
+}

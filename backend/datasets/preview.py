@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from backend.datasets.service import path_of
 from backend.datasets.tables import DatasetRow
-from backend.models.service import DEMO, find_model
+from backend.models.service import find_model
 from tunescope.datasets.reading import RowProblem, read_training_rows
 from tunescope.datasets.rendering import Renderer
+from tunescope.models import DEMO
 from tunescope.problems import Problem
 from tunescope.settings import ServerSettings
 
@@ -19,7 +20,9 @@ MEASURED_ROWS = 2000
 """Rows whose length is measured; the answer says how many."""
 
 
-def preview(session: Session, settings: ServerSettings, row: DatasetRow, limit: int, model: str | None) -> dict[str, Any]:
+def preview(
+    session: Session, settings: ServerSettings, row: DatasetRow, limit: int, model: str | None
+) -> dict[str, Any]:
     """Rows as they are and as rendered; without a prepared tokenizer the reason why they are not rendered."""
     renderer, reason = renderer_of(session, settings, model)
     rows: list[dict[str, Any]] = []
@@ -56,7 +59,10 @@ def renderer_of(session: Session, settings: ServerSettings, model: str | None) -
     name = model or DEMO
     found = find_model(session, settings, name)
     if found is None:
-        return None, f"{name} is not in this server's library, so its tokenizer is not here; the worker fetches it for the run."
+        return (
+            None,
+            f"{name} is not in this server's library, so its tokenizer is not here; the worker fetches it for the run.",
+        )
     if not (Path(found.path) / "tokenizer.json").is_file():
         return None, f"{name} is not prepared yet: its tokenizer is here after the first job that uses it."
     try:

@@ -45,11 +45,15 @@ def add(
     """Keep an uploaded file and check its rows. Raises InvalidInput if none is usable; then nothing is kept."""
     name = name.strip() or Path(file_name).stem
     if not re.fullmatch(r"[\w.-]{1,100}", name):
-        raise InvalidInput("This name cannot be used.", errors=[FieldError("name", "use letters, digits, dots and dashes")])
+        raise InvalidInput(
+            "This name cannot be used.", errors=[FieldError("name", "use letters, digits, dots and dashes")]
+        )
     suffix = Path(file_name).suffix.lower()
     if suffix not in SUFFIXES:
         message = f"{suffix or 'a file without an ending'} is not a kind of data set file"
-        raise InvalidInput("This file cannot be read.", errors=[FieldError("file", message, f"use {', '.join(SUFFIXES)}")])
+        raise InvalidInput(
+            "This file cannot be read.", errors=[FieldError("file", message, f"use {', '.join(SUFFIXES)}")]
+        )
     if find_dataset(session, name) is not None:
         raise Conflict(f"There is already a data set named {name}.", "Choose another name, or delete that one first.")
     folder = settings.datasets_dir() / new_id()

@@ -5,14 +5,18 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from backend.models.service import DEMO, DEMO_CATALOGUE_NAME, find_model, read_config
+from backend.jobs.tables import JobRow
+from backend.models.service import find_model, read_config
 from tunescope.memory.architecture import Architecture, architecture_from_config
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
 from tunescope.memory.estimate import Estimate, estimate
-from tunescope.problems import Problem
+from tunescope.memory.explain import Subject
+from tunescope.models import DEMO, DEMO_CATALOGUE_NAME
+from tunescope.problems import FieldError, InvalidInput, Problem
+from tunescope.recipes import load_recipes
 from tunescope.settings import ServerSettings
-from tunescope.spec import JobSpec
+from tunescope.spec import JobSpec, parse_spec
 
 
 def architecture_of(session: Session, settings: ServerSettings, spec: JobSpec) -> Architecture:
@@ -42,3 +46,20 @@ def estimate_or_reason(
         return estimate_spec(session, settings, spec).to_dict(), None
     except Problem as error:
         return None, str(error)
+
+
+def subject_of(session: Session, settings: ServerSettings, side: JobSpec | str, field: str) -> Subject:
+    """One side of an explanation. Raises InvalidInput naming ``field`` for a name that is neither recipe nor job."""
+    if isinstance(side, JobSpec):
+        return Subject(side.name, side, architecture_of(session, settings, side))
+    recipe = load_recipes().get(side)
+    if recipe is not None:
+        return Subject(recipe.title, recipe.spec, architecture_of(session, settings, recipe.spec), stack=recipe.stack)
+    row = session.get(JobRow, side)
+    if row is None:
+        fix = "give a spec, the name of a recipe, or the id of a job"
+        raise InvalidInput(
+            "There is nothing to compare.", errors=[FieldError(field, f"{side} is neither recipe nor job", fix)]
+        )
+    spec = parse_spec(row.spec)
+    return Subject(row.name, spec, architecture_of(session, settings, spec))

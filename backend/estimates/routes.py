@@ -9,6 +9,9 @@ from pydantic import BaseModel, Field
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.estimates import resolve
 from backend.gpus.routes import reports
+from tunescope.memory.advise import advise
+from tunescope.memory.explain import Language, explain
+from tunescope.recipes import load_recipes
 from tunescope.spec import JobSpec
 
 router = APIRouter()
@@ -51,3 +54,38 @@ def gpus_that_fit(connection: redis.Redis, total_bytes: int) -> list[dict[str, A
 def spec_schema(_user: CurrentUser) -> dict[str, Any]:
     """JSON schema of a JobSpec with every default and help text."""
     return JobSpec.model_json_schema()
+
+
+class ExplanationRequest(BaseModel):
+    """Two sides, each a spec, the name of a recipe, or the id of a job."""
+
+    a: JobSpec | str
+    b: JobSpec | str
+    language: Language = "en"
+
+
+class AdviceRequest(EstimateRequest):
+    language: Language = "en"
+
+
+@router.post("/explanations", tags=["explanations"], name="create")
+def create_explanation(
+    body: ExplanationRequest, session: SessionDep, settings: SettingsDep, _user: CurrentUser
+) -> dict[str, Any]:
+    """Why b needs more or less memory than a: bytes for each section, summing exactly to the difference."""
+    sides = [resolve.subject_of(session, settings, side, name) for side, name in ((body.a, "a"), (body.b, "b"))]
+    return explain(sides[0], sides[1], body.language).to_dict()
+
+
+@router.post("/advice", tags=["advice"], name="create")
+def create_advice(
+    body: AdviceRequest, session: SessionDep, settings: SettingsDep, _user: CurrentUser
+) -> dict[str, Any]:
+    """The changes that save most memory for the least cost, and what fits."""
+    architecture = resolve.architecture_of(session, settings, body.spec)
+    return advise(body.spec, architecture, resolve.device_of(body.gpu), language=body.language).to_dict()
+
+
+@router.get("/recipes", tags=["recipes"], name="list")
+def list_recipes(_user: CurrentUser) -> dict[str, Any]:
+    return {"items": [recipe.to_dict() for recipe in load_recipes().values()]}

@@ -14,12 +14,10 @@ from backend.models.tables import ModelRow
 from backend.users.service import new_id
 from tunescope import wire
 from tunescope.memory.architecture import architecture_from_config
+from tunescope.models import DEMO
 from tunescope.problems import Conflict, FieldError, InvalidInput, NotFound, Problem
 from tunescope.settings import ServerSettings
 from tunescope.spec import Model
-
-DEMO = "smollm2-135m-instruct"
-DEMO_CATALOGUE_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise bad_path("there is no config.json in this directory", "give a directory saved by save_pretrained") from error
+        raise bad_path(
+            "there is no config.json in this directory", "give a directory saved by save_pretrained"
+        ) from error
     except (OSError, ValueError) as error:
         raise bad_path(f"config.json cannot be read: {error}", "download the model again") from error
     if not isinstance(values, dict):
@@ -78,10 +78,15 @@ def add(session: Session, name: str, path: str) -> ModelRow:
     except (OSError, ValueError):
         usable = False
     if not usable:
-        raise bad_path("this is not a directory on the server", "give the absolute path of a directory the server can read")
+        raise bad_path(
+            "this is not a directory on the server", "give the absolute path of a directory the server can read"
+        )
     read_config(folder)
     if not any(folder.glob("*.safetensors")):
-        raise bad_path("there are no *.safetensors weights in it", "convert the weights with save_pretrained(safe_serialization=True)")
+        raise bad_path(
+            "there are no *.safetensors weights in it",
+            "convert the weights with save_pretrained(safe_serialization=True)",
+        )
     if name == DEMO:
         raise Conflict(f"{DEMO} is the built-in demo model.", "Choose another name.")
     row = ModelRow(id=new_id(), name=name, path=str(folder), created_at=time.time())

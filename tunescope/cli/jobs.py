@@ -51,8 +51,12 @@ def list_jobs(args: Namespace) -> int:
     if args.json:
         print_json(page)
         return 0
-    rows = [[job["id"], job["name"], job["state"], steps(job), job["owner"]["username"], age(job)] for job in page["items"]]
-    print_table(["id", "name", "state", "steps", "owner", "age"], rows, "No jobs yet. Start one: tunescope jobs submit SPEC")
+    rows = [
+        [job["id"], job["name"], job["state"], steps(job), job["owner"]["username"], age(job)] for job in page["items"]
+    ]
+    print_table(
+        ["id", "name", "state", "steps", "owner", "age"], rows, "No jobs yet. Start one: tunescope jobs submit SPEC"
+    )
     return 0
 
 
@@ -136,7 +140,13 @@ def exit_code(client: Client, job_id: str) -> int:
 
 def watch(client: Client, job_id: str) -> int:
     """A live progress bar until the job ends; Ctrl-C leaves the job running."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("queued", total=None, figures="")
@@ -146,7 +156,13 @@ def watch(client: Client, job_id: str) -> int:
                 elif isinstance(event, StageEvent):
                     progress.update(task, description=event.stage)
                 elif isinstance(event, StepEvent):
-                    progress.update(task, completed=event.step, total=event.total_steps, description="running", figures=figures(event))
+                    progress.update(
+                        task,
+                        completed=event.step,
+                        total=event.total_steps,
+                        description="running",
+                        figures=figures(event),
+                    )
                 elif isinstance(event, LogEvent):
                     progress.console.print(event.line, style="dim", markup=False, highlight=False)
                 elif isinstance(event, StateEvent):

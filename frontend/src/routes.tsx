@@ -7,7 +7,8 @@ const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
   component: SignInPage,
-  validateSearch: (search): { token?: string } => (typeof search.token === "string" ? { token: search.token } : {}),
+  validateSearch: (search): { token?: string } =>
+    typeof search.token === "string" ? { token: search.token } : {},
 });
 const shell = createRoute({ getParentRoute: () => root, id: "shell", component: Shell });
 
@@ -18,14 +19,38 @@ export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
     shell.addChildren([
-      page("/", lazyRouteComponent(() => import("./features/jobs/JobsPage"))),
-      page("/new", lazyRouteComponent(() => import("./features/launch/LaunchPage"))),
-      page("/jobs/$id", lazyRouteComponent(() => import("./features/job/JobPage"))),
-      page("/datasets", lazyRouteComponent(() => import("./features/datasets/DatasetsPage"))),
-      page("/models", lazyRouteComponent(() => import("./features/models/ModelsPage"))),
-      page("/machines", lazyRouteComponent(() => import("./features/machines/MachinesPage"))),
-      page("/why", lazyRouteComponent(() => import("./features/explain/WhyPage"))),
-      page("/settings", lazyRouteComponent(() => import("./features/users/SettingsPage"))),
+      page(
+        "/",
+        lazyRouteComponent(() => import("./features/jobs/JobsPage")),
+      ),
+      page(
+        "/new",
+        lazyRouteComponent(() => import("./features/launch/LaunchPage")),
+      ),
+      page(
+        "/jobs/$id",
+        lazyRouteComponent(() => import("./features/job/JobPage")),
+      ),
+      page(
+        "/datasets",
+        lazyRouteComponent(() => import("./features/datasets/DatasetsPage")),
+      ),
+      page(
+        "/models",
+        lazyRouteComponent(() => import("./features/models/ModelsPage")),
+      ),
+      page(
+        "/machines",
+        lazyRouteComponent(() => import("./features/machines/MachinesPage")),
+      ),
+      page(
+        "/why",
+        lazyRouteComponent(() => import("./features/explain/WhyPage")),
+      ),
+      page(
+        "/settings",
+        lazyRouteComponent(() => import("./features/users/SettingsPage")),
+      ),
     ]),
   ]),
   defaultPreload: "intent",

@@ -123,10 +123,7 @@ export type Machine = {
 export type Metrics = {
   attempt: number;
   steps: number[];
-  series: Record<
-    string,
-    { mean: (number | null)[]; min: (number | null)[]; max: (number | null)[] }
-  >;
+  series: Record<string, { mean: (number | null)[]; min: (number | null)[]; max: (number | null)[] }>;
   unknown: Record<string, string>;
 };
 
@@ -144,11 +141,22 @@ export type StepEvent = {
   memory: MemoryFigure[];
 };
 
-export type LogEvent = { kind: "log"; attempt: number; sequence: number; at: number; stream: string; line: string };
+export type LogEvent = {
+  kind: "log";
+  attempt: number;
+  sequence: number;
+  at: number;
+  stream: string;
+  line: string;
+};
 export type JobEvent =
   | StepEvent
   | LogEvent
-  | { kind: "state" | "stage" | "plan" | "evaluation" | "checkpoint" | "artifact"; attempt: number; sequence: number };
+  | {
+      kind: "state" | "stage" | "plan" | "evaluation" | "checkpoint" | "artifact";
+      attempt: number;
+      sequence: number;
+    };
 
 export type Explanation = {
   a: { name: string; total_bytes: number };

@@ -2,7 +2,12 @@ import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 
-export type Line = { label: string; values: (number | null)[]; low?: (number | null)[]; high?: (number | null)[] };
+export type Line = {
+  label: string;
+  values: (number | null)[];
+  low?: (number | null)[];
+  high?: (number | null)[];
+};
 
 const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d"];
 const COLOURS_DARK = ["#3bc9db", "#ffa94d", "#b197fc", "#69db7c", "#f783ac"];
@@ -44,10 +49,7 @@ export function TimeSeries({ title, steps, lines, format, syncKey, marker }: Pro
         height: HEIGHT,
         cursor: { sync: { key: syncKey }, drag: { x: true, y: false } },
         scales: { x: { time: false } },
-        axes: [
-          axis,
-          { ...axis, size: 74, values: (_plot, values) => values.map((value) => format(value)) },
-        ],
+        axes: [axis, { ...axis, size: 74, values: (_plot, values) => values.map((value) => format(value)) }],
         series: [
           { label: "step" },
           ...lines.map((line, index) => ({

@@ -1,7 +1,15 @@
 import { Group, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 
-export function PageHead({ title, about, children }: { title: string; about?: string; children?: ReactNode }) {
+export function PageHead({
+  title,
+  about,
+  children,
+}: {
+  title: string;
+  about?: string;
+  children?: ReactNode;
+}) {
   return (
     <Group justify="space-between" align="flex-start" mb="lg" gap="md">
       <div style={{ minWidth: 0 }}>

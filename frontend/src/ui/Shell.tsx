@@ -1,4 +1,14 @@
-import { ActionIcon, AppShell, Burger, Group, Loader, NavLink, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
+import {
+  ActionIcon,
+  AppShell,
+  Burger,
+  Group,
+  Loader,
+  NavLink,
+  Text,
+  Tooltip,
+  useMantineColorScheme,
+} from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import {
   IconBox,
@@ -40,12 +50,17 @@ export function Shell() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const path = useLocation({ select: (location) => location.pathname });
   const me = useMe();
-  if (me.error instanceof ApiProblem && me.error.status === 401) return <Navigate to="/sign-in" search={{}} />;
+  if (me.error instanceof ApiProblem && me.error.status === 401)
+    return <Navigate to="/sign-in" search={{}} />;
   const dark =
     colorScheme === "dark" ||
     (colorScheme === "auto" && window.matchMedia("(prefers-color-scheme: dark)").matches);
   return (
-    <AppShell header={{ height: 56 }} navbar={{ width: 230, breakpoint: "sm", collapsed: { mobile: !opened } }} padding="md">
+    <AppShell
+      header={{ height: 56 }}
+      navbar={{ width: 230, breakpoint: "sm", collapsed: { mobile: !opened } }}
+      padding="md"
+    >
       <a className="skip-link" href="#content">
         {t("skip")}
       </a>
@@ -100,7 +115,13 @@ export function Shell() {
         )}
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1}>
-        {me.isPending ? <Loader aria-label={t("loading")} /> : me.error ? <Problem error={me.error} /> : <Outlet />}
+        {me.isPending ? (
+          <Loader aria-label={t("loading")} />
+        ) : me.error ? (
+          <Problem error={me.error} />
+        ) : (
+          <Outlet />
+        )}
       </AppShell.Main>
     </AppShell>
   );

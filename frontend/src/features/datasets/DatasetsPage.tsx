@@ -12,7 +12,10 @@ import { formatBytes } from "../../units";
 export default function DatasetsPage() {
   const { t } = useTranslation("datasets");
   const queries = useQueryClient();
-  const datasets = useQuery({ queryKey: ["datasets"], queryFn: () => call<{ items: Dataset[] }>("GET", "/datasets") });
+  const datasets = useQuery({
+    queryKey: ["datasets"],
+    queryFn: () => call<{ items: Dataset[] }>("GET", "/datasets"),
+  });
   const refresh = () => queries.invalidateQueries({ queryKey: ["datasets"] });
   const upload = useMutation({
     mutationFn: (file: File) => {
@@ -55,7 +58,9 @@ function Problems({ dataset }: { dataset: Dataset }) {
     <Alert color="yellow" title={t("problems", { count: dataset.problem_count, name: dataset.name })}>
       <List size="sm">
         {dataset.problems.slice(0, 20).map((problem) => (
-          <List.Item key={problem.line}>{t("line", { line: problem.line, message: problem.message })}</List.Item>
+          <List.Item key={problem.line}>
+            {t("line", { line: problem.line, message: problem.message })}
+          </List.Item>
         ))}
       </List>
     </Alert>

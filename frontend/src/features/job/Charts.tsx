@@ -19,7 +19,10 @@ export function Charts({ live, job }: { live: Live; job: Job }) {
       <TimeSeries
         title={t("memoryPerStep")}
         steps={numbers}
-        lines={sources.map((source) => ({ label: source, values: steps.map((event) => peak(event, source)) }))}
+        lines={sources.map((source) => ({
+          label: source,
+          values: steps.map((event) => peak(event, source)),
+        }))}
         format={(value) => formatBytes(value)}
         syncKey={job.id}
         marker={onGpu && job.estimate ? { label: t("estimate"), value: job.estimate.total_bytes } : undefined}

@@ -1,4 +1,19 @@
-import { Alert, Autocomplete, Button, Grid, NumberInput, Select, SimpleGrid, Stack, Switch, Tabs, Text, TextInput, Textarea, Title } from "@mantine/core";
+import {
+  Alert,
+  Autocomplete,
+  Button,
+  Grid,
+  NumberInput,
+  Select,
+  SimpleGrid,
+  Stack,
+  Switch,
+  Tabs,
+  Text,
+  Textarea,
+  TextInput,
+  Title,
+} from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
@@ -72,8 +87,14 @@ type FormProps = { spec: Spec; change: (path: string, value: unknown) => void; p
 
 function Form({ spec, change, problem }: FormProps) {
   const { t } = useTranslation("launch");
-  const models = useQuery({ queryKey: ["models"], queryFn: () => call<{ items: LibraryModel[] }>("GET", "/models") });
-  const datasets = useQuery({ queryKey: ["datasets"], queryFn: () => call<{ items: Dataset[] }>("GET", "/datasets") });
+  const models = useQuery({
+    queryKey: ["models"],
+    queryFn: () => call<{ items: LibraryModel[] }>("GET", "/models"),
+  });
+  const datasets = useQuery({
+    queryKey: ["datasets"],
+    queryFn: () => call<{ items: Dataset[] }>("GET", "/datasets"),
+  });
   return (
     <Stack>
       <section className="card">
@@ -87,7 +108,10 @@ function Form({ spec, change, problem }: FormProps) {
           <Select
             label={t("source")}
             allowDeselect={false}
-            data={["library", "huggingface", "modelscope"].map((value) => ({ value, label: t(`source_${value}`) }))}
+            data={["library", "huggingface", "modelscope"].map((value) => ({
+              value,
+              label: t(`source_${value}`),
+            }))}
             value={spec.model.source}
             error={problem?.field("model.source")}
             onChange={(value) => change("model.source", value)}
@@ -95,7 +119,9 @@ function Form({ spec, change, problem }: FormProps) {
           <Autocomplete
             label={t("model")}
             description={t("modelHelp")}
-            data={spec.model.source === "library" ? (models.data?.items.map((model) => model.name) ?? []) : []}
+            data={
+              spec.model.source === "library" ? (models.data?.items.map((model) => model.name) ?? []) : []
+            }
             value={spec.model.id}
             error={problem?.field("model.id")}
             onChange={(value) => change("model.id", value)}
@@ -180,7 +206,8 @@ function Yaml({ spec, setSpec }: { spec: Spec; setSpec: (spec: Spec) => void }) 
     setText(entered);
     try {
       const value = parse(entered);
-      if (typeof value !== "object" || value === null || !value.model || !value.data) throw new Error(t("yamlNeeds"));
+      if (typeof value !== "object" || value === null || !value.model || !value.data)
+        throw new Error(t("yamlNeeds"));
       setSpec(value);
       setError(undefined);
     } catch (problem) {
@@ -225,11 +252,14 @@ function LiveEstimate({ spec }: { spec: Spec }) {
             capacityBytes={estimate.data.device.total_bytes}
             label={estimate.data.device.name}
           />
-          {!estimate.data.fits && <Alert color="red">{t("doesNotFit", { device: estimate.data.device.name })}</Alert>}
+          {!estimate.data.fits && (
+            <Alert color="red">{t("doesNotFit", { device: estimate.data.device.name })}</Alert>
+          )}
           {estimate.data.gpus?.length === 0 && <Text className="muted">{t("noGpu")}</Text>}
           {estimate.data.gpus?.map((gpu) => (
             <Text key={gpu.uuid} size="sm">
-              {gpu.machine} · {gpu.name}: {gpu.fits === null ? t("unknown") : t(gpu.fits ? "takesIt" : "tooSmall")}
+              {gpu.machine} · {gpu.name}:{" "}
+              {gpu.fits === null ? t("unknown") : t(gpu.fits ? "takesIt" : "tooSmall")}
             </Text>
           ))}
           <details>

@@ -58,7 +58,15 @@ export const SECTIONS: { name: string; fields: Field[] }[] = [
   {
     name: "optimizer",
     fields: [
-      choice("optimizer.name", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "adafactor", "sgd"),
+      choice(
+        "optimizer.name",
+        "adamw_torch",
+        "adamw_torch_fused",
+        "adamw_8bit",
+        "paged_adamw_8bit",
+        "adafactor",
+        "sgd",
+      ),
       number("optimizer.learning_rate", 0, 0.0001),
       choice("optimizer.lr_scheduler_type", "cosine", "linear", "constant"),
       number("optimizer.warmup_ratio", 0, 0.01),
@@ -75,14 +83,25 @@ export const SECTIONS: { name: string; fields: Field[] }[] = [
   },
   {
     name: "schedule",
-    fields: [number("schedule.num_train_epochs", 0, 1), number("schedule.max_steps", 1), number("schedule.save_steps", 1)],
+    fields: [
+      number("schedule.num_train_epochs", 0, 1),
+      number("schedule.max_steps", 1),
+      number("schedule.save_steps", 1),
+    ],
   },
 ];
 
 export const START = {
   name: "my-run",
   model: { id: "smollm2-135m-instruct", source: "library", revision: null },
-  adaptation: { method: "lora", r: 8, lora_alpha: 32, lora_dropout: 0.05, use_dora: false, use_rslora: false },
+  adaptation: {
+    method: "lora",
+    r: 8,
+    lora_alpha: 32,
+    lora_dropout: 0.05,
+    use_dora: false,
+    use_rslora: false,
+  },
   precision: {
     quantization: "nf4",
     double_quant: true,
@@ -92,7 +111,13 @@ export const START = {
   },
   batch: { per_device_train_batch_size: 1, gradient_accumulation_steps: 16 },
   parallelism: { gpus: 1, strategy: "none", offload: "none" },
-  data: { dataset: "vram-questions", max_length: 2048, packing: false, eval_fraction: 0, assistant_only_loss: true },
+  data: {
+    dataset: "vram-questions",
+    max_length: 2048,
+    packing: false,
+    eval_fraction: 0,
+    assistant_only_loss: true,
+  },
   memory_savers: { gradient_checkpointing: true, attention: "sdpa", fused_loss: false },
   optimizer: {
     name: "adamw_torch",

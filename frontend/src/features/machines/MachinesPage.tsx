@@ -41,7 +41,11 @@ function MachineCard({ machine }: { machine: Machine }) {
     <section className="card">
       <Title order={2}>{machine.name}</Title>
       <Text className="muted" size="sm" mb="sm">
-        {t("host", { cpus: machine.cpu_count, used: formatBytes(used), total: formatBytes(machine.host_total_bytes) })}
+        {t("host", {
+          cpus: machine.cpu_count,
+          used: formatBytes(used),
+          total: formatBytes(machine.host_total_bytes),
+        })}
       </Text>
       <Progress value={(100 * used) / machine.host_total_bytes} aria-label={t("hostMemory")} mb="md" />
       {machine.running.map((job) => (

@@ -13,9 +13,15 @@ export default function ModelsPage() {
   const { t } = useTranslation("models");
   const queries = useQueryClient();
   const me = useMe().data;
-  const models = useQuery({ queryKey: ["models"], queryFn: () => call<{ items: LibraryModel[] }>("GET", "/models") });
+  const models = useQuery({
+    queryKey: ["models"],
+    queryFn: () => call<{ items: LibraryModel[] }>("GET", "/models"),
+  });
   const refresh = () => queries.invalidateQueries({ queryKey: ["models"] });
-  const remove = useMutation({ mutationFn: (id: string) => call<void>("DELETE", `/models/${id}`), onSuccess: refresh });
+  const remove = useMutation({
+    mutationFn: (id: string) => call<void>("DELETE", `/models/${id}`),
+    onSuccess: refresh,
+  });
   return (
     <>
       <PageHead title={t("title")} about={t("about")} />
@@ -82,7 +88,12 @@ function AddModel({ refresh }: { refresh: () => void }) {
           value={path}
           onChange={(event) => setPath(event.currentTarget.value)}
         />
-        <Button variant="default" disabled={!name || !path} loading={add.isPending} onClick={() => add.mutate()}>
+        <Button
+          variant="default"
+          disabled={!name || !path}
+          loading={add.isPending}
+          onClick={() => add.mutate()}
+        >
           {t("addIt")}
         </Button>
       </Group>

@@ -1,4 +1,15 @@
-import { Button, Code, CopyButton, Group, PasswordInput, Stack, Table, Text, TextInput, Title } from "@mantine/core";
+import {
+  Button,
+  Code,
+  CopyButton,
+  Group,
+  PasswordInput,
+  Stack,
+  Table,
+  Text,
+  TextInput,
+  Title,
+} from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
@@ -95,7 +106,10 @@ function Password({ me }: { me: Me }) {
 function Tokens() {
   const { t } = useTranslation("users");
   const queries = useQueryClient();
-  const tokens = useQuery({ queryKey: ["tokens"], queryFn: () => call<{ items: Token[] }>("GET", "/tokens") });
+  const tokens = useQuery({
+    queryKey: ["tokens"],
+    queryFn: () => call<{ items: Token[] }>("GET", "/tokens"),
+  });
   const [name, setName] = useState("");
   const refresh = () => queries.invalidateQueries({ queryKey: ["tokens"] });
   const create = useMutation({
@@ -105,7 +119,10 @@ function Tokens() {
       void refresh();
     },
   });
-  const remove = useMutation({ mutationFn: (id: string) => call<void>("DELETE", `/tokens/${id}`), onSuccess: refresh });
+  const remove = useMutation({
+    mutationFn: (id: string) => call<void>("DELETE", `/tokens/${id}`),
+    onSuccess: refresh,
+  });
   return (
     <section className="card">
       <Stack>
@@ -134,7 +151,11 @@ function Tokens() {
         )}
         {create.error && <Problem error={create.error} />}
         <Group align="flex-end">
-          <TextInput label={t("tokenName")} value={name} onChange={(event) => setName(event.currentTarget.value)} />
+          <TextInput
+            label={t("tokenName")}
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+          />
           <Button variant="default" disabled={!name.trim()} onClick={() => create.mutate()}>
             {t("createToken")}
           </Button>

@@ -16,8 +16,7 @@ export function SignInPage() {
   const navigate = useNavigate();
   const queries = useQueryClient();
   const signIn = useMutation({
-    mutationFn: () =>
-      call<Me>("POST", "/session", token ? { sign_in_token: token } : { username, password }),
+    mutationFn: () => call<Me>("POST", "/session", token ? { sign_in_token: token } : { username, password }),
     onSuccess: (me) => {
       queries.setQueryData(["me"], me);
       void navigate({ to: me.must_set_password ? "/settings" : "/" });

@@ -50,7 +50,9 @@ def refuse_cross_site(request: Request) -> None:
         return
     origin = request.headers.get("origin")
     if not request.headers.get(CSRF_HEADER) or (origin and urlsplit(origin).netloc != request.headers.get("host")):
-        raise Forbidden("This request did not come from our page.", f"Send the header {CSRF_HEADER}: 1, or an API token.")
+        raise Forbidden(
+            "This request did not come from our page.", f"Send the header {CSRF_HEADER}: 1, or an API token."
+        )
 
 
 def signed_in(request: Request, session: Session, settings: ServerSettings) -> UserRow:

@@ -3,10 +3,10 @@
 import fcntl
 from pathlib import Path
 
-from sqlalchemy import Connection, text
-
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import Connection, text
+
 from backend.database import make_engine
 from tunescope.settings import ServerSettings
 

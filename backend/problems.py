@@ -55,7 +55,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        answer = response(error.status_code, f"http-{error.status_code}", str(error.detail), f"{request.method} {request.url.path}")
+        answer = response(
+            error.status_code, f"http-{error.status_code}", str(error.detail), f"{request.method} {request.url.path}"
+        )
         answer.headers.update(error.headers or {})
         return answer
 
@@ -63,12 +65,20 @@ def install(app: FastAPI) -> None:
     async def on_database(_request: Request, error: OperationalError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         log.error("database: %s", error)
         return response(
-            503, "unavailable", "The database does not answer", "The request was not carried out.", "Try again in a moment."
+            503,
+            "unavailable",
+            "The database does not answer",
+            "The request was not carried out.",
+            "Try again in a moment.",
         )
 
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return response(
-            500, "internal", "Something went wrong here", "This is our fault, not yours.", "The server's log has the details."
+            500,
+            "internal",
+            "Something went wrong here",
+            "This is our fault, not yours.",
+            "The server's log has the details.",
         )

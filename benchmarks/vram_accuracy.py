@@ -56,7 +56,9 @@ def published(path: Path) -> Iterator[Row]:
         quantization = line["quantization"] or "none"
         zero2 = official and quantization == "gptq-int4"
         targets: Any = "all-linear" if "all linear" in line["target_modules"] else ["c_attn"]
-        adaptation: dict[str, Any] = {"method": "full"} if full else {"method": "lora", "r": int(line["r"]), "target_modules": targets}
+        adaptation: dict[str, Any] = (
+            {"method": "full"} if full else {"method": "lora", "r": int(line["r"]), "target_modules": targets}
+        )
         if line["modules_to_save"]:
             adaptation["modules_to_save"] = line["modules_to_save"].split(",")
         strategy = "zero3" if official and full else "zero2" if zero2 else "none"
@@ -76,13 +78,22 @@ def published(path: Path) -> Iterator[Row]:
                 },
                 "parallelism": {"gpus": gpus, "strategy": strategy},
                 "data": {"dataset": "x", "max_length": int(line["max_length"])},
-                "memory_savers": {"gradient_checkpointing": line["gradient_checkpointing"] == "True", "attention": line["attention"]},
+                "memory_savers": {
+                    "gradient_checkpointing": line["gradient_checkpointing"] == "True",
+                    "attention": line["attention"],
+                },
             }
         )
         fixed = line["length_kind"] == "fixed"
         stack = STACKS["qwen-2023" if official else "swift-2024"]
         measured = round(float(line["measured"]) * UNITS[line["unit"]])
-        method = "full" if full else ("lora+emb" if line["modules_to_save"] else "lora") if quantization == "none" else "qlora"
+        method = (
+            "full"
+            if full
+            else ("lora+emb" if line["modules_to_save"] else "lora")
+            if quantization == "none"
+            else "qlora"
+        )
         yield Row(
             "QwenLM/Qwen" if official else "ms-swift", line["id"], line["model"], method, spec, catalogue(line["model"]), stack,
             None if fixed else Lengths(*SWIFT_LENGTHS), gpus, measured, None, fixed,
@@ -97,17 +108,34 @@ def fms(path: Path) -> Iterator[Row]:
             continue
         full = not line["peft_method"]
         gptq, bnb = "autogptq" in framework, "bnb" in framework
-        name = "transformers-4.48-norms-fp32" if framework.startswith("baseline") else "transformers-4.48" if gptq or bnb else "transformers-4.48-no-autocast"
+        name = (
+            "transformers-4.48-norms-fp32"
+            if framework.startswith("baseline")
+            else "transformers-4.48"
+            if gptq or bnb
+            else "transformers-4.48-no-autocast"
+        )
         model = line["model_name_or_path"]
         adaptation: dict[str, Any] = {"method": "full"}
         if not full:
-            adaptation = {"method": "lora", "r": int(line["r"]), "lora_dropout": 0.1, "target_modules": line["target_modules"].split()}
+            adaptation = {
+                "method": "lora",
+                "r": int(line["r"]),
+                "lora_dropout": 0.1,
+                "target_modules": line["target_modules"].split(),
+            }
         spec = parse_spec(
             {
                 "model": {"id": model},
                 "adaptation": adaptation,
-                "precision": {"quantization": "gptq-int4" if gptq else "nf4" if bnb else "none", "dtype": line["torch_dtype"]},
-                "batch": {"per_device_train_batch_size": int(line["per_device_train_batch_size"]), "gradient_accumulation_steps": 1},
+                "precision": {
+                    "quantization": "gptq-int4" if gptq else "nf4" if bnb else "none",
+                    "dtype": line["torch_dtype"],
+                },
+                "batch": {
+                    "per_device_train_batch_size": int(line["per_device_train_batch_size"]),
+                    "gradient_accumulation_steps": 1,
+                },
                 "data": {"dataset": "x", "max_length": 4096},
                 "memory_savers": {"attention": "flash_attention_2"},
             }
@@ -145,7 +173,11 @@ def summary(label: str, rows: list[Row]) -> str:
         found = sorted(abs(error) for error in errors(rows, rule))
         ninth = quantiles(found, n=10)[8] if len(found) > 1 else found[0]
         cells.append(f"{median(found):8.1f} {ninth:8.1f}")
-    inside = sum(1 for row in rows if (found := row.predict()).interval[0] * row.gpus <= row.measured <= found.interval[1] * row.gpus)
+    inside = sum(
+        1
+        for row in rows
+        if (found := row.predict()).interval[0] * row.gpus <= row.measured <= found.interval[1] * row.gpus
+    )
     return " |".join(cells) + f" | {inside}/{len(rows)}"
 
 
@@ -166,8 +198,12 @@ def main(arguments: list[str]) -> int:
         found = row.predict()
         total = found.total_bytes * row.gpus
         peak = f"{100 * (found.allocated_bytes / row.allocated - 1):+.3f} %" if row.allocated else ""
-        print(f"{row.name:72}{row.measured / GIB:10.2f}{total / GIB:10.2f}{100 * (total / row.measured - 1):+7.1f}%{peak:>17}")
-    print(f"\n{'absolute error in %: median, 90th percentile':48} |       ours       |    naive rule    | accelerate-like  | inside the interval")
+        print(
+            f"{row.name:72}{row.measured / GIB:10.2f}{total / GIB:10.2f}{100 * (total / row.measured - 1):+7.1f}%{peak:>17}"
+        )
+    print(
+        f"\n{'absolute error in %: median, 90th percentile':48} |       ours       |    naive rule    | accelerate-like  | inside the interval"
+    )
     print(summary("rows of fixed length", [row for row in rows if row.fixed_length]))
     print(summary("rows of varying length", [row for row in rows if not row.fixed_length]))
     for key in ("source", "method", "model"):

@@ -75,7 +75,9 @@ class Client:
         try:
             response = self._http.request(method, f"/api{path}", **options)
         except httpx.HTTPError as error:
-            raise CannotReach(f"No Tunescope answers at {self.url} ({error}). Is it running? Set TUNESCOPE_URL.") from error
+            raise CannotReach(
+                f"No Tunescope answers at {self.url} ({error}). Is it running? Set TUNESCOPE_URL."
+            ) from error
         if response.is_error:
             raise problem_of(response)
         return response.json() if response.content else None

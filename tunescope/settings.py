@@ -9,7 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 class CommonSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TUNESCOPE_", extra="ignore", populate_by_name=True)
-    data_dir: Path = Field(Path("data"), description="Directory of everything Tunescope keeps; shared by API and workers.")
+    data_dir: Path = Field(
+        Path("data"), description="Directory of everything Tunescope keeps; shared by API and workers."
+    )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),

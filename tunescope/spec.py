@@ -18,7 +18,9 @@ Strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 class Model(BaseModel):
     model_config = Strict
-    id: str = Field(min_length=1, max_length=400, description="Hub id (owner/name) or the name in this server's library.")
+    id: str = Field(
+        min_length=1, max_length=400, description="Hub id (owner/name) or the name in this server's library."
+    )
     source: Literal["huggingface", "modelscope", "library", "catalogue"] = Field(
         "huggingface", description="Where the model comes from; catalogue models are for estimates only."
     )
@@ -29,10 +31,15 @@ class Adaptation(BaseModel):
     model_config = Strict
     method: Literal["lora", "full"] = Field("lora", description="Train small adapter matrices, or every weight.")
     r: int = Field(8, ge=1, le=4096, description="Rank of the adapter matrices.")
-    lora_alpha: float = Field(32, gt=0, le=1e6, description="Scale of the adapter: updates are multiplied by alpha / r.")
-    lora_dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before the adapter; any value over 0 costs memory.")
+    lora_alpha: float = Field(
+        32, gt=0, le=1e6, description="Scale of the adapter: updates are multiplied by alpha / r."
+    )
+    lora_dropout: float = Field(
+        0.05, ge=0, lt=1, description="Dropout before the adapter; any value over 0 costs memory."
+    )
     target_modules: Literal["all-linear"] | list[str] = Field(
-        "all-linear", description="Which linear layers get an adapter: all-linear (all but the head) or a list of names."
+        "all-linear",
+        description="Which linear layers get an adapter: all-linear (all but the head) or a list of names.",
     )
     modules_to_save: list[str] = Field(
         default_factory=list, description="Modules trained in full beside the adapters, such as embed_tokens, lm_head."
@@ -47,7 +54,9 @@ class Precision(BaseModel):
         "nf4", description="How frozen weights are stored; the gptq kinds are for estimates only."
     )
     double_quant: bool = Field(True, description="Quantize the 4-bit quantization constants too.")
-    dtype: Literal["bfloat16", "float16", "float32"] = Field("bfloat16", description="Compute and unquantized weight type.")
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(
+        "bfloat16", description="Compute and unquantized weight type."
+    )
     master_weights: bool = Field(False, description="Keep fp32 master weights (mixed precision) when training in full.")
     adapter_dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of adapter weights.")
 
@@ -89,11 +98,13 @@ class MemorySavers(BaseModel):
 
 class Optimizer(BaseModel):
     model_config = Strict
-    name: Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "adafactor", "sgd"] = Field(
-        "adamw_torch", description="Decides how many bytes of state each trained parameter needs."
-    )
+    name: Literal[
+        "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "adafactor", "sgd"
+    ] = Field("adamw_torch", description="Decides how many bytes of state each trained parameter needs.")
     learning_rate: float = Field(1.0e-4, gt=0, le=10)
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"] = "cosine"
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"] = (
+        "cosine"
+    )
     warmup_ratio: float = Field(0.05, ge=0, le=1, description="Share of the steps over which the learning rate rises.")
     weight_decay: float = Field(0.01, ge=0, le=1)
     max_grad_norm: float = Field(1.0, ge=0, le=1e6, description="Gradients are clipped to this norm; 0 turns it off.")
@@ -144,7 +155,9 @@ def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
     """Turn pydantic's errors into ours, with dotted field paths."""
     found: list[FieldError] = []
     for item in error.errors():
-        loc = ".".join(str(part) for part in item["loc"] if part not in ("function-after", "literal['all-linear']", "list[str]"))
+        loc = ".".join(
+            str(part) for part in item["loc"] if part not in ("function-after", "literal['all-linear']", "list[str]")
+        )
         message = item["msg"].removeprefix("Value error, ")
         fix = "remove it, or check its spelling" if item["type"] == "extra_forbidden" else ""
         if item["type"] == "extra_forbidden":

@@ -91,10 +91,14 @@ class Order(BaseModel):
     attempt: int = Field(ge=1)
     fence: int = Field(ge=1)
     spec: JobSpec
-    gpus: list[str] = Field(default_factory=list, description="UUIDs of the GPUs to use; empty on a machine without one.")
+    gpus: list[str] = Field(
+        default_factory=list, description="UUIDs of the GPUs to use; empty on a machine without one."
+    )
     dataset: DatasetRef
     model: ModelRef
-    resume_from_attempt: int | None = Field(None, description="Continue from this attempt's last checkpoint, if it has one.")
+    resume_from_attempt: int | None = Field(
+        None, description="Continue from this attempt's last checkpoint, if it has one."
+    )
 
 
 class Control(BaseModel):

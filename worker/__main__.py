@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 
 import redis
 from celery.signals import worker_shutting_down
@@ -12,6 +13,7 @@ from worker.app import create_app
 from worker.machine import Machine
 from worker.probes.nvml import Nvml
 from worker.probes.reading import Unknown
+from worker.supervisor import TRAINER
 from worker.tasks import register
 
 
@@ -23,12 +25,13 @@ def concurrency(settings: WorkerSettings) -> int:
     return settings.cpu_jobs if isinstance(gpus, Unknown) or not gpus else len(gpus)
 
 
-def main() -> int:
+def main(command: Sequence[str] = TRAINER) -> int:
+    """Work until told to stop; ``command`` is what runs an attempt, followed by the path of its order."""
     settings = WorkerSettings()  # pyright: ignore[reportCallIssue]
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s worker: %(message)s")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=5)  # pyright: ignore[reportUnknownMemberType]
-    machine = Machine(settings, client)
+    machine = Machine(settings, client, command)
     app = create_app(settings)
     register(app, machine)
 

@@ -22,7 +22,9 @@ TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class ChildLog:
     """Cuts bytes into lines and passes on at most LINES_PER_SECOND of them."""
 
-    def __init__(self, path: Path, tell: Callable[[Stream, str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, path: Path, tell: Callable[[Stream, str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._file = path.open("ab", buffering=0)
         self._tell = tell
         self._clock = clock

@@ -19,7 +19,10 @@ def oom_kills(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/pro
         if controllers == "":
             candidates += [root / path.lstrip("/") / "memory.events", root / "memory.events"]
         elif "memory" in controllers.split(","):
-            candidates += [root / "memory" / path.lstrip("/") / "memory.oom_control", root / "memory" / "memory.oom_control"]
+            candidates += [
+                root / "memory" / path.lstrip("/") / "memory.oom_control",
+                root / "memory" / "memory.oom_control",
+            ]
     for candidate in candidates:
         try:
             for line in candidate.read_text().splitlines():
@@ -30,15 +33,20 @@ def oom_kills(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/pro
     return None
 
 
-def explain_death(status: int, oom_kills_before: int | None, oom_kills_after: int | None, last_lines: Sequence[str]) -> Failure:
+def explain_death(
+    status: int, oom_kills_before: int | None, oom_kills_after: int | None, last_lines: Sequence[str]
+) -> Failure:
     """A Failure for a trainer that ended with ``status`` (negative: the signal) and no last word."""
     shown = "\n".join(list(last_lines)[-8:])
     tail = f"\nLast lines of its log:\n{shown}" if shown else "\nIt had printed nothing."
-    killed_for_memory = oom_kills_before is not None and oom_kills_after is not None and oom_kills_after > oom_kills_before
+    killed_for_memory = (
+        oom_kills_before is not None and oom_kills_after is not None and oom_kills_after > oom_kills_before
+    )
     if status == -signal.SIGKILL and killed_for_memory:
         return Failure(
             reason=FailureReason.OUT_OF_MEMORY,
-            detail="The kernel's out-of-memory killer ended the trainer: the machine's main memory (not the GPU's) was full." + tail,
+            detail="The kernel's out-of-memory killer ended the trainer: the machine's main memory (not the GPU's) was full."
+            + tail,
             advice="Use a smaller model, a shorter max_length or quantized weights, or run fewer jobs on this machine.",
         )
     if status == -signal.SIGKILL:
@@ -49,8 +57,16 @@ def explain_death(status: int, oom_kills_before: int | None, oom_kills_after: in
             advice="Look at the machine's kernel log (dmesg) for 'Out of memory'. Then retry: it continues from the last checkpoint.",
         )
     if status < 0:
-        name = signal.Signals(-status).name if -status in {member.value for member in signal.Signals} else f"signal {-status}"
-        reason = FailureReason.TRAINER_KILLED if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) else FailureReason.TRAINER_CRASHED
+        name = (
+            signal.Signals(-status).name
+            if -status in {member.value for member in signal.Signals}
+            else f"signal {-status}"
+        )
+        reason = (
+            FailureReason.TRAINER_KILLED
+            if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+            else FailureReason.TRAINER_CRASHED
+        )
         return Failure(
             reason=reason,
             detail=f"The trainer was ended by {name}." + tail,

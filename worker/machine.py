@@ -95,7 +95,9 @@ class Machine:
 
     def run(self, order: Order) -> JobState | None:
         """Run an order to its end. None: it was not ours to run, or it is to go on elsewhere."""
-        claim = Claim(self._client, job=order.job, attempt=order.attempt, fence=order.fence, machine=self.settings.machine)
+        claim = Claim(
+            self._client, job=order.job, attempt=order.attempt, fence=order.fence, machine=self.settings.machine
+        )
         if not self._acquire(order, claim):
             return None
         key = (order.job, order.attempt)
@@ -207,7 +209,9 @@ class Machine:
                     log.debug("leases not renewed: %s", error)
                     break
                 if hold is Hold.LOST and running.supervisor:
-                    log.warning("job %s attempt %d: its lease was lost; ending it", running.order.job, running.order.attempt)
+                    log.warning(
+                        "job %s attempt %d: its lease was lost; ending it", running.order.job, running.order.attempt
+                    )
                     running.supervisor.ask(Ask.LOSE)
             time.sleep(0.2) if self._stop.is_set() else self._stop.wait(RENEW_SECONDS)
 

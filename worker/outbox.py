@@ -95,7 +95,9 @@ class Outbox:
             return
         try:
             os.write(self._bell, b"\n")
-        except OSError:  # full pipe: the supervisor is awake already; broken pipe: it is gone, and its successor reads the file
+        except (
+            OSError
+        ):  # full pipe: the supervisor is awake already; broken pipe: it is gone, and its successor reads the file
             pass
 
 

@@ -80,7 +80,9 @@ class Relay:
                 arguments += [sequence, line]
             last = int(cast(int, self._script(keys=[wire.events(self.job), wire.EVENT_STREAMS], args=arguments)))
             if 0 <= last < self._sequence:
-                log.warning("job %s: Redis lost events %d to %d; sending them again", self.job, last + 1, self._sequence)
+                log.warning(
+                    "job %s: Redis lost events %d to %d; sending them again", self.job, last + 1, self._sequence
+                )
                 self._remember(0, last)
                 continue
             if not pairs:

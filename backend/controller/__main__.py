@@ -113,8 +113,12 @@ def main() -> int:
     engine = make_engine(settings.sqlalchemy_url())
     controller = Controller(settings, client, make_sessions(engine))
     asked = threading.Event()
+
+    def ask(_number: int, _frame: object) -> None:
+        asked.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, ask)
     controller.start()
     asked.wait()
     controller.stop()

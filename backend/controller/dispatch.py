@@ -84,7 +84,9 @@ def make_order(session: Session, settings: ServerSettings, row: JobRow) -> Order
     spec = JobSpec.model_validate(row.spec)
     dataset = find_dataset(session, spec.data.dataset)
     if dataset is None:
-        raise MissingDataset(f"The data set {spec.data.dataset} was deleted before the job began.", "Upload it again, then retry.")
+        raise MissingDataset(
+            f"The data set {spec.data.dataset} was deleted before the job began.", "Upload it again, then retry."
+        )
     path = path_of(settings, dataset).relative_to(settings.data_dir)
     return Order(
         job=row.id,
@@ -141,5 +143,3 @@ def fail_unrunnable(session: Session, row: JobRow, problem: Problem) -> None:
     reason = FailureReason.INVALID_DATASET if isinstance(problem, MissingDataset) else FailureReason.INVALID_MODEL
     failure = Failure(reason=reason, detail=problem.detail, advice=problem.fix)
     move(session, row.id, JobState.FAILED, fence=row.fence, failure=failure.model_dump(mode="json"))
-
-

@@ -56,7 +56,9 @@ class Room:
         self.faults = [
             f"{machine.name}: {machine.gpus_unknown_because}"
             for machine in self.machines
-            if not machine.gpus and machine.gpus_unknown_because and not machine.gpus_unknown_because.startswith(NO_GPU_DRIVER)
+            if not machine.gpus
+            and machine.gpus_unknown_because
+            and not machine.gpus_unknown_because.startswith(NO_GPU_DRIVER)
         ]
         at_work = list(busy)
         self.taken = {(item.machine, gpu) for item in at_work for gpu in item.gpus}
@@ -83,7 +85,11 @@ class Room:
         """Keep the free GPUs of one machine for a job that needs several, so that smaller ones cannot starve it."""
         if job.gpus == 1:
             return
-        able = [machine for machine in self.with_gpus if len([gpu for gpu in machine.gpus if large_enough(gpu, job)]) >= job.gpus]
+        able = [
+            machine
+            for machine in self.with_gpus
+            if len([gpu for gpu in machine.gpus if large_enough(gpu, job)]) >= job.gpus
+        ]
         if able:
             best = max(able, key=lambda machine: len(self._free(machine, job)))
             self.taken |= {(best.name, gpu.uuid) for gpu in self._free(best, job)}
@@ -116,7 +122,9 @@ class Room:
         if not any(large_enough(gpu, job) for machine in self.with_gpus for gpu in machine.gpus):
             largest = max(gpu.total_bytes or 0 for machine in self.with_gpus for gpu in machine.gpus)
             return f"It needs about {need} on a GPU; the largest connected one has {format_bytes(largest)}. See the advice on its estimate."
-        unused = [gpu for machine in self.with_gpus for gpu in machine.gpus if (machine.name, gpu.uuid) not in self.taken]
+        unused = [
+            gpu for machine in self.with_gpus for gpu in machine.gpus if (machine.name, gpu.uuid) not in self.taken
+        ]
         short = [gpu for gpu in unused if large_enough(gpu, job) and not has_room(gpu, job)]
         if short:
             most = max(gpu.free_bytes or 0 for gpu in short)
@@ -138,7 +146,9 @@ def large_enough(gpu: GpuReport, job: Waiting) -> bool:
 
 def has_room(gpu: GpuReport, job: Waiting) -> bool:
     """Whether a GPU has enough free memory now; unknown figures do not rule it out."""
-    return large_enough(gpu, job) and (job.need_bytes is None or gpu.free_bytes is None or gpu.free_bytes >= job.need_bytes)
+    return large_enough(gpu, job) and (
+        job.need_bytes is None or gpu.free_bytes is None or gpu.free_bytes >= job.need_bytes
+    )
 
 
 def place(waiting: Sequence[Waiting], machines: Iterable[MachineReport], busy: Sequence[Busy]) -> Plan:

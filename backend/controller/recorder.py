@@ -85,9 +85,9 @@ class Recorder:
 
     def settled(self, job: str) -> bool:
         """Whether all that Redis has of a job is recorded. Raises RedisError."""
-        return wire.events(job) not in {_text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS))} or bool(
-            self._drained(wire.events(job))
-        )
+        return wire.events(job) not in {
+            _text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS))
+        } or bool(self._drained(wire.events(job)))
 
     def settle_idle(self) -> None:
         """Forget streams in which nothing is left to record, of jobs that have ended. Raises RedisError."""
@@ -134,7 +134,10 @@ class Recorder:
         for key, entries in pairs:
             if entries and isinstance(answer, dict) and isinstance(entries[0], list):
                 entries = entries[0]
-            listed = [(_text(entry), fields.get(wire.EVENT_FIELD.encode(), b"") if fields else b"") for entry, fields in entries]
+            listed = [
+                (_text(entry), fields.get(wire.EVENT_FIELD.encode(), b"") if fields else b"")
+                for entry, fields in entries
+            ]
             if listed:
                 found[_text(key)] = listed
         return found

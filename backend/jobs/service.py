@@ -65,19 +65,27 @@ def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: Job
         )
     if spec.model.source == "catalogue":
         errors.append(
-            FieldError("model.source", "catalogue models are for estimates only", "choose huggingface, modelscope or library")
+            FieldError(
+                "model.source", "catalogue models are for estimates only", "choose huggingface, modelscope or library"
+            )
         )
     if spec.model.source == "library" and find_model(session, settings, spec.model.id) is None:
         errors.append(
-            FieldError("model.id", f"there is no model {spec.model.id} in the library", "see the Models page for what is there")
+            FieldError(
+                "model.id", f"there is no model {spec.model.id} in the library", "see the Models page for what is there"
+            )
         )
     dataset = find_dataset(session, spec.data.dataset)
     if dataset is None:
         errors.append(
-            FieldError("data.dataset", f"there is no data set {spec.data.dataset}", "upload it on the Data sets page first")
+            FieldError(
+                "data.dataset", f"there is no data set {spec.data.dataset}", "upload it on the Data sets page first"
+            )
         )
     elif dataset.rows == 0:
-        errors.append(FieldError("data.dataset", "this data set has no usable row", "mend its rows and upload it again"))
+        errors.append(
+            FieldError("data.dataset", "this data set has no usable row", "mend its rows and upload it again")
+        )
     if errors:
         raise InvalidInput("This job cannot run as it is.", errors=errors)
 
@@ -133,7 +141,9 @@ def parse_cursor(cursor: str) -> tuple[float, str]:
     try:
         return float(created_at), job_id
     except ValueError as error:
-        raise InvalidInput("Unknown cursor.", errors=[FieldError("cursor", "use next_cursor of the page before")]) from error
+        raise InvalidInput(
+            "Unknown cursor.", errors=[FieldError("cursor", "use next_cursor of the page before")]
+        ) from error
 
 
 def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:

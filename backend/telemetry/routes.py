@@ -79,7 +79,10 @@ async def open_follower(request: Request, job_id: str) -> Follower:
     def replay(last: Position) -> list[JobEvent]:
         statement = (
             select(EventRow.data)
-            .where(EventRow.job == job_id, tuple_(EventRow.attempt, EventRow.sequence) > tuple_(last.attempt, last.sequence))
+            .where(
+                EventRow.job == job_id,
+                tuple_(EventRow.attempt, EventRow.sequence) > tuple_(last.attempt, last.sequence),
+            )
             .order_by(EventRow.attempt, EventRow.sequence)
             .limit(BATCH)
         )

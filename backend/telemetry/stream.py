@@ -103,11 +103,19 @@ class Follower:
     async def live(self, last: Position) -> list[JobEvent]:
         """Entries of the stream after ``last``; empty if none comes for a while."""
         try:
-            answer: Any = await self.redis.xread({wire.events(self.job): str(last)}, count=BATCH, block=BLOCK_MILLISECONDS)
+            answer: Any = await self.redis.xread(
+                {wire.events(self.job): str(last)}, count=BATCH, block=BLOCK_MILLISECONDS
+            )
         except RedisError:
             await asyncio.sleep(0.5)
             return []
-        entries = answer[0][1] if isinstance(answer, list) and answer else next(iter(answer.values()), [[]])[0] if answer else []
+        entries = (
+            answer[0][1]
+            if isinstance(answer, list) and answer
+            else next(iter(answer.values()), [[]])[0]
+            if answer
+            else []
+        )
         return [job_event.validate_json(fields[wire.EVENT_FIELD]) for _, fields in entries]
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from backend.jobs.transitions import move
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.jobs.transitions import move
 from tunescope.events import LogEvent, MemoryFigure, StateEvent, StepEvent
 from tunescope.states import JobState
 

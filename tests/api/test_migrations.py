@@ -5,9 +5,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from sqlalchemy import inspect
 
-from alembic import command
 from backend.database import make_engine
 from backend.migrate import configuration, migrate
 from backend.tables import Base

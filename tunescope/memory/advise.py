@@ -155,54 +155,147 @@ def _changes(spec: JobSpec) -> list[Change]:
         changes.append(Change(id, cost, title, price, {key.replace("__", "."): value for key, value in patch.items()}))
 
     if not spec.memory_savers.fused_loss:
-        add("fused-loss", 1, ("Compute the loss in tiles", "分块计算损失"), ("same result, same speed", "结果与速度不变"),
-            memory_savers__fused_loss=True)
+        add(
+            "fused-loss",
+            1,
+            ("Compute the loss in tiles", "分块计算损失"),
+            ("same result, same speed", "结果与速度不变"),
+            memory_savers__fused_loss=True,
+        )
     if spec.memory_savers.attention == "eager":
-        add("sdpa", 1, ("Use a fused attention kernel (sdpa)", "使用融合注意力（sdpa）"), ("faster; same result up to rounding", "更快，结果仅有舍入差别"),
-            memory_savers__attention="sdpa")
+        add(
+            "sdpa",
+            1,
+            ("Use a fused attention kernel (sdpa)", "使用融合注意力（sdpa）"),
+            ("faster; same result up to rounding", "更快，结果仅有舍入差别"),
+            memory_savers__attention="sdpa",
+        )
     if spec.optimizer.name == "adamw_torch":
-        add("fused-adamw", 1, ("Use fused AdamW", "使用融合 AdamW"), ("same result, faster", "结果相同，更快"), optimizer__name="adamw_torch_fused")
+        add(
+            "fused-adamw",
+            1,
+            ("Use fused AdamW", "使用融合 AdamW"),
+            ("same result, faster", "结果相同，更快"),
+            optimizer__name="adamw_torch_fused",
+        )
     if not spec.precision.double_quant and spec.precision.quantization in ("nf4", "fp4"):
-        add("double-quant", 1, ("Quantize the quantization constants too", "对量化常数再量化"), ("no measurable loss of quality", "质量没有可测的损失"),
-            precision__double_quant=True)
+        add(
+            "double-quant",
+            1,
+            ("Quantize the quantization constants too", "对量化常数再量化"),
+            ("no measurable loss of quality", "质量没有可测的损失"),
+            precision__double_quant=True,
+        )
     if batch > 1:
         half = batch // 2
         more = -(-steps * batch // half)
-        add("smaller-batch", 2, (f"Batch {half} with accumulation {more}", f"批大小 {half}，累积 {more}"),
-            ("same effective batch; a little slower", "有效批大小不变，略慢"), batch__per_device_train_batch_size=half, batch__gradient_accumulation_steps=more)
+        add(
+            "smaller-batch",
+            2,
+            (f"Batch {half} with accumulation {more}", f"批大小 {half}，累积 {more}"),
+            ("same effective batch; a little slower", "有效批大小不变，略慢"),
+            batch__per_device_train_batch_size=half,
+            batch__gradient_accumulation_steps=more,
+        )
     if not spec.memory_savers.gradient_checkpointing:
-        add("checkpointing", 2, ("Turn gradient checkpointing on", "开启梯度检查点"), ("about a third slower; same result", "约慢三分之一，结果相同"),
-            memory_savers__gradient_checkpointing=True)
+        add(
+            "checkpointing",
+            2,
+            ("Turn gradient checkpointing on", "开启梯度检查点"),
+            ("about a third slower; same result", "约慢三分之一，结果相同"),
+            memory_savers__gradient_checkpointing=True,
+        )
     if spec.optimizer.name in ("adamw_torch", "adamw_torch_fused"):
-        add("adamw-8bit", 3, ("Keep Adam's states in 8 bit", "用 8 位保存 Adam 状态"), ("quality nearly always the same", "质量几乎总是不变"), optimizer__name="adamw_8bit")
+        add(
+            "adamw-8bit",
+            3,
+            ("Keep Adam's states in 8 bit", "用 8 位保存 Adam 状态"),
+            ("quality nearly always the same", "质量几乎总是不变"),
+            optimizer__name="adamw_8bit",
+        )
     if lora and spec.precision.adapter_dtype == "float32" and spec.precision.dtype != "float32":
-        add("adapter-16bit", 3, ("Keep adapters in 16 bit", "适配器使用 16 位"), ("small updates may round away", "很小的更新可能被舍入"),
-            precision__adapter_dtype=spec.precision.dtype)
+        add(
+            "adapter-16bit",
+            3,
+            ("Keep adapters in 16 bit", "适配器使用 16 位"),
+            ("small updates may round away", "很小的更新可能被舍入"),
+            precision__adapter_dtype=spec.precision.dtype,
+        )
     if lora and spec.adaptation.lora_dropout > 0:
-        add("no-dropout", 3, ("Turn LoRA dropout off", "关闭 LoRA dropout"), ("a little less regularization", "正则化略弱"), adaptation__lora_dropout=0.0)
+        add(
+            "no-dropout",
+            3,
+            ("Turn LoRA dropout off", "关闭 LoRA dropout"),
+            ("a little less regularization", "正则化略弱"),
+            adaptation__lora_dropout=0.0,
+        )
     if lora and spec.precision.quantization == "none":
-        add("nf4", 3, ("Load the frozen weights in 4 bit (QLoRA)", "以 4 位加载冻结权重（QLoRA）"), ("about a third slower; slightly lower quality", "约慢三分之一，质量略降"),
-            precision__quantization="nf4")
+        add(
+            "nf4",
+            3,
+            ("Load the frozen weights in 4 bit (QLoRA)", "以 4 位加载冻结权重（QLoRA）"),
+            ("about a third slower; slightly lower quality", "约慢三分之一，质量略降"),
+            precision__quantization="nf4",
+        )
     if lora and spec.precision.quantization == "int8":
-        add("nf4-from-int8", 3, ("4 bit (nf4) instead of 8 bit", "用 4 位（nf4）代替 8 位"), ("usually faster; slightly lower quality", "通常更快，质量略降"),
-            precision__quantization="nf4")
+        add(
+            "nf4-from-int8",
+            3,
+            ("4 bit (nf4) instead of 8 bit", "用 4 位（nf4）代替 8 位"),
+            ("usually faster; slightly lower quality", "通常更快，质量略降"),
+            precision__quantization="nf4",
+        )
     if spec.precision.master_weights and spec.adaptation.method == "full":
-        add("no-masters", 4, ("Train in pure 16 bit, without fp32 masters", "纯 16 位训练，不保留 fp32 主权重"), ("small updates may round away", "很小的更新可能被舍入"),
-            precision__master_weights=False)
+        add(
+            "no-masters",
+            4,
+            ("Train in pure 16 bit, without fp32 masters", "纯 16 位训练，不保留 fp32 主权重"),
+            ("small updates may round away", "很小的更新可能被舍入"),
+            precision__master_weights=False,
+        )
     if spec.data.max_length > 256:
         half_length = spec.data.max_length // 2
-        add("shorter", 4, (f"Longest sequence {half_length} tokens", f"最长序列 {half_length} 个词元"), ("longer rows are cut", "更长的行会被截断"),
-            data__max_length=half_length)
+        add(
+            "shorter",
+            4,
+            (f"Longest sequence {half_length} tokens", f"最长序列 {half_length} 个词元"),
+            ("longer rows are cut", "更长的行会被截断"),
+            data__max_length=half_length,
+        )
     if lora and spec.adaptation.modules_to_save:
-        add("no-saved-modules", 4, ("Do not train embeddings or head in full", "不完整训练嵌入层与输出层"), ("new tokens are not learned", "学不到新词元"),
-            adaptation__modules_to_save=[])
+        add(
+            "no-saved-modules",
+            4,
+            ("Do not train embeddings or head in full", "不完整训练嵌入层与输出层"),
+            ("new tokens are not learned", "学不到新词元"),
+            adaptation__modules_to_save=[],
+        )
     if lora and spec.adaptation.r > 8:
         add("smaller-rank", 4, ("Rank 8", "秩 8"), ("less capacity to learn", "学习容量更小"), adaptation__r=8)
     if not lora:
-        add("lora", 5, ("Train LoRA adapters instead of every weight", "训练 LoRA 适配器而非全部权重"), ("learns less from large data sets", "在大数据集上学得更少"),
-            adaptation__method="lora", precision__master_weights=False)
-        add("qlora", 5, ("QLoRA: 4-bit frozen weights with adapters", "QLoRA：4 位冻结权重加适配器"), ("slower; learns less from large data sets", "更慢，在大数据集上学得更少"),
-            adaptation__method="lora", precision__master_weights=False, precision__quantization="nf4")
+        add(
+            "lora",
+            5,
+            ("Train LoRA adapters instead of every weight", "训练 LoRA 适配器而非全部权重"),
+            ("learns less from large data sets", "在大数据集上学得更少"),
+            adaptation__method="lora",
+            precision__master_weights=False,
+        )
+        add(
+            "qlora",
+            5,
+            ("QLoRA: 4-bit frozen weights with adapters", "QLoRA：4 位冻结权重加适配器"),
+            ("slower; learns less from large data sets", "更慢，在大数据集上学得更少"),
+            adaptation__method="lora",
+            precision__master_weights=False,
+            precision__quantization="nf4",
+        )
     if spec.parallelism.gpus > 1 and spec.parallelism.strategy in ("ddp", "zero1", "zero2"):
-        add("zero3", 4, ("Shard weights too (ZeRO-3)", "权重也分片（ZeRO-3）"), ("more communication, slower", "通信更多，更慢"), parallelism__strategy="zero3")
+        add(
+            "zero3",
+            4,
+            ("Shard weights too (ZeRO-3)", "权重也分片（ZeRO-3）"),
+            ("more communication, slower", "通信更多，更慢"),
+            parallelism__strategy="zero3",
+        )
     return changes  # fmt: skip

@@ -53,7 +53,11 @@ class Layer:
 
     def parameter_count(self, hidden: int) -> int:
         dense = sum(linear.weight_count + (linear.outputs if linear.bias else 0) for linear in self.linears)
-        routed = 3 * hidden * self.experts.intermediate * self.experts.count + hidden * self.experts.count if self.experts else 0
+        routed = (
+            3 * hidden * self.experts.intermediate * self.experts.count + hidden * self.experts.count
+            if self.experts
+            else 0
+        )
         return dense + sum(self.norms) + routed
 
 
@@ -92,7 +96,11 @@ class Architecture:
     @cached_property
     def parameter_count(self) -> int:
         """Parameters, tied ones once."""
-        embeddings = self.vocab * self.hidden * (1 if self.tied else 2) + self.position_count
+        embeddings = (
+            self.vocab * self.hidden * (1 if self.tied else 2)
+            + self.position_count
+            + (self.vocab if self.traits.head_bias else 0)
+        )
         final_norm = self.hidden * (2 if self.traits.layer_norm else 1)
         return embeddings + final_norm + sum(layer.count * layer.parameter_count(self.hidden) for layer in self.layers)
 
@@ -140,7 +148,9 @@ class _Reader:
         if found is None:
             if default is not None:
                 return default
-            self.errors.append(FieldError(f"config.{name}", "is missing", "use the config.json published with the model"))
+            self.errors.append(
+                FieldError(f"config.{name}", "is missing", "use the config.json published with the model")
+            )
             return 1
         value = self.config[found]
         if isinstance(value, bool) or not isinstance(value, int):
@@ -174,13 +184,19 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
             read.number("moe_intermediate_size", intermediate),
         )
         if experts.per_token > experts.count:
-            read.errors.append(FieldError("config.num_experts_per_tok", f"is more than the {experts.count} experts there are"))
+            read.errors.append(
+                FieldError("config.num_experts_per_tok", f"is more than the {experts.count} experts there are")
+            )
     if heads % kv_heads:
-        read.errors.append(FieldError("config.num_key_value_heads", f"{kv_heads} does not divide the {heads} attention heads"))
+        read.errors.append(
+            FieldError("config.num_key_value_heads", f"{kv_heads} does not divide the {heads} attention heads")
+        )
     if "head_dim" not in config and "kv_channels" not in config and hidden % heads:
         read.errors.append(FieldError("config.num_attention_heads", f"{heads} does not divide hidden_size {hidden}"))
     if family.halved_intermediate and intermediate % 2:
-        read.errors.append(FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP"))
+        read.errors.append(
+            FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP")
+        )
     read.finish()
     if family.halved_intermediate:
         intermediate //= 2
@@ -206,12 +222,18 @@ class _Shape:
     head_dim: int
 
 
-def _layers(config: dict[str, Any], family: Family, shape: _Shape, count: int, experts: Experts | None) -> tuple[Layer, ...]:
+def _layers(
+    config: dict[str, Any], family: Family, shape: _Shape, count: int, experts: Experts | None
+) -> tuple[Layer, ...]:
     attention = _attention(config, family, shape)
     norms = [shape.hidden * (2 if family.layer_norm else 1)] * family.norms_per_layer
     if family.qk_norm:
         norms += [shape.head_dim, shape.head_dim]
-    dense = Layer(count, (*attention, *_mlp(config, family, shape, shape.intermediate)), tuple(norms), shape.intermediate)
+    if family.wide_qk_norm:
+        norms += [shape.q, shape.kv]
+    dense = Layer(
+        count, (*attention, *_mlp(config, family, shape, shape.intermediate)), tuple(norms), shape.intermediate
+    )
     if experts is None:
         return (dense,)
     step = int(config.get("decoder_sparse_step") or 1)
@@ -220,7 +242,10 @@ def _layers(config: dict[str, Any], family: Family, shape: _Shape, count: int, e
     shared = int(config.get("shared_expert_intermediate_size") or 0)
     extra: tuple[Linear, ...] = ()
     if shared:
-        extra = (*_mlp(config, family, shape, shared, "mlp.shared_expert"), Linear("mlp.shared_expert_gate", shape.hidden, 1, False, "mlp_input"))
+        extra = (
+            *_mlp(config, family, shape, shared, "mlp.shared_expert"),
+            Linear("mlp.shared_expert_gate", shape.hidden, 1, False, "mlp_input"),
+        )
     mixture = Layer(routed, (*attention, *extra), tuple(norms), shared, experts)
     kinds = (mixture, Layer(count - routed, dense.linears, dense.norms, dense.mlp_width))
     return tuple(kind for kind in kinds if kind.count)

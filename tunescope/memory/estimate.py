@@ -101,11 +101,11 @@ def estimate(
     stack: Stack = DEFAULT,
 ) -> Estimate:
     """Predict the peak VRAM of ``spec`` on one ``device``. Raises InvalidInput for settings that cannot be."""
-    work = workload(spec, lengths)
+    work = workload(spec, architecture, lengths)
     check(spec, architecture, work)
     persistent = persistent_tensors(spec, architecture, stack)
     stored_as_master = persistent.weights if weight_width(spec) == 4 and spec.precision.dtype != "float32" else 0
-    held = share(spec, architecture, persistent, 0)
+    held = share(spec, architecture, persistent, stack)
     sites = training_sites(spec, architecture, work, stack, persistent)
     base = _base_ledger(held, device, stored_as_master)
     ledgers = {site.name: base + _site_ledger(site, held) for site in sites}
@@ -119,16 +119,21 @@ def estimate(
     overhead = MemoryLedger({"fragmentation": fragments.expected, "runtime_context": context[1]})
     ledger = ledgers[winner] + overhead
     totals = tuple(
-        sorted((SiteTotal(name, item.total_bytes + overhead.total_bytes) for name, item in ledgers.items()), key=lambda item: -item.total_bytes)
+        sorted(
+            (SiteTotal(name, item.total_bytes + overhead.total_bytes) for name, item in ledgers.items()),
+            key=lambda item: -item.total_bytes,
+        )
     )
     interval = _interval(spec, architecture, allocated + held.communication, fragments, context)
     notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, varying)
     return Estimate(ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated)
 
 
-def workload(spec: JobSpec, lengths: Lengths | None) -> Workload:
-    """The longest micro batch: rows padded to the longest row, which max_length caps."""
+def workload(spec: JobSpec, architecture: Architecture, lengths: Lengths | None) -> Workload:
+    """The longest micro batch: rows padded to the longest row, which max_length and a table of positions cap."""
     longest = spec.data.max_length
+    if architecture.traits.learned_positions and architecture.max_positions:
+        longest = min(longest, architecture.max_positions)
     if lengths and not spec.data.packing:
         longest = min(longest, max(1, lengths.longest))
     return Workload(spec.batch.per_device_train_batch_size, longest)
@@ -138,11 +143,20 @@ def check(spec: JobSpec, architecture: Architecture, work: Workload) -> None:
     """Refuse settings that no machine can run, naming the field."""
     errors: list[FieldError] = []
     if work.tokens > MAX_TOKENS:
-        errors.append(FieldError("data.max_length", f"{work.tokens:,} tokens in one micro batch", f"stay under {MAX_TOKENS:,}"))
+        errors.append(
+            FieldError("data.max_length", f"{work.tokens:,} tokens in one micro batch", f"stay under {MAX_TOKENS:,}")
+        )
     if spec.adaptation.method == "lora":
-        smallest = min(min(linear.inputs, linear.outputs) for layer in architecture.layers for linear in layer.linears if linear.outputs > 1)
+        smallest = min(
+            min(linear.inputs, linear.outputs)
+            for layer in architecture.layers
+            for linear in layer.linears
+            if linear.outputs > 1
+        )
         if spec.adaptation.r > smallest:
-            errors.append(FieldError("adaptation.r", f"is larger than the layer ({smallest})", f"use at most {smallest}"))
+            errors.append(
+                FieldError("adaptation.r", f"is larger than the layer ({smallest})", f"use at most {smallest}")
+            )
     if errors:
         raise InvalidInput("These settings cannot be estimated.", errors=errors)
 
@@ -195,7 +209,7 @@ def _assumptions(
     if varying:
         notes.append("row lengths vary: the allocator's cache is an expectation, not a bound")
     if device.context_bytes is None:
-        notes.append("CUDA context not measured on this machine: a default of 860 MiB, between 450 and 1,960")
+        notes.append("CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960")
     if spec.parallelism.strategy != "none":
         notes.append("sharding and communication are by formula and less certain (10 %)")
     if spec.optimizer.name.startswith("paged"):

@@ -7,7 +7,7 @@ GPU, library versions or data set) are named apart. Each part carries a sentence
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import factorial
 from typing import Any, Literal
 
@@ -61,7 +61,9 @@ class Explanation:
             "a": _side(self.a, self.estimate_a),
             "b": _side(self.b, self.estimate_b),
             "difference_bytes": self.estimate_b.total_bytes - self.estimate_a.total_bytes,
-            "sections": [{"section": part.section, "bytes": part.bytes, "because": part.because} for part in self.parts],
+            "sections": [
+                {"section": part.section, "bytes": part.bytes, "because": part.because} for part in self.parts
+            ],
             "note": self.site_note,
             "measured": self._measured(),
         }
@@ -83,7 +85,7 @@ def explain(a: Subject, b: Subject, language: Language = "en") -> Explanation:
     """Attribute ``b``'s total minus ``a``'s to sections. Raises InvalidInput if either side cannot be estimated."""
     players = [name for name in (*SECTIONS, *OTHER) if _differs(name, a, b)]
 
-    @lru_cache(maxsize=None)
+    @cache
     def at(switched: frozenset[str]) -> Estimate:
         return _estimate_mixed(a, b, switched)
 
@@ -96,7 +98,9 @@ def explain(a: Subject, b: Subject, language: Language = "en") -> Explanation:
         moved = MemoryLedger()
         if name in players:
             moved = _average_move(name, players, at)
-        parts.append(Part(name, whole.get(name, 0), because(name, a, b, before, after, moved, name in players, language)))
+        parts.append(
+            Part(name, whole.get(name, 0), because(name, a, b, before, after, moved, name in players, language))
+        )
     return Explanation(a, b, before, after, tuple(parts), _site_note(before, after, language))
 
 
@@ -134,7 +138,9 @@ def _estimate_mixed(a: Subject, b: Subject, switched: frozenset[str]) -> Estimat
     sections = {name: getattr(side(name).spec, name) for name in SECTIONS}
     sections["adaptation"] = _fitting_targets(sections["adaptation"], side("model").architecture)
     spec = a.spec.model_copy(update=sections)
-    return estimate(spec, side("model").architecture, side("device").device, side("data").lengths, side("libraries").stack)
+    return estimate(
+        spec, side("model").architecture, side("device").device, side("data").lengths, side("libraries").stack
+    )
 
 
 def _fitting_targets(adaptation: Any, architecture: Architecture) -> Any:
@@ -163,7 +169,9 @@ def _shapley(name: str, players: list[str], value: Callable[[frozenset[str]], in
 
 def _average_move(name: str, players: list[str], at: Callable[[frozenset[str]], Estimate]) -> MemoryLedger:
     """The section's average effect on each category: the same Shapley weights, for the sentence only."""
-    moves = {category: _shapley(name, players, lambda names, of=category: at(names).ledger[of]) for category in CATEGORIES}
+    moves = {
+        category: _shapley(name, players, lambda names, of=category: at(names).ledger[of]) for category in CATEGORIES
+    }
     return MemoryLedger({category: numerator // denominator for category, (numerator, denominator) in moves.items()})
 
 

@@ -21,13 +21,15 @@ class Family:
     tied: bool = False
     norms_per_layer: int = 2
     qk_norm: bool = False
+    wide_qk_norm: bool = False
+    """Norms over all heads at once, as wide as the projections (OLMo)."""
     layer_norm: bool = False
     learned_positions: bool = False
+    head_bias: bool = False
     halved_intermediate: bool = False
     mixture: bool = False
     scaled_logits: int = 0
     """Extra copies of the 16-bit logits: 1 for granite's logits_scaling, 3 for gemma2's soft cap (div, tanh, mul)."""
-    parallel_residual: bool = False
     certain: bool = True
     """False: shape known, activations not checked against a trace."""
 
@@ -48,8 +50,8 @@ FAMILIES: dict[str, Family] = {
     "granite": Family(scaled_logits=1, out_bias=None),
     "smollm3": Family(out_bias=None, tied=True),
     "seed_oss": Family(qkv_bias=True),
-    "olmo2": Family(norms_per_layer=2, certain=False),
-    "olmo3": Family(norms_per_layer=2, certain=False),
+    "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),
+    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),
     "mimo": Family(qkv_bias=True, certain=False),
     "chatglm": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
@@ -62,7 +64,7 @@ FAMILIES: dict[str, Family] = {
     "apertus": Family(mlp=("mlp.up_proj", "mlp.down_proj"), gated=False, qk_norm=True, certain=False),
     "phi": Family(
         mlp=("mlp.fc1", "mlp.fc2"), output="self_attn.dense", gated=False, qkv_bias=True, out_bias=True, mlp_bias=True,
-        norms_per_layer=1, layer_norm=True, parallel_residual=True, certain=False,
+        norms_per_layer=1, layer_norm=True, head_bias=True, certain=False,
     ),
     "gpt_bigcode": Family(
         mlp=("mlp.c_fc", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", gated=False, qkv_bias=True, out_bias=True,
@@ -70,7 +72,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gpt_neox": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="attention.dense", fused_qkv="attention.query_key_value", gated=False,
-        qkv_bias=True, out_bias=True, mlp_bias=True, layer_norm=True, parallel_residual=True, certain=False,
+        qkv_bias=True, out_bias=True, mlp_bias=True, layer_norm=True, certain=False,
     ),
     "bloom": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
@@ -78,7 +80,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "falcon": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
-        gated=False, tied=True, norms_per_layer=1, layer_norm=True, parallel_residual=True, certain=False,
+        gated=False, tied=True, norms_per_layer=1, layer_norm=True, certain=False,
     ),
     "mixtral": Family(mixture=True),
     "qwen2_moe": Family(qkv_bias=True, mixture=True),
@@ -99,6 +101,8 @@ def family_of(config: dict[str, Any]) -> tuple[str, Family]:
     if family is None:
         fix = "estimates exist for " + ", ".join(sorted(FAMILIES))
         raise InvalidInput(
-            f"Unknown architecture {model_type!r}: its memory is not guessed.", fix, [FieldError("config.model_type", "unknown architecture", fix)]
+            f"Unknown architecture {model_type!r}: its memory is not guessed.",
+            fix,
+            [FieldError("config.model_type", "unknown architecture", fix)],
         )
     return model_type, family

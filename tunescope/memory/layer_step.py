@@ -44,7 +44,7 @@ class LayerBytes:
 class _Meter:
     """A running count and its maximum."""
 
-    __slots__ = ("now", "peak", "where", "_place")
+    __slots__ = ("_place", "now", "peak", "where")
 
     def __init__(self) -> None:
         self.now = 0
@@ -104,7 +104,11 @@ class _LayerStep:
             return 0
         masks = len(adapted) * count if s.dropout else 0
         if not s.autocast:
-            return len(adapted) * s.adapter * count + masks if s.adapter != s.compute or s.dropout else (0 if shared_elsewhere else s.compute * count)
+            return (
+                len(adapted) * s.adapter * count + masks
+                if s.adapter != s.compute or s.dropout
+                else (0 if shared_elsewhere else s.compute * count)
+            )
         if s.adapter != s.compute or s.dropout:
             return len(adapted) * s.compute * count + masks
         return 0 if shared_elsewhere else s.compute * count
@@ -208,7 +212,9 @@ class _LayerStep:
             mlp += up_inputs + middle + product_kept
         routed = 0
         if experts:
-            routed = self.mlp_kept(experts.intermediate, self.t * experts.per_token) + 2 * c * self.h * experts.per_token
+            routed = (
+                self.mlp_kept(experts.intermediate, self.t * experts.per_token) + 2 * c * self.h * experts.per_token
+            )
             if s.full:
                 routed += c * (self.h + self.t * experts.intermediate) * experts.per_token
             mlp += routed

@@ -75,7 +75,10 @@ def targets_of(spec: JobSpec, architecture: Architecture) -> tuple[frozenset[str
     found = frozenset(path for path, linear in linears.items() if any(linear.matches(target) for target in wanted))
     if not found:
         fix = "use all-linear, or some of " + ", ".join(sorted({path.split(".")[-1] for path in linears}))
-        raise InvalidInput("target_modules match no layer of this model.", errors=[FieldError("adaptation.target_modules", "match nothing", fix)])
+        raise InvalidInput(
+            "target_modules match no layer of this model.",
+            errors=[FieldError("adaptation.target_modules", "match nothing", fix)],
+        )
     known = tuple(target for target in wanted if not any(linear.matches(target) for linear in linears.values()))
     return found, known
 
@@ -112,7 +115,9 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
         if full:
             trained.append(tensor)
     for module in spec.adaptation.modules_to_save if not full else ():
-        copy = _saved_module(module, architecture, width)
+        copy = _saved_module(
+            module, architecture, adapter_width(spec) if stack.saved_modules_follow_adapters else width
+        )
         trained.append(copy)
         adapters += copy.stored
     frozen = 0 if full else architecture.parameter_count
@@ -127,7 +132,16 @@ def weight_width(spec: JobSpec) -> int:
     return WIDTHS[spec.precision.dtype]
 
 
-def _layer_tensors(layer: Layer, architecture: Architecture, stack: Stack, width: int, norm: int) -> Iterator[tuple[Trainable, int, bool]]:
+def adapter_width(spec: JobSpec) -> int:
+    """Bytes of one adapter weight. DeepSpeed casts every parameter to its 16-bit type and keeps fp32 copies itself."""
+    if spec.parallelism.strategy.startswith("zero"):
+        return WIDTHS[spec.precision.dtype]
+    return WIDTHS[spec.precision.adapter_dtype]
+
+
+def _layer_tensors(
+    layer: Layer, architecture: Architecture, stack: Stack, width: int, norm: int
+) -> Iterator[tuple[Trainable, int, bool]]:
     for linear in layer.linears:
         yield Trainable(linear.outputs, linear.inputs, layer.count, width), width, True
         if linear.bias:
@@ -150,13 +164,15 @@ def _outer_tensors(architecture: Architecture, width: int, norm: int) -> Iterato
     yield table, width
     if not architecture.tied:
         yield table, width
+    if architecture.traits.head_bias:
+        yield Trainable(architecture.vocab, 0, 1, width), width
     if architecture.position_count:
         yield Trainable(architecture.position_count, 0, 1, width), width
     yield Trainable(architecture.hidden * (2 if architecture.traits.layer_norm else 1), 0, 1, width), norm
 
 
 def _adapter(linear: Linear, spec: JobSpec, copies: int) -> list[Trainable]:
-    rank, width = spec.adaptation.r, WIDTHS[spec.precision.adapter_dtype]
+    rank, width = spec.adaptation.r, adapter_width(spec)
     found = [Trainable(rank, linear.inputs, copies, width), Trainable(linear.outputs, rank, copies, width)]
     if spec.adaptation.use_dora:
         found.append(Trainable(linear.outputs, 0, copies, width))
@@ -174,7 +190,10 @@ def _saved_module(module: str, architecture: Architecture, width: int) -> Traina
     if "norm" in name or name.startswith("ln_"):
         return Trainable(architecture.hidden, 0, architecture.layer_count, width)
     fix = "use embed_tokens or lm_head, or one of the model's layer matrices"
-    raise InvalidInput(f"modules_to_save: this model has no module {module!r}.", errors=[FieldError("adaptation.modules_to_save", "matches nothing", fix)])
+    raise InvalidInput(
+        f"modules_to_save: this model has no module {module!r}.",
+        errors=[FieldError("adaptation.modules_to_save", "matches nothing", fix)],
+    )
 
 
 def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
@@ -197,7 +216,9 @@ def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
         return rounded(count), rounded(4 * rows)
     bits = 4 if kind == "gptq-int4" else 8
     groups = -(-columns // 128)
-    return rounded(count * bits // 8), rounded(2 * groups * rows) + rounded(groups * rows * bits // 8) + rounded(4 * columns)
+    return rounded(count * bits // 8), rounded(2 * groups * rows) + rounded(groups * rows * bits // 8) + rounded(
+        4 * columns
+    )
 
 
 def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...]) -> tuple[int, int]:

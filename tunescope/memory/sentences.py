@@ -52,9 +52,15 @@ def because(
     if not terms:
         return f"{what}：显存几乎不变。" if zh else f"{what}: hardly any memory."
     if zh:
-        listed = "，".join(f"{CATEGORY_NAMES[name][1]}{'多' if moved[name] > 0 else '少'} {format_bytes(abs(moved[name]))}" for name in terms)
+        listed = "，".join(
+            f"{CATEGORY_NAMES[name][1]}{'多' if moved[name] > 0 else '少'} {format_bytes(abs(moved[name]))}"
+            for name in terms
+        )
         return f"{what}：{listed}。"
-    listed = ", ".join(f"{format_bytes(abs(moved[name]))} {'more' if moved[name] > 0 else 'less'} for {CATEGORY_NAMES[name][0]}" for name in terms)
+    listed = ", ".join(
+        f"{format_bytes(abs(moved[name]))} {'more' if moved[name] > 0 else 'less'} for {CATEGORY_NAMES[name][0]}"
+        for name in terms
+    )
     return f"{what}: {listed}."
 
 
@@ -91,8 +97,18 @@ def _millions(count: int) -> str:
 
 
 def _changes(left: dict[str, Any], right: dict[str, Any], a: "Subject", b: "Subject", zh: bool) -> str:
-    skipped = {"dataset", "learning_rate", "lr_scheduler_type", "warmup_ratio", "weight_decay", "max_grad_norm", "eval_fraction"}
-    changed = [f"{name} {left[name]} → {right[name]}" for name in left if left[name] != right[name] and name not in skipped]
+    skipped = {
+        "dataset",
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_ratio",
+        "weight_decay",
+        "max_grad_norm",
+        "eval_fraction",
+    }
+    changed = [
+        f"{name} {left[name]} → {right[name]}" for name in left if left[name] != right[name] and name not in skipped
+    ]
     if a.lengths != b.lengths and "max_length" in left:
         changed.append("行长度不同" if zh else "other row lengths")
     if changed:

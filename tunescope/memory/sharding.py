@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.persistent import Persistent, optimizer_bytes
+from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
 
-DDP_BUCKETS = "gradients again: accelerate leaves gradient_as_bucket_view off"
-ZERO_BUCKET_ELEMENTS = 500_000_000
+ZERO_SUB_GROUP_ELEMENTS = 1_000_000_000
+"""DeepSpeed steps this many elements at a time, with their gradients in fp32 (``sub_group_size``)."""
+ZERO_LIVE_ELEMENTS = 1_000_000_000
+"""ZeRO-3 keeps this many gathered parameters alive (``stage3_max_live_parameters``)."""
 ZERO_PREFETCH_ELEMENTS = 50_000_000
 NCCL_BYTES = 600 * 1024**2
 """Outside torch, per GPU with a communicator: 0.3 to 1 GB."""
@@ -31,18 +34,18 @@ class Share:
     communication: int
 
 
-def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, stored_masters: int) -> Share:
+def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> Share:
     """Divide persistent tensors over the GPUs of the job."""
     strategy, gpus = spec.parallelism.strategy, spec.parallelism.gpus
     states, temporary = optimizer_bytes(spec, persistent.trained)
     zero = strategy in ("zero1", "zero2", "zero3")
     elements = persistent.trained_elements
-    masters = stored_masters
+    masters = 0
     if zero:
         # DeepSpeed keeps fp32 masters and fp32 moments of everything it trains, whatever the weights' type.
         masters = 4 * elements
         states = states if spec.optimizer.name not in ("adamw_torch", "adamw_torch_fused") else 8 * elements
-        temporary = 0
+        temporary = 4 * min(elements, ZERO_SUB_GROUP_ELEMENTS * gpus)
     sharded = gpus if strategy in ("zero3", "fsdp") else 1
     state_parts = gpus if zero or strategy == "fsdp" else 1
     weights, constants, adapters = persistent.weights, persistent.quantization_state, persistent.adapters
@@ -50,17 +53,20 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sto
     if gpus > 1:
         communication += NCCL_BYTES
     if strategy == "ddp" and gpus > 1:
+        # Buckets hold every gradient again: accelerate leaves gradient_as_bucket_view off.
         communication += persistent.gradients
     if zero:
-        bucket = min(ZERO_BUCKET_ELEMENTS, elements)
-        communication += 2 * bucket * (2 if gpus > 1 else 1)
+        # The bucket's buffer has its full size however little trains; with overlap there are two.
+        communication += 2 * 2 * stack.zero_bucket_elements
     if strategy == "zero3":
-        communication += 2 * min(ZERO_PREFETCH_ELEMENTS, elements)
-    if sharded > 1:
+        communication += 2 * min(ZERO_PREFETCH_ELEMENTS, elements) + 2 * min(
+            ZERO_LIVE_ELEMENTS, architecture.parameter_count
+        )
+    if strategy == "fsdp" and gpus > 1:
+        # Up to three gathered layers (implicit prefetch), and the root group with embeddings and head.
         largest = max(layer.parameter_count(architecture.hidden) for layer in architecture.layers)
-        per_parameter = persistent.weights // max(1, architecture.parameter_count) or 1
-        gathered = (3 if strategy == "fsdp" else 2) * largest + architecture.vocab * architecture.hidden
-        communication += gathered * per_parameter
+        tables = architecture.vocab * architecture.hidden * (1 if architecture.tied else 2)
+        communication += (3 * largest + tables) * max(1, weights // architecture.parameter_count)
     gradient_part = (1, gpus if strategy in ("zero2", "zero3", "fsdp") else 1)
     if spec.parallelism.offload in ("optimizer", "all"):
         states = masters = temporary = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_step import LayerBytes, LayerSettings, layer_bytes
-from tunescope.memory.persistent import WIDTHS, Persistent, weight_width
+from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
 
@@ -50,7 +50,11 @@ def stream_width(spec: JobSpec, stack: Stack) -> int:
 def layer_settings(spec: JobSpec, work: Workload, stack: Stack, persistent: Persistent) -> LayerSettings:
     full = spec.adaptation.method == "full"
     width = weight_width(spec)
-    autocast = (stack.autocast_adapters if not full else width == 4) and spec.precision.dtype != "float32"
+    # DeepSpeed runs the 16-bit model as it is, without autocast.
+    deepspeed = spec.parallelism.strategy.startswith("zero")
+    autocast = (
+        (stack.autocast_adapters if not full else width == 4) and spec.precision.dtype != "float32" and not deepspeed
+    )
     return LayerSettings(
         tokens=work.tokens,
         sequence=work.sequence,
@@ -60,7 +64,7 @@ def layer_settings(spec: JobSpec, work: Workload, stack: Stack, persistent: Pers
         autocast=autocast,
         full=full,
         weight=width,
-        adapter=WIDTHS[spec.precision.adapter_dtype],
+        adapter=adapter_width(spec),
         dropout=spec.adaptation.lora_dropout > 0 and not full,
         attention=spec.memory_savers.attention,
         quantized=spec.precision.quantization,
@@ -70,17 +74,29 @@ def layer_settings(spec: JobSpec, work: Workload, stack: Stack, persistent: Pers
     )
 
 
-def training_sites(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent) -> tuple[Site, ...]:
+def training_sites(
+    spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent
+) -> tuple[Site, ...]:
     """All sites of one steady step."""
     settings = layer_settings(spec, work, stack, persistent)
     hidden = work.tokens * architecture.hidden
     checkpointed = settings.checkpointing
-    casts = 2 * persistent.layer_adapter_elements if settings.autocast and settings.adapter == 4 and not settings.full else 0
+    casts = (
+        2 * persistent.layer_adapter_elements
+        if settings.autocast and settings.adapter == 4 and not settings.full
+        else 0
+    )
     extra = _adapter_inner(spec, work, settings, persistent)
     layers = [(kind.count, layer_bytes(architecture, kind, settings)) for kind in architecture.layers]
     boundary = settings.stream * hidden
-    kept_all = architecture.layer_count * boundary if checkpointed else sum(count * (item.kept + extra) for count, item in layers)
-    weight_casts = 2 * persistent.trained_elements if settings.full and settings.weight == 4 and settings.autocast else 0
+    kept_all = (
+        architecture.layer_count * boundary
+        if checkpointed
+        else sum(count * (item.kept + extra) for count, item in layers)
+    )
+    weight_casts = (
+        2 * persistent.trained_elements if settings.full and settings.weight == 4 and settings.autocast else 0
+    )
     layer_casts = weight_casts // max(1, architecture.layer_count) if checkpointed else weight_casts
     all_casts = casts * architecture.layer_count
     head = (4 + settings.compute) * hidden
@@ -97,7 +113,14 @@ def training_sites(spec: JobSpec, architecture: Architecture, work: Workload, st
         Site("forward_end", kept_all + head, forward, 0, weight_casts + all_casts, accumulated),
         Site("loss_backward", kept_all + head, backward, 0, layer_casts, max(accumulated, head_gradient)),
         Site("layer_backward_last", kept_all + tallest, 0, 0, layer_casts, max(accumulated, head_gradient)),
-        Site("layer_backward_first", boundary + first_kept + tallest, 0, 0, layer_casts, max(accumulated, gradients - _later_gradients(spec, architecture, persistent))),
+        Site(
+            "layer_backward_first",
+            boundary + first_kept + tallest,
+            0,
+            0,
+            layer_casts,
+            max(accumulated, gradients - _later_gradients(spec, architecture, persistent)),
+        ),
         Site("embedding_backward", boundary, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
         Site("optimizer_step", gradients=gradients),
     )
@@ -122,6 +145,8 @@ def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack
         trained_head = _head_trains(spec)
         weight_gradient = (4 + compute) * architecture.vocab * architecture.hidden if trained_head else 0
         return tile + vectors, tile + vectors + (4 + compute) * hidden + weight_gradient
+    if stack.logits_sharded is not None and spec.parallelism.strategy.startswith("zero"):
+        return stack.logits_sharded * entries, stack.logits_sharded * entries
     scaled = compute * architecture.traits.scaled_logits * entries
     return stack.logits_forward * entries + scaled, stack.logits_backward * entries
 

@@ -25,20 +25,27 @@ class Stack:
     """Experts as one 3-D parameter (transformers 5), which bitsandbytes leaves in 16 bit."""
     varying_lengths: bool = False
     """Batches padded to their longest row: the native allocator keeps blocks of every length it has seen."""
-    gradient_as_buffers: bool = False
+    logits_sharded: int | None = None
+    """Bytes per logit under DeepSpeed, which runs without autocast, where the loss itself casts nothing to fp32."""
+    zero_bucket_elements: int = 500_000_000
+    """DeepSpeed's reduce_bucket_size: its own default, or the recipe's."""
+    saved_modules_follow_adapters: bool = False
+    """Whether modules trained in full beside adapters are cast to ``adapter_dtype`` (our trainer) or keep the base's type (peft)."""
     source: str = ""
 
 
 STACKS: dict[str, Stack] = {
     stack.name: stack
     for stack in (
-        Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", 10, 12, source="transformers loss/loss_utils.py"),
+        Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", 10, 12, saved_modules_follow_adapters=True,
+              source="transformers 5.23 loss/loss_utils.py; worker/trainer/model.py cast_adapters"),
         Stack("transformers-4.48", "transformers 4.48, TRL 0.13, torch 2.4", 14, 12, fused_experts=False, source="transformers 4.48.1 loss/loss_utils.py"),
         Stack("transformers-4.48-no-autocast", "transformers 4.48 without autocast", 14, 12, False, fused_experts=False, source="fms-acceleration bf16 rows"),
         Stack("transformers-4.48-norms-fp32", "transformers 4.48, TRL 0.13 peft_module_casting_to_bf16", 14, 12, upcast="norms", fused_experts=False,
               source="trl 0.13.0 trainer/utils.py"),
         Stack("transformers-4.45", "transformers 4.45", 12, 12, fused_experts=False, source="transformers 4.45.2 modeling_granite.py:1101"),
-        Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", 12, 12, fused_experts=False,
+        Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", 12, 12, fused_experts=False, logits_sharded=6,
+              zero_bucket_elements=200_000_000,
               source="Qwen-7B modeling_qwen.py: 16-bit logits, shifted copy, fp32 copy, log-softmax"),
         Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", 12, 12, fused_experts=False, varying_lengths=True,
               source="same model code; batches padded to their longest row"),

@@ -49,7 +49,9 @@ class Recipe:
 def load_recipes() -> dict[str, Recipe]:
     """All recipes by name, sorted."""
     found = (item for item in files(__name__).iterdir() if item.name.endswith(".yaml"))
-    recipes = [_recipe(item.name.removesuffix(".yaml"), yaml.safe_load(item.read_text(encoding="utf-8"))) for item in found]
+    recipes = [
+        _recipe(item.name.removesuffix(".yaml"), yaml.safe_load(item.read_text(encoding="utf-8"))) for item in found
+    ]
     return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
 
 
@@ -64,5 +66,15 @@ def recipe_named(name: str) -> Recipe:
 
 def _recipe(name: str, values: dict[str, Any]) -> Recipe:
     spec = parse_spec({"name": name, **values["spec"]})
-    measured = tuple(Published(int(item["tokens"]), int(item["bytes"]), item["source"]) for item in values.get("measured", []))
-    return Recipe(name, values["title"], values["source"], str(values["date"]), spec, stack_named(values.get("stack", "current")), measured)
+    measured = tuple(
+        Published(int(item["tokens"]), int(item["bytes"]), item["source"]) for item in values.get("measured", [])
+    )
+    return Recipe(
+        name,
+        values["title"],
+        values["source"],
+        str(values["date"]),
+        spec,
+        stack_named(values.get("stack", "current")),
+        measured,
+    )

@@ -45,7 +45,10 @@ def machine_memory() -> tuple[int, int]:
     """Total and available main memory of this machine or container, in bytes."""
     memory = psutil.virtual_memory()
     total, available = int(memory.total), int(memory.available)
-    limit, used = _cgroup("memory.max", "memory/memory.limit_in_bytes"), _cgroup("memory.current", "memory/memory.usage_in_bytes")
+    limit, used = (
+        _cgroup("memory.max", "memory/memory.limit_in_bytes"),
+        _cgroup("memory.current", "memory/memory.usage_in_bytes"),
+    )
     if limit is not None and used is not None and limit < total:
         return limit, max(0, min(available, limit - used + _reclaimable()))
     return total, available

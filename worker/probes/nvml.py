@@ -111,7 +111,9 @@ class Nvml:
             name=f"GPU {index}" if isinstance(name, Unknown) else name,
             memory=ask(lambda: _memory(handle)),
             utilization_percent=ask(lambda: int(_call("nvmlDeviceGetUtilizationRates", handle).gpu)),
-            temperature_celsius=ask(lambda: int(_call("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU))),
+            temperature_celsius=ask(
+                lambda: int(_call("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU))
+            ),
             power_watts=ask(lambda: int(_call("nvmlDeviceGetPowerUsage", handle)) / 1000),
             processes=ask(lambda: _processes(handle)),
         )

@@ -20,7 +20,9 @@ def save(trainer: SFTTrainer, tokenizer: PreTrainedTokenizerBase, spec: JobSpec,
     tokenizer.save_pretrained(str(folder))
     (folder / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        outbox.emit(ArtifactEvent, name=str(file.relative_to(folder)), bytes=file.stat().st_size, sha256=sha256_of(file))
+        outbox.emit(
+            ArtifactEvent, name=str(file.relative_to(folder)), bytes=file.stat().st_size, sha256=sha256_of(file)
+        )
 
 
 def sha256_of(file: Path) -> str:

@@ -16,13 +16,21 @@ def explain(error: BaseException, stage: str) -> Failure:
     """The reason of a failed attempt, from the exception and the stage in which it was raised."""
     text = str(error).strip() or type(error).__name__
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
-        return Failure(reason=FailureReason.OUT_OF_MEMORY, detail=f"Out of memory while {stage}: {first_line(text)}", advice=SHORTEN)
+        return Failure(
+            reason=FailureReason.OUT_OF_MEMORY,
+            detail=f"Out of memory while {stage}: {first_line(text)}",
+            advice=SHORTEN,
+        )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(
-            reason=FailureReason.DISK_FULL, detail=f"The disk is full while {stage}.", advice="Free space in the data directory, then retry."
+            reason=FailureReason.DISK_FULL,
+            detail=f"The disk is full while {stage}.",
+            advice="Free space in the data directory, then retry.",
         )
     if isinstance(error, EmptyData):
-        return Failure(reason=FailureReason.INVALID_DATASET, detail=text, advice="Mend the rows that the Data sets page lists.")
+        return Failure(
+            reason=FailureReason.INVALID_DATASET, detail=text, advice="Mend the rows that the Data sets page lists."
+        )
     if isinstance(error, NoWeights):
         return Failure(
             reason=FailureReason.INVALID_MODEL,

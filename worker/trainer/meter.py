@@ -95,7 +95,9 @@ class Meter:
     def _torch_figures(self) -> list[MemoryFigure]:
         return [
             MemoryFigure(
-                source="torch.allocated", bytes=torch.cuda.memory_allocated(), peak_bytes=torch.cuda.max_memory_allocated()
+                source="torch.allocated",
+                bytes=torch.cuda.memory_allocated(),
+                peak_bytes=torch.cuda.max_memory_allocated(),
             ),
             MemoryFigure(
                 source="torch.reserved", bytes=torch.cuda.memory_reserved(), peak_bytes=torch.cuda.max_memory_reserved()

@@ -41,7 +41,11 @@ class MeteredTrainer(SFTTrainer):
         self._fused_loss = fused_loss
 
     def compute_loss(
-        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         if model.training:
             self._meter.add_tokens(inputs)
@@ -71,7 +75,12 @@ class Telling(TrainerCallback):
             control.should_save = True
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
     ) -> None:
         if logs and "eval_loss" in logs:
             self._outbox.emit(EvaluationEvent, step=state.global_step, loss=float(logs["eval_loss"]))
@@ -183,8 +192,6 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
         parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1) for parameter in model.parameters()
     )
     return trainable, everything
-
-
 
 
 def planned_steps(trainer: SFTTrainer) -> int:

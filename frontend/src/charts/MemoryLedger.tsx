@@ -52,7 +52,7 @@ export function MemoryLedger({ ledger, totalBytes, capacityBytes, label }: Props
           />
         ))}
       </div>
-      <Group gap="md" rowGap={4} mt={8}>
+      <Group gap="md" mt={8}>
         {parts.map(([name, bytes]) => (
           <Group key={name} gap={6} wrap="nowrap">
             <span

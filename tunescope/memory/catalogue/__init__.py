@@ -27,5 +27,7 @@ def catalogue(name: str) -> Architecture:
     found = _by_lowercase().get(name.lower())
     if found is None:
         fix = "choose a catalogue model, or give the model's config.json"
-        raise InvalidInput(f"The catalogue has no model {name!r}.", fix, [FieldError("model.id", "is not in the catalogue", fix)])
+        raise InvalidInput(
+            f"The catalogue has no model {name!r}.", fix, [FieldError("model.id", "is not in the catalogue", fix)]
+        )
     return architecture_from_config(entries()[found]["config"], found)

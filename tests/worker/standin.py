@@ -1,0 +1,62 @@
+"""Stands in for the trainer in the tests of what surrounds it: tells events the same way, and does what the job's name says.
+
+Run as the trainer is: ``python standin.py <attempt_dir>/order.json``.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tunescope.events import CheckpointEvent, StateEvent, StepEvent
+from tunescope.states import JobState
+from tunescope.wire import Order
+from worker.outbox import Outbox
+
+
+def main() -> int:
+    order_file = Path(sys.argv[1])
+    order = Order.model_validate_json(order_file.read_text())
+    outbox = Outbox(order_file.parent, job=order.job, attempt=order.attempt)
+    wish, _, count = order.spec.name.partition(" ")
+    asked: list[int] = []
+    if wish == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    signal.signal(signal.SIGUSR1, lambda number, _: asked.append(number))
+    outbox.emit(StateEvent, state=JobState.RUNNING)
+    steps = int(count or 3)
+    for step in range(1, steps + 1):
+        print(f"step {step}")
+        outbox.emit(
+            StepEvent,
+            step=step,
+            total_steps=steps,
+            epoch=step / steps,
+            loss=1 / step,
+            learning_rate=1e-4,
+            grad_norm=None,
+            tokens=10,
+            tokens_per_second=100.0,
+            step_seconds=0.1,
+        )
+        if step == 1:
+            outbox.emit(CheckpointEvent, step=step, path="checkpoints/checkpoint-1")
+        if wish == "suicide" and step == 2:
+            print("last words", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if wish in ("slow", "deaf"):
+            time.sleep(0.05)
+        if asked:
+            if asked[0] == signal.SIGUSR1:
+                return 4
+            outbox.emit(StateEvent, state=JobState.CANCELLED)
+            return 3
+    outbox.emit(StateEvent, state=JobState.SUCCEEDED)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Render rows as a model's own chat template does, and count their tokens; needs tokenizers and jinja2 only."""
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from tunescope.datasets.formats import Completion, Conversation, PlainText, TrainingRow
+from tunescope.problems import InvalidInput
+
+LENGTH_SAMPLE_ROWS = 2000
+"""Lengths are those of the first so many rows: enough for a percentile, and quick for a large upload."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Token lengths of a data set under one tokenizer. ``sampled_rows`` says how many rows they are of."""
+
+    median: int
+    p95: int
+    longest: int
+    sampled_rows: int
+
+
+class Renderer:
+    """The tokenizer and chat template of one model directory."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self._tokenizer = _tokenizer(model_dir)
+        self._special, source = _template_parts(model_dir)
+        self._template = _environment().from_string(source) if source else None
+
+    def render(self, row: TrainingRow) -> str:
+        """The text that the model is trained on. Raises InvalidInput if the chat template refuses the row."""
+        if isinstance(row, PlainText):
+            return row.text
+        if isinstance(row, Completion):
+            return row.prompt + row.completion
+        return self._chat(row)
+
+    def count(self, row: TrainingRow) -> int:
+        """Tokens of the rendered row, before any cutting."""
+        plain = not isinstance(row, Conversation)
+        return len(self._tokenizer.encode(self.render(row), add_special_tokens=plain).ids)
+
+    def lengths(self, rows: Iterable[TrainingRow]) -> Lengths | None:
+        """Statistics over the first LENGTH_SAMPLE_ROWS rows; None if there are no rows."""
+        counts = sorted(self.count(row) for row in islice(rows, LENGTH_SAMPLE_ROWS))
+        if not counts:
+            return None
+        p95 = counts[min(len(counts) - 1, int(0.95 * len(counts)))]
+        return Lengths(int(statistics.median(counts)), p95, counts[-1], len(counts))
+
+    def _chat(self, row: Conversation) -> str:
+        if self._template is None:
+            raise InvalidInput(
+                "The model has no chat template, so conversations cannot be rendered.",
+                fix="Choose an instruct or chat model, or a data set of the format text or prompt_completion.",
+            )
+        try:
+            messages = [asdict(message) for message in row.messages]
+            return self._template.render(messages=messages, add_generation_prompt=False, **self._special)
+        except (TemplateError, TypeError, ValueError, RecursionError, OverflowError) as error:
+            raise InvalidInput(f"The model's chat template refuses this row: {error}") from error
+
+
+def _tokenizer(model_dir: Path) -> Tokenizer:
+    path = model_dir / "tokenizer.json"
+    if not path.is_file():
+        raise InvalidInput(
+            "The model directory has no tokenizer.json.", fix="Save the model's fast tokenizer beside its weights."
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise InvalidInput(f"The model's tokenizer.json cannot be read: {error}") from error
+
+
+def _template_parts(model_dir: Path) -> tuple[dict[str, str], str | None]:
+    """Special tokens by name, and the template's source if there is one."""
+    config = _config(model_dir / "tokenizer_config.json")
+    special = {
+        key: text for key in ("bos_token", "eos_token", "pad_token", "unk_token") if (text := _token(config.get(key)))
+    }
+    own_file = model_dir / "chat_template.jinja"
+    if own_file.is_file():
+        return special, own_file.read_text(encoding="utf-8")
+    source = config.get("chat_template")
+    if isinstance(source, list):  # several named templates
+        named = {item.get("name"): item.get("template") for item in cast(list[dict[str, Any]], source)}
+        source = named.get("default")
+    return special, source if isinstance(source, str) else None
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"The model's {path.name} cannot be read: {error}") from error
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+
+
+def _token(value: Any) -> str | None:
+    """A special token is a string, or an object with its ``content``."""
+    if isinstance(value, dict):
+        value = cast(dict[str, Any], value).get("content")
+    return value if isinstance(value, str) else None
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """The environment that transformers renders chat templates in: same options, filters and functions."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, "tunescope.datasets.generation.GenerationTag"]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _strftime_now(format: str) -> str:
+    return datetime.now().strftime(format)

@@ -1,7 +1,7 @@
 """create_app(): routers, problems, the page, and what lives as long as the server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     settings: ServerSettings = app.state.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     engine = make_engine(settings.sqlalchemy_url())

@@ -1,6 +1,6 @@
 """The engine and sessions. SQLite (WAL) by default, Postgres by DATABASE_URL; the same code for both."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 
 
 @contextmanager
-def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
+def transaction(sessions: sessionmaker[Session]) -> Generator[Session]:
     """A session that commits at the end and rolls back on any error."""
     with sessions() as session, session.begin():
         yield session

@@ -16,7 +16,7 @@ class MemoryFigure(BaseModel):
     model_config = ConfigDict(extra="ignore")
     source: str = Field(description="Who measured it, e.g. 'nvml.device', 'torch.allocated', 'host.rss'.")
     bytes: int | None = None
-    peak_bytes: int | None = Field(None, description="Highest value seen within the step.")
+    peak_bytes: int | None = Field(default=None, description="Highest value seen within the step.")
     unknown_because: str | None = None
 
 
@@ -33,7 +33,7 @@ class Failure(BaseModel):
     model_config = ConfigDict(extra="ignore")
     reason: FailureReason
     detail: str = Field(description="What happened, in words for a person.")
-    advice: str = Field("", description="What to do next.")
+    advice: str = Field(default="", description="What to do next.")
 
 
 class StateEvent(EventBase):

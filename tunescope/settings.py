@@ -10,14 +10,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class CommonSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TUNESCOPE_", extra="ignore", populate_by_name=True)
     data_dir: Path = Field(
-        Path("data"), description="Directory of everything Tunescope keeps; shared by API and workers."
+        default=Path("data"), description="Directory of everything Tunescope keeps; shared by API and workers."
     )
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
+        default="redis://127.0.0.1:6379/0",
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
         description="Redis; unix:///path.sock works too.",
     )
-    log_level: str = Field("INFO", description="Level of the process's own log.")
+    log_level: str = Field(default="INFO", description="Level of the process's own log.")
 
     def datasets_dir(self) -> Path:
         return self.data_dir / "datasets"
@@ -32,14 +32,18 @@ class CommonSettings(BaseSettings):
 
 class ServerSettings(CommonSettings):
     database_url: str = Field(
-        "",
+        default="",
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description="SQLAlchemy URL; empty means SQLite in the data directory.",
     )
-    admin_token: str | None = Field(None, description="If set, accepted as an admin's API token.")
-    max_upload_bytes: int = Field(20 * 1024**3, description="Largest data set file that may be uploaded, in bytes.")
-    session_days: int = Field(30, description="Days after which a browser session ends.")
-    secure_cookies: bool = Field(False, description="Set true behind HTTPS: cookies are then sent over HTTPS only.")
+    admin_token: str | None = Field(default=None, description="If set, accepted as an admin's API token.")
+    max_upload_bytes: int = Field(
+        default=20 * 1024**3, description="Largest data set file that may be uploaded, in bytes."
+    )
+    session_days: int = Field(default=30, description="Days after which a browser session ends.")
+    secure_cookies: bool = Field(
+        default=False, description="Set true behind HTTPS: cookies are then sent over HTTPS only."
+    )
 
     def sqlalchemy_url(self) -> str:
         if self.database_url:
@@ -51,5 +55,7 @@ class ServerSettings(CommonSettings):
 
 class WorkerSettings(CommonSettings):
     machine: str = Field(default_factory=socket.gethostname, description="Name of this machine; unique per server.")
-    grace_seconds: float = Field(30.0, description="Time a cancelled trainer has to save a checkpoint before SIGKILL.")
-    cpu_jobs: int = Field(1, description="Jobs that may train at once on a machine without a GPU.")
+    grace_seconds: float = Field(
+        default=30.0, description="Time a cancelled trainer has to save a checkpoint before SIGKILL."
+    )
+    cpu_jobs: int = Field(default=1, description="Jobs that may train at once on a machine without a GPU.")

@@ -22,56 +22,68 @@ class Model(BaseModel):
         min_length=1, max_length=400, description="Hub id (owner/name) or the name in this server's library."
     )
     source: Literal["huggingface", "modelscope", "library", "catalogue"] = Field(
-        "huggingface", description="Where the model comes from; catalogue models are for estimates only."
+        default="huggingface", description="Where the model comes from; catalogue models are for estimates only."
     )
-    revision: str | None = Field(None, max_length=200, description="Branch, tag or commit on the hub.")
+    revision: str | None = Field(default=None, max_length=200, description="Branch, tag or commit on the hub.")
 
 
 class Adaptation(BaseModel):
     model_config = Strict
-    method: Literal["lora", "full"] = Field("lora", description="Train small adapter matrices, or every weight.")
-    r: int = Field(8, ge=1, le=4096, description="Rank of the adapter matrices.")
+    method: Literal["lora", "full"] = Field(
+        default="lora", description="Train small adapter matrices, or every weight."
+    )
+    r: int = Field(default=8, ge=1, le=4096, description="Rank of the adapter matrices.")
     lora_alpha: float = Field(
-        32, gt=0, le=1e6, description="Scale of the adapter: updates are multiplied by alpha / r."
+        default=32, gt=0, le=1e6, description="Scale of the adapter: updates are multiplied by alpha / r."
     )
     lora_dropout: float = Field(
-        0.05, ge=0, lt=1, description="Dropout before the adapter; any value over 0 costs memory."
+        default=0.05, ge=0, lt=1, description="Dropout before the adapter; any value over 0 costs memory."
     )
     target_modules: Literal["all-linear"] | list[str] = Field(
-        "all-linear",
+        default="all-linear",
         description="Which linear layers get an adapter: all-linear (all but the head) or a list of names.",
     )
     modules_to_save: list[str] = Field(
         default_factory=list, description="Modules trained in full beside the adapters, such as embed_tokens, lm_head."
     )
-    use_dora: bool = Field(False, description="Weight-decomposed LoRA.")
-    use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) instead of alpha / r.")
+    use_dora: bool = Field(default=False, description="Weight-decomposed LoRA.")
+    use_rslora: bool = Field(default=False, description="Scale by alpha / sqrt(r) instead of alpha / r.")
 
 
 class Precision(BaseModel):
     model_config = Strict
     quantization: Literal["none", "nf4", "fp4", "int8", "gptq-int4", "gptq-int8"] = Field(
-        "nf4", description="How frozen weights are stored; the gptq kinds are for estimates only."
+        default="nf4", description="How frozen weights are stored; the gptq kinds are for estimates only."
     )
-    double_quant: bool = Field(True, description="Quantize the 4-bit quantization constants too.")
+    double_quant: bool = Field(default=True, description="Quantize the 4-bit quantization constants too.")
     dtype: Literal["bfloat16", "float16", "float32"] = Field(
-        "bfloat16", description="Compute and unquantized weight type."
+        default="bfloat16", description="Compute and unquantized weight type."
     )
-    master_weights: bool = Field(False, description="Keep fp32 master weights (mixed precision) when training in full.")
-    adapter_dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of adapter weights.")
+    master_weights: bool = Field(
+        default=False, description="Keep fp32 master weights (mixed precision) when training in full."
+    )
+    adapter_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="Type of adapter weights."
+    )
 
 
 class Batch(BaseModel):
     model_config = Strict
-    per_device_train_batch_size: int = Field(1, ge=1, le=65536, description="Rows in one forward pass on one GPU.")
-    gradient_accumulation_steps: int = Field(16, ge=1, le=65536, description="Forward passes per optimizer step.")
+    per_device_train_batch_size: int = Field(
+        default=1, ge=1, le=65536, description="Rows in one forward pass on one GPU."
+    )
+    gradient_accumulation_steps: int = Field(
+        default=16, ge=1, le=65536, description="Forward passes per optimizer step."
+    )
 
 
 class Parallelism(BaseModel):
     model_config = Strict
-    gpus: int = Field(1, ge=1, le=1024, description="GPUs for this job.")
-    strategy: Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp"] = Field("none", description="What is sharded.")
-    offload: Literal["none", "optimizer", "all"] = Field("none", description="What is moved to host memory.")
+    gpus: int = Field(default=1, ge=1, le=1024, description="GPUs for this job.")
+    strategy: Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp"] = Field(
+        default="none", description="What is sharded."
+    )
+    offload: Literal["none", "optimizer", "all"] = Field(default="none", description="What is moved to host memory.")
 
     @model_validator(mode="after")
     def several_gpus_need_a_strategy(self) -> Self:
@@ -83,46 +95,58 @@ class Parallelism(BaseModel):
 class Data(BaseModel):
     model_config = Strict
     dataset: str = Field(min_length=1, max_length=200, description="Name of a data set on this server.")
-    max_length: int = Field(2048, ge=8, le=10_000_000, description="Longest sequence in tokens; longer rows are cut.")
-    packing: bool = Field(False, description="Fill each sequence with several rows.")
-    eval_fraction: float = Field(0.0, ge=0, le=0.5, description="Share of rows kept aside for evaluation.")
-    assistant_only_loss: bool = Field(True, description="Learn from the assistant's turns only.")
+    max_length: int = Field(
+        default=2048, ge=8, le=10_000_000, description="Longest sequence in tokens; longer rows are cut."
+    )
+    packing: bool = Field(default=False, description="Fill each sequence with several rows.")
+    eval_fraction: float = Field(default=0.0, ge=0, le=0.5, description="Share of rows kept aside for evaluation.")
+    assistant_only_loss: bool = Field(default=True, description="Learn from the assistant's turns only.")
 
 
 class MemorySavers(BaseModel):
     model_config = Strict
-    gradient_checkpointing: bool = Field(True, description="Recompute activations in backward instead of keeping them.")
-    attention: Literal["eager", "sdpa", "flash_attention_2"] = Field("sdpa", description="Attention kernel.")
-    fused_loss: bool = Field(False, description="Compute the loss in tiles, never holding all logits.")
+    gradient_checkpointing: bool = Field(
+        default=True, description="Recompute activations in backward instead of keeping them."
+    )
+    attention: Literal["eager", "sdpa", "flash_attention_2"] = Field(default="sdpa", description="Attention kernel.")
+    fused_loss: bool = Field(default=False, description="Compute the loss in tiles, never holding all logits.")
 
 
 class Optimizer(BaseModel):
     model_config = Strict
     name: Literal[
         "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "adafactor", "sgd"
-    ] = Field("adamw_torch", description="Decides how many bytes of state each trained parameter needs.")
-    learning_rate: float = Field(1.0e-4, gt=0, le=10)
+    ] = Field(default="adamw_torch", description="Decides how many bytes of state each trained parameter needs.")
+    learning_rate: float = Field(default=1.0e-4, gt=0, le=10)
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"] = (
         "cosine"
     )
-    warmup_ratio: float = Field(0.05, ge=0, le=1, description="Share of the steps over which the learning rate rises.")
-    weight_decay: float = Field(0.01, ge=0, le=1)
-    max_grad_norm: float = Field(1.0, ge=0, le=1e6, description="Gradients are clipped to this norm; 0 turns it off.")
+    warmup_ratio: float = Field(
+        default=0.05, ge=0, le=1, description="Share of the steps over which the learning rate rises."
+    )
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    max_grad_norm: float = Field(
+        default=1.0, ge=0, le=1e6, description="Gradients are clipped to this norm; 0 turns it off."
+    )
 
 
 class Schedule(BaseModel):
     model_config = Strict
-    num_train_epochs: float = Field(1, gt=0, le=10_000)
-    max_steps: int | None = Field(None, ge=1, le=1_000_000_000, description="Stop after so many optimizer steps.")
-    logging_steps: int = Field(1, ge=1)
-    save_steps: int = Field(100, ge=1, description="Write a checkpoint every so many steps.")
-    seed: int = Field(42, ge=0, le=2**32 - 1)
+    num_train_epochs: float = Field(default=1, gt=0, le=10_000)
+    max_steps: int | None = Field(
+        default=None, ge=1, le=1_000_000_000, description="Stop after so many optimizer steps."
+    )
+    logging_steps: int = Field(default=1, ge=1)
+    save_steps: int = Field(default=100, ge=1, description="Write a checkpoint every so many steps.")
+    seed: int = Field(default=42, ge=0, le=2**32 - 1)
 
 
 class Placement(BaseModel):
     model_config = Strict
-    priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
-    gpu_memory_margin: float = Field(0.05, ge=0, le=0.9, description="Share of the estimate added when choosing a GPU.")
+    priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first.")
+    gpu_memory_margin: float = Field(
+        default=0.05, ge=0, le=0.9, description="Share of the estimate added when choosing a GPU."
+    )
 
 
 class JobSpec(BaseModel):

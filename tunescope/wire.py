@@ -97,7 +97,7 @@ class Order(BaseModel):
     dataset: DatasetRef
     model: ModelRef
     resume_from_attempt: int | None = Field(
-        None, description="Continue from this attempt's last checkpoint, if it has one."
+        default=None, description="Continue from this attempt's last checkpoint, if it has one."
     )
 
 

@@ -34,7 +34,7 @@ def preview(
         if renderer is not None:
             try:
                 rendered = renderer.render(training_row)
-                tokens = renderer.count(rendered)
+                tokens = renderer.count(training_row)
                 lengths.append(tokens)
             except Problem as error:
                 renderer, reason = None, error.detail

@@ -19,7 +19,9 @@ router = APIRouter()
 
 class EstimateRequest(BaseModel):
     spec: JobSpec
-    gpu: str | None = Field(None, max_length=100, description="Name of a GPU of the catalogue; A100-80GB if not given.")
+    gpu: str | None = Field(
+        default=None, max_length=100, description="Name of a GPU of the catalogue; A100-80GB if not given."
+    )
 
 
 @router.post("/estimates", tags=["estimates"], name="create")

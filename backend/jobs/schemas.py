@@ -54,7 +54,7 @@ class Jobs(BaseModel):
 
 
 class CloneRequest(BaseModel):
-    spec: JobSpec | None = Field(None, description="Use this spec in place of the original's.")
+    spec: JobSpec | None = Field(default=None, description="Use this spec in place of the original's.")
 
 
 def job_of(row: JobRow, username: str) -> Job:

@@ -90,7 +90,7 @@ def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: Job
         raise InvalidInput("This job cannot run as it is.", errors=errors)
 
 
-def readable() -> Select[tuple[JobRow, str]]:
+def readable() -> Select[JobRow, str]:
     """Every job with its owner's name: the whole team sees all jobs, only owner and admins change them."""
     return select(JobRow, UserRow.username).join(UserRow, UserRow.id == JobRow.owner_id)
 

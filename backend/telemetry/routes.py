@@ -4,8 +4,7 @@ import time
 from collections.abc import AsyncIterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 from sqlalchemy import select, tuple_
@@ -47,34 +46,12 @@ class LogLines(BaseModel):
     next_after: int | None
 
 
-@router.get("/events", response_class=EventSourceResponse)
-async def events(
-    job_id: str,
-    request: Request,
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[str | None, Query(alias="last_event_id", max_length=40)] = None,
-) -> AsyncIterable[JobEvent]:
-    """Every event of the job as server-sent events; ``Last-Event-ID`` resumes."""
-    follower = await open_follower(request, job_id)
-    heard = time.monotonic()
-    async for event in follower.events(Position.parse(last_event_id or after)):
-        if event is not None:
-            heard = time.monotonic()
-            yield ServerSentEvent(data=event, id=str(position_of(event)), event=event.kind)  # pyright: ignore[reportReturnType]
-        elif time.monotonic() - heard > HEARTBEAT_SECONDS:
-            heard = time.monotonic()
-            yield ServerSentEvent(comment="still here")  # pyright: ignore[reportReturnType]
-    yield ServerSentEvent(data={"job": job_id}, event="end")  # pyright: ignore[reportReturnType]
-
-
-async def open_follower(request: Request, job_id: str) -> Follower:
-    """Check who asks, without holding a database connection while the stream is open."""
+def open_follower(request: Request, job_id: str) -> Follower:
+    """Check who asks before the answer begins, and hold no database connection while the stream is open."""
     sessions = request.app.state.sessions
-
-    def check() -> None:
-        with transaction(sessions) as session:
-            signed_in(request, session, request.app.state.settings)
-            jobs.get(session, job_id)
+    with transaction(sessions) as session:
+        signed_in(request, session, request.app.state.settings)
+        jobs.get(session, job_id)
 
     def replay(last: Position) -> list[JobEvent]:
         statement = (
@@ -94,8 +71,26 @@ async def open_follower(request: Request, job_id: str) -> Follower:
             row, _ = jobs.get(session, job_id)
             return row.state in TERMINAL and not replay(last)
 
-    await run_in_threadpool(check)
     return Follower(job_id, replay, ended, request.app.state.async_redis)
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def events(
+    job_id: str,
+    follower: Annotated[Follower, Depends(open_follower)],
+    last_event_id: Annotated[str | None, Header()] = None,
+    after: Annotated[str | None, Query(alias="last_event_id", max_length=40)] = None,
+) -> AsyncIterable[JobEvent]:
+    """Every event of the job as server-sent events; ``Last-Event-ID`` resumes."""
+    heard = time.monotonic()
+    async for event in follower.events(Position.parse(last_event_id or after)):
+        if event is not None:
+            heard = time.monotonic()
+            yield ServerSentEvent(data=event, id=str(position_of(event)), event=event.kind)  # pyright: ignore[reportReturnType]
+        elif time.monotonic() - heard > HEARTBEAT_SECONDS:
+            heard = time.monotonic()
+            yield ServerSentEvent(comment="still here")  # pyright: ignore[reportReturnType]
+    yield ServerSentEvent(data={"job": job_id}, event="end")  # pyright: ignore[reportReturnType]
 
 
 @router.get("/metrics")

@@ -23,7 +23,7 @@ def metrics(
     if last is not None:
         mine.append(StepRow.step <= last)
     low, high = session.execute(select(func.min(StepRow.step), func.max(StepRow.step)).where(*mine)).one()
-    if low is None:
+    if low is None:  # pyright: ignore[reportUnnecessaryComparison]  # no rows: both are NULL
         return {"attempt": attempt, "steps": [], "series": {}, "unknown": {}}
     width = max(1, -(-(high - low + 1) // points))
     steps: list[int] = []

@@ -109,13 +109,11 @@ class Follower:
         except RedisError:
             await asyncio.sleep(0.5)
             return []
-        entries = (
-            answer[0][1]
-            if isinstance(answer, list) and answer
-            else next(iter(answer.values()), [[]])[0]
-            if answer
-            else []
-        )
+        # redis-py answers with a mapping under RESP3 and with pairs under RESP2.
+        streams: list[Any] = list(answer.values()) if isinstance(answer, dict) else [pair[1] for pair in answer or []]
+        entries = streams[0] if streams else []
+        if entries and isinstance(entries[0], list):
+            entries = entries[0]
         return [job_event.validate_json(fields[wire.EVENT_FIELD]) for _, fields in entries]
 
 

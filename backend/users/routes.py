@@ -24,14 +24,14 @@ class Me(BaseModel):
 class SignIn(BaseModel):
     """Either a username and password, or the token of a sign-in link."""
 
-    username: str | None = Field(None, max_length=100)
-    password: str | None = Field(None, max_length=500)
-    sign_in_token: str | None = Field(None, max_length=200)
+    username: str | None = Field(default=None, max_length=100)
+    password: str | None = Field(default=None, max_length=500)
+    sign_in_token: str | None = Field(default=None, max_length=200)
 
 
 class NewPassword(BaseModel):
     password: str = Field(max_length=500)
-    current_password: str | None = Field(None, max_length=500)
+    current_password: str | None = Field(default=None, max_length=500)
 
 
 class User(BaseModel):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunescope.cli import jobs, library, memory
 from tunescope.cli.output import errors
@@ -13,6 +14,8 @@ from tunescope.cli.up import api_command, python, up
 from tunescope.client import ClientError
 from tunescope.problems import Conflict, Forbidden, InvalidInput, NotFound, Problem, TooLarge
 
+Commands = Any
+"""argparse's collection of subcommands; its type has no public name."""
 Handler = Callable[[argparse.Namespace], int]
 BAD_INPUT = (InvalidInput, NotFound, Conflict, Forbidden, TooLarge)
 
@@ -30,13 +33,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: Commands,
     name: str,
     help: str,
     run: Handler,
     *,
     json: bool = True,
-) -> argparse.ArgumentParser:  # pyright: ignore[reportPrivateUsage]
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help, description=help)
     parser.set_defaults(run=run)
     if json:
@@ -44,7 +47,7 @@ def command(
     return parser
 
 
-def add_server_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+def add_server_commands(commands: Commands) -> None:
     for name, help, run in (
         ("up", "Start everything on this machine.", run_up),
         ("api", "Start the API and page only.", run_api),
@@ -63,7 +66,7 @@ def port(text: str) -> int:
     return int(text)
 
 
-def add_memory_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+def add_memory_commands(commands: Commands) -> None:
     estimate = command(commands, "estimate", "Predict the VRAM of a job spec, by category.", memory.estimate)
     estimate.add_argument("spec")
     estimate.add_argument("--gpu", help="GPU of the catalogue, e.g. H100-80GB")
@@ -73,7 +76,7 @@ def add_memory_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     command(commands, "recipes", "Published recipes.", memory.recipes)
 
 
-def add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+def add_job_commands(commands: Commands) -> None:
     group = commands.add_parser("jobs", help="Submit and watch jobs.").add_subparsers(metavar="COMMAND", required=True)
     submit = command(group, "submit", "Submit a job spec (YAML or JSON file, - for stdin).", jobs.submit)
     submit.add_argument("spec")
@@ -91,7 +94,7 @@ def add_job_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         command(group, name, help, run).add_argument("job")
 
 
-def add_library_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:  # pyright: ignore[reportPrivateUsage]
+def add_library_commands(commands: Commands) -> None:
     command(commands, "gpus", "Machines and their GPUs.", library.gpus)
     datasets = commands.add_parser("datasets", help="Data sets.").add_subparsers(metavar="COMMAND", required=True)
     command(datasets, "list", "List data sets.", library.list_datasets)

@@ -122,8 +122,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, "tunescope.datasets.generation.GenerationTag"]
     )
     environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = _strftime_now
+    functions: dict[str, Any] = {"raise_exception": _refuse, "strftime_now": _strftime_now}
+    cast(dict[str, Any], environment.globals).update(functions)
     return environment
 
 

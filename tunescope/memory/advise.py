@@ -4,6 +4,7 @@ Each suggestion is one change applied to the spec as it is, with the bytes it sa
 dotted paths, so that several can be applied together; ``apply`` does it and estimates again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -120,7 +121,7 @@ def apply(spec: JobSpec, patch: dict[str, Any]) -> JobSpec:
     return parse_spec(values)
 
 
-def _largest(fits: Any, low: int, high: int) -> int | None:
+def _largest(fits: Callable[[int], bool], low: int, high: int) -> int | None:
     """The largest whole number for which ``fits`` holds, by bisection: memory only grows with it."""
 
     def holds(value: int) -> bool:
@@ -140,7 +141,7 @@ def _largest(fits: Any, low: int, high: int) -> int | None:
     return min(low, MAX_TOKENS)
 
 
-def _cheapest(fits: Any) -> str | None:
+def _cheapest(fits: Callable[[Device], bool]) -> str | None:
     able = [device for device in DEVICES.values() if fits(device)]
     return min(able, key=lambda device: device.price_rank).name if able else None
 

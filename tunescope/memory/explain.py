@@ -14,7 +14,7 @@ from typing import Any, Literal
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.estimate import Estimate, Lengths, estimate
-from tunescope.memory.ledger import CATEGORIES, MemoryLedger
+from tunescope.memory.ledger import CATEGORIES, Category, MemoryLedger
 from tunescope.memory.sentences import because, site_name
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import Problem
@@ -169,7 +169,7 @@ def _shapley(name: str, players: list[str], value: Callable[[frozenset[str]], in
 
 def _average_move(name: str, players: list[str], at: Callable[[frozenset[str]], Estimate]) -> MemoryLedger:
     """The section's average effect on each category: the same Shapley weights, for the sentence only."""
-    moves = {
+    moves: dict[Category, tuple[int, int]] = {
         category: _shapley(name, players, lambda names, of=category: at(names).ledger[of]) for category in CATEGORIES
     }
     return MemoryLedger({category: numerator // denominator for category, (numerator, denominator) in moves.items()})

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tunescope.memory.estimate import Estimate
 from tunescope.memory.ledger import CATEGORIES, Category, MemoryLedger
-from tunescope.units import format_bytes
+from tunescope.units import MIB, format_bytes
 
 if TYPE_CHECKING:
     from tunescope.memory.explain import Subject
@@ -47,8 +47,9 @@ def because(
     if not differs:
         return "两边相同。" if zh else "The same on both sides."
     what = _what(section, a, b, before, after, zh)
-    ranked: list[Category] = sorted(CATEGORIES, key=lambda name: -abs(moved[name]))
-    terms: list[Category] = [name for name in ranked if abs(moved[name]) >= 1024**2][:3]
+    terms: list[Category] = [name for name in CATEGORIES if abs(moved[name]) >= MIB]
+    terms.sort(key=lambda name: -abs(moved[name]))
+    terms = terms[:3]
     if not terms:
         return f"{what}：显存几乎不变。" if zh else f"{what}: hardly any memory."
     if zh:

@@ -45,9 +45,15 @@ def position_of(event: JobEvent) -> Position:
     return Position(event.attempt, event.sequence)
 
 
-def follows(event: JobEvent, last: Position) -> bool:
-    """Whether nothing can be missing between ``last`` and ``event``."""
-    return event.sequence == (last.sequence + 1 if event.attempt == last.attempt else 1)
+def follows(event: JobEvent, last: Position, settled: int) -> bool:
+    """Whether nothing can be missing between ``last`` and ``event``.
+
+    An attempt does not tell how many events the one before it had. So its first event follows only if SQL was read again
+    after the stream had shown it (``settled`` is that attempt): by then everything before it was in SQL.
+    """
+    if event.attempt == last.attempt:
+        return event.sequence == last.sequence + 1
+    return event.sequence == 1 and (event.attempt == settled or event.attempt == 1)
 
 
 Replay = Callable[[Position], list[JobEvent]]
@@ -65,6 +71,7 @@ class Follower:
     async def events(self, last: Position) -> AsyncIterator[JobEvent | None]:
         """Every event after ``last``; None when there was nothing for a while. Ends after the job's last event."""
         finished = False
+        settled = 0
         looked = 0.0
         clock = asyncio.get_running_loop().time
         while True:
@@ -82,8 +89,8 @@ class Follower:
                 for event in found:
                     if position_of(event) <= last:
                         continue
-                    if not follows(event, last):
-                        gap = True
+                    if not follows(event, last, settled):
+                        gap, settled = True, event.attempt
                         break
                     last, finished = position_of(event), ends(event)
                     looked = clock()

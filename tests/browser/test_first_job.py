@@ -119,5 +119,6 @@ def test_the_page_launches_the_demo_and_shows_every_step(page: Page, client: htt
     page.get_by_role("button", name="Try a QLoRA run").first.click()
     page.wait_for_url("**/jobs/*")
     job = page.url.rsplit("/", 1)[1]
+    expect(page.get_by_role("heading", name="first-qlora-run")).to_be_visible()
     expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=240_000)
     assert finished(client, job, within=5)["progress"]["step"] == 30

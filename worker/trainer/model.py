@@ -1,5 +1,8 @@
 """The model of a job: found, loaded in the precision asked for, and made trainable."""
 
+import ctypes
+import gc
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +76,15 @@ def load_model(folder: Path, spec: JobSpec) -> PreTrainedModel:
         options["device_map"] = {"": 0} if torch.cuda.is_available() else {"": "cpu"}
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **options)
     model.config.use_cache = False
+    return_freed_memory()
     return model
+
+
+def return_freed_memory() -> None:
+    """Give what loading freed back to the system: glibc keeps it otherwise, and resident memory would count it for ever."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -1,0 +1,89 @@
+"""Promises under fault: a killed trainer fails its job in words, the next job runs, and cancelling keeps a checkpoint."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.running import Running, running_server
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running_server(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Running) -> Iterator[httpx.Client]:
+    with server.client() as client:
+        yield client
+
+
+def submit(client: httpx.Client, steps: int) -> str:
+    spec = {
+        "name": "fault",
+        "model": {"id": "smollm2-135m-instruct", "source": "library"},
+        "batch": {"gradient_accumulation_steps": 1},
+        "data": {"dataset": "vram-questions", "max_length": 64},
+        "schedule": {"max_steps": steps},
+    }
+    answer = client.post("/api/jobs", json=spec)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def job(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    return client.get(f"/api/jobs/{job_id}").raise_for_status().json()
+
+
+def wait_for_steps(client: httpx.Client, job_id: str, steps: int = 2) -> None:
+    until(lambda: job(client, job_id)["progress"]["step"] >= steps, within=180, what=f"{steps} steps")
+
+
+def trainer_of(server: Running, job_id: str) -> psutil.Process:
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        words = process.cmdline()
+        if "worker.trainer" in words and any(job_id in word for word in words):
+            return process
+    raise AssertionError("no trainer process")
+
+
+def test_a_killed_trainer_fails_its_job_and_the_next_one_runs(server: Running, client: httpx.Client) -> None:
+    first, second = submit(client, 5000), submit(client, 2)
+    wait_for_steps(client, first)
+    assert job(client, second)["state"] == "queued"
+    trainer_of(server, first).kill()
+    until(lambda: job(client, first)["state"] == "failed", within=10, what="the killed job to fail")
+    failure = job(client, first)["failure"]
+    assert failure["reason"] in ("trainer_killed", "out_of_memory") and failure["detail"] and failure["advice"]
+    until(lambda: job(client, second)["state"] == "succeeded", within=180, what="the next job to succeed")
+
+
+def test_a_cancelled_run_keeps_a_checkpoint_and_retries_from_it(server: Running, client: httpx.Client) -> None:
+    running = submit(client, 5000)
+    wait_for_steps(client, running, 3)
+    client.post(f"/api/jobs/{running}/cancel").raise_for_status()
+    until(lambda: job(client, running)["state"] == "cancelled", within=60, what="the job to be cancelled")
+    checkpoints = Path(server.data_dir, "jobs", running, "1", "checkpoints")
+    assert list(checkpoints.glob("checkpoint-*/trainer_state.json"))
+    reached = job(client, running)["progress"]["step"]
+    client.post(f"/api/jobs/{running}/retry").raise_for_status()
+    until(lambda: job(client, running)["progress"]["step"] > reached, within=180, what="the retry to go on")
+    steps = client.get(f"/api/jobs/{running}/metrics").json()["steps"]
+    assert steps[0] > 1, "the second attempt goes on from the checkpoint"
+    client.post(f"/api/jobs/{running}/cancel").raise_for_status()
+    until(lambda: job(client, running)["state"] == "cancelled", within=60, what="the retry to be cancelled")
+
+
+def test_a_queued_job_is_cancelled_at_once(client: httpx.Client) -> None:
+    first, second = submit(client, 5000), submit(client, 5)
+    assert client.post(f"/api/jobs/{second}/cancel").json()["state"] == "cancelled"
+    client.post(f"/api/jobs/{first}/cancel").raise_for_status()
+    until(lambda: job(client, first)["state"] == "cancelled", within=90, what="the first to be cancelled")

@@ -76,12 +76,19 @@ def load_model(folder: Path, spec: JobSpec) -> PreTrainedModel:
         options["device_map"] = {"": 0} if torch.cuda.is_available() else {"": "cpu"}
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **options)
     model.config.use_cache = False
-    return_freed_memory()
+    if not torch.cuda.is_available():
+        release_mapped_file(model)
     return model
 
 
-def return_freed_memory() -> None:
-    """Give what loading freed back to the system: glibc keeps it otherwise, and resident memory would count it for ever."""
+def release_mapped_file(model: torch.nn.Module) -> None:
+    """Let go of the weights' file and of what loading freed, so that resident memory counts each weight once.
+
+    Loaded tensors are views of the mapped file: one left unquantized keeps all of it resident. And glibc keeps freed memory.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if type(tensor).__name__ not in ("Params4bit", "Int8Params"):
+            tensor.data = tensor.data.clone()
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)

@@ -5,6 +5,8 @@ export const theme = createTheme({
   primaryColor: "teal",
   primaryShade: { light: 9, dark: 7 },
   autoContrast: true,
+  // Above this luminance black text has the better contrast by WCAG's formula.
+  luminanceThreshold: 0.179,
   defaultRadius: "md",
   cursorType: "pointer",
   fontFamily:

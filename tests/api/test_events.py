@@ -1,0 +1,178 @@
+"""Server-sent events over real HTTP: live, resumed, to many readers, ending with the job."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+import redis
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.jobs.service import apply_events
+from backend.telemetry.recording import record
+from tests.api.conftest import ADMIN_TOKEN
+from tests.api.make import assign, spec, state, step
+from tests.support.waiting import until
+from tunescope import wire
+from tunescope.events import JobEvent
+from tunescope.settings import ServerSettings
+from tunescope.states import JobState
+
+HEADERS = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+STEPS = 40
+Seen = list[tuple[str, str]]
+"""(event, id) of each event that a reader got."""
+
+
+@pytest.fixture
+def url(app: FastAPI) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started, within=20, what="the server listens")
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    server.force_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def job(url: str, sessions: sessionmaker[Session]) -> str:
+    answer = httpx.post(f"{url}/api/jobs", json=spec(), headers=HEADERS)
+    assert answer.status_code == 201, answer.text
+    assign(sessions, answer.json()["id"])
+    return answer.json()["id"]
+
+
+@pytest.fixture
+def stream(settings: ServerSettings) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as connection:
+        yield connection
+
+
+def history(job: str) -> list[JobEvent]:
+    steps = [step(job, 2 + number, number) for number in range(1, STEPS + 1)]
+    last = state(job, STEPS + 3, JobState.SUCCEEDED)
+    return [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING), *steps, last]
+
+
+def send(stream: redis.Redis, event: JobEvent) -> None:
+    """What the worker's relay does."""
+    fields = {wire.EVENT_FIELD: event.model_dump_json()}
+    stream.xadd(wire.events(event.job), fields, id=f"{event.attempt}-{event.sequence}")  # pyright: ignore[reportArgumentType]
+
+
+def keep(sessions: sessionmaker[Session], stream: redis.Redis, events: list[JobEvent]) -> None:
+    """What the recorder does: SQL first, then the entries leave the stream."""
+    with sessions.begin() as session:
+        record(session, events)
+        apply_events(session, events[0].job, events)
+    stream.xdel(wire.events(events[0].job), *(f"{event.attempt}-{event.sequence}" for event in events))
+
+
+async def read(
+    url: str, job: str, last: str | None = None, stop: int | None = None, opened: Callable[[], None] | None = None
+) -> Seen:
+    """Read a job's events until the stream ends, or until ``stop`` of them were seen."""
+    seen: Seen = []
+    headers = HEADERS | ({"Last-Event-ID": last} if last else {})
+    name = identifier = ""
+    async with httpx.AsyncClient(timeout=30) as client:
+        async with client.stream("GET", f"{url}/api/jobs/{job}/events", headers=headers) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            if opened:
+                opened()
+            async for text in answer.aiter_lines():
+                field, _, value = text.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "id":
+                    identifier = value
+                elif not text and name:
+                    seen.append((name, identifier))
+                    name = identifier = ""
+                    if len(seen) == stop:
+                        return seen
+    return seen
+
+
+def told(job: str, after: int = 0) -> Seen:
+    return [*((event.kind, f"1-{event.sequence}") for event in history(job)[after:]), ("end", "")]
+
+
+def test_fifty_readers_see_every_event_once(
+    url: str, job: str, stream: redis.Redis, sessions: sessionmaker[Session]
+) -> None:
+    events = history(job)
+    here = threading.Semaphore(0)
+
+    def work() -> None:
+        for _ in range(50):
+            assert here.acquire(timeout=30)
+        for start in range(0, len(events), 5):
+            batch = events[start : start + 5]
+            for event in batch:
+                send(stream, event)
+            keep(sessions, stream, batch)
+
+    async def everybody() -> list[Seen]:
+        return await asyncio.gather(*(read(url, job, opened=here.release) for _ in range(50)))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    answers = asyncio.run(everybody())
+    worker.join(30)
+    assert all(seen == told(job) for seen in answers)
+
+
+@pytest.mark.parametrize("recorded", [0, 7, 20, STEPS + 3])
+def test_resuming_leaves_no_gap_and_repeats_nothing(
+    url: str, job: str, stream: redis.Redis, sessions: sessionmaker[Session], recorded: int
+) -> None:
+    events = history(job)
+    for event in events:
+        send(stream, event)
+    if recorded:
+        keep(sessions, stream, events[:recorded])
+    first = asyncio.run(read(url, job, stop=12))
+    rest = asyncio.run(read(url, job, last=first[-1][1]))
+    assert first + rest == told(job)
+
+
+def test_a_job_that_ended_without_a_word_ends_its_stream(url: str) -> None:
+    queued = httpx.post(f"{url}/api/jobs", json=spec(), headers=HEADERS).json()["id"]
+    httpx.post(f"{url}/api/jobs/{queued}/cancel", headers=HEADERS).raise_for_status()
+    assert asyncio.run(read(url, queued)) == [("end", "")]
+
+
+def test_a_retried_job_is_followed_into_its_next_attempt(
+    url: str, job: str, stream: redis.Redis, sessions: sessionmaker[Session]
+) -> None:
+    keep(sessions, stream, [state(job, 1, JobState.STARTING), state(job, 2, JobState.FAILED)])
+    httpx.post(f"{url}/api/jobs/{job}/retry", headers=HEADERS).raise_for_status()
+    assign(sessions, job)
+    later = [state(job, 1, JobState.STARTING, attempt=2), state(job, 2, JobState.FAILED, attempt=2)]
+
+    def work() -> None:
+        for event in later:
+            send(stream, event)
+        keep(sessions, stream, list(later))
+
+    def opened() -> None:
+        timer.start()
+
+    timer = threading.Timer(0.5, work)
+    seen = asyncio.run(read(url, job, opened=opened))
+    assert [identifier for _, identifier in seen] == ["1-1", "1-2", "2-1", "2-2", ""]
+
+
+def test_an_unknown_job_is_a_problem_not_a_stream(admin: TestClient) -> None:
+    answer = admin.get("/api/jobs/nothing/events")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,156 @@
+"""Jobs over HTTP, on both databases: accept, refuse, list, follow, cancel, retry."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.jobs.service import apply_events
+from backend.jobs.transitions import move
+from backend.telemetry.recording import record
+from tests.api.make import assign, line, spec, state, step
+from tunescope.events import JobEvent
+from tunescope.states import JobState
+
+Sessions = sessionmaker[Session]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def on_postgres(request: pytest.FixtureRequest) -> bool:
+    return request.param == "postgres"
+
+
+def create(client: TestClient, **sections: Any) -> str:
+    answer = client.post("/api/jobs", json=spec(**sections))
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def tell(sessions: Sessions, job: str, events: list[JobEvent]) -> None:
+    """What the controller's recorder does with a batch."""
+    with sessions.begin() as session:
+        record(session, events)
+        apply_events(session, job, events)
+
+
+def run(sessions: Sessions, job: str, steps: int) -> None:
+    assign(sessions, job)
+    begin = [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING)]
+    tell(sessions, job, [*begin, *(step(job, 2 + number, number, loss=float(number)) for number in range(1, steps + 1))])
+
+
+def test_a_new_job_waits_with_its_estimate(member: TestClient) -> None:
+    body = member.get(f"/api/jobs/{create(member)}").json()
+    assert (body["state"], body["attempt"], body["owner"]["username"]) == ("queued", 1, "mei")
+    assert body["estimate"]["total_bytes"] == sum(body["estimate"]["ledger"].values()) > 0
+    assert body["spec"]["adaptation"]["r"] == 8
+
+
+@pytest.mark.parametrize(
+    ("sections", "loc"),
+    [
+        ({"model": {"id": "nowhere", "source": "library"}}, "model.id"),
+        ({"model": {"id": "Qwen/Qwen2.5-7B-Instruct", "source": "catalogue"}}, "model.source"),
+        ({"data": {"dataset": "nowhere"}}, "data.dataset"),
+        ({"precision": {"quantization": "gptq-int4"}}, "precision.quantization"),
+        ({"adaptation": {"r": 0}}, "adaptation.r"),
+        ({"adaptation": {"rank": 8}}, "adaptation.rank"),
+    ],
+)
+def test_what_cannot_run_is_refused_at_its_field(member: TestClient, sections: dict[str, Any], loc: str) -> None:
+    answer = member.post("/api/jobs", json=spec(**sections))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert loc in [error["loc"] for error in answer.json()["errors"]]
+
+
+def test_an_unknown_architecture_runs_without_an_estimate(member: TestClient) -> None:
+    job = create(member, model={"id": "someone/unheard-of", "source": "huggingface"})
+    body = member.get(f"/api/jobs/{job}").json()
+    assert body["estimate"] is None and body["estimate_unknown_because"]
+    asked = {"spec": spec(model={"id": "someone/unheard-of"})}
+    assert member.post("/api/estimates", json=asked).status_code == 422
+
+
+def test_pages_hold_every_job_once(member: TestClient) -> None:
+    made = [create(member, name=f"run {number}") for number in range(7)]
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    while True:
+        page = member.get("/api/jobs", params=query).json()
+        seen += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == made[::-1]
+    assert [item["id"] for item in member.get("/api/jobs?q=RUN 3").json()["items"]] == [made[3]]
+    assert member.get("/api/jobs?owner=nobody").json()["items"] == []
+    assert member.get("/api/jobs?state=dreaming").status_code == 422
+
+
+def test_events_drive_the_job_however_often_they_come(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    run(sessions, job, steps=5)
+    tell(sessions, job, [step(job, 7, 5), line(job, 8), state(job, 9, JobState.SUCCEEDED)])
+    tell(sessions, job, [step(job, 7, 5), line(job, 8), state(job, 9, JobState.SUCCEEDED)])
+    body = member.get(f"/api/jobs/{job}").json()
+    assert body["state"] == "succeeded" and body["finished_at"] and body["progress"]["step"] == 5
+    assert body["latest"]["memory"][1]["bytes"] is None
+    assert [item["sequence"] for item in member.get(f"/api/jobs/{job}/logs").json()["items"]] == [8]
+
+
+def test_metrics_keep_least_and_greatest_of_each_point(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    run(sessions, job, steps=100)
+    body = member.get(f"/api/jobs/{job}/metrics?points=10").json()
+    assert body["steps"] == list(range(10, 101, 10))
+    assert body["series"]["loss"]["min"][0] == 1 and body["series"]["loss"]["max"][0] == 10
+    assert body["series"]["loss"]["mean"][0] == 5.5
+    assert body["series"]["memory.host.rss"]["max"][-1] == 1_000_100
+    assert body["unknown"] == {"nvml.device": "no GPU on this machine"}
+    assert "memory.nvml.device" not in body["series"]
+
+
+def test_cancel_ends_a_queued_job_and_asks_a_running_one(member: TestClient, sessions: Sessions) -> None:
+    queued, running = create(member), create(member)
+    run(sessions, running, steps=1)
+    assert member.post(f"/api/jobs/{queued}/cancel").json()["state"] == "cancelled"
+    assert member.post(f"/api/jobs/{running}/cancel").json()["state"] == "cancelling"
+    assert member.post(f"/api/jobs/{queued}/cancel").status_code == 409
+    assert member.delete(f"/api/jobs/{running}").status_code == 409
+    assert member.delete(f"/api/jobs/{queued}").status_code == 204
+    assert member.get(f"/api/jobs/{queued}").status_code == 404
+
+
+def test_a_retry_ignores_what_the_old_attempt_still_says(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    run(sessions, job, steps=3)
+    tell(sessions, job, [state(job, 6, JobState.FAILED)])
+    body = member.post(f"/api/jobs/{job}/retry").json()
+    assert (body["state"], body["attempt"], body["failure"]) == ("queued", 2, None)
+    tell(sessions, job, [step(job, 7, 4), state(job, 8, JobState.SUCCEEDED)])
+    body = member.get(f"/api/jobs/{job}").json()
+    assert (body["state"], body["progress"]["step"]) == ("queued", 0)
+
+
+def test_a_stale_fence_moves_nothing(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    with sessions.begin() as session:
+        assert not move(session, job, JobState.ASSIGNED, fence=7)
+        assert not move(session, job, JobState.RUNNING)
+        assert move(session, job, JobState.ASSIGNED, fence=0)
+    assert member.get(f"/api/jobs/{job}").json()["state"] == "assigned"
+
+
+def test_a_clone_is_a_new_job_with_the_same_spec(member: TestClient) -> None:
+    job = create(member, name="twin")
+    answer = member.post(f"/api/jobs/{job}/clone")
+    assert answer.status_code == 201
+    assert answer.json()["id"] != job and answer.json()["name"] == "twin"
+
+
+def test_artifacts_stay_inside_their_directory(member: TestClient, tmp_path: Any) -> None:
+    job = create(member)
+    for name in ("../../../tunescope.sqlite", "%2e%2e/%2e%2e/order.json", "/etc/passwd", "nothing"):
+        assert member.get(f"/api/jobs/{job}/artifacts/{name}").status_code == 404

@@ -3,7 +3,7 @@ import { createTheme } from "@mantine/core";
 /** One accent over neutrals; figures in tabular numerals (page.css). */
 export const theme = createTheme({
   primaryColor: "teal",
-  primaryShade: { light: 9, dark: 7 },
+  primaryShade: 9,
   autoContrast: true,
   // Above this luminance black text has the better contrast by WCAG's formula.
   luminanceThreshold: 0.179,

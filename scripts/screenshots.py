@@ -16,7 +16,14 @@ from tests.browser.test_first_job import demo_spec, finished, submit
 from tests.support.running import running_server
 
 LOOKS = [("light", 1440, "en"), ("dark", 1440, "en"), ("light", 390, "en"), ("light", 1440, "zh-CN")]
-PAGES = {"jobs": "/", "new": "/new", "why": "/why", "machines": "/machines", "datasets": "/datasets", "settings": "/settings"}
+PAGES = {
+    "jobs": "/",
+    "new": "/new",
+    "why": "/why",
+    "machines": "/machines",
+    "datasets": "/datasets",
+    "settings": "/settings",
+}
 
 
 def main() -> None:

@@ -64,8 +64,8 @@ Replay = Callable[[Position], list[JobEvent]]
 class Follower:
     job: str
     replay: Replay
-    ended: Callable[[Position], bool]
-    """Whether the job is over and nothing is recorded after this position."""
+    ended: Callable[[Position, bool], bool]
+    """Whether nothing comes after this position; the flag tells that the event there ended its attempt."""
     redis: redis.asyncio.Redis
 
     async def events(self, last: Position) -> AsyncIterator[JobEvent | None]:
@@ -78,11 +78,11 @@ class Follower:
             async for event in self.recorded(last):
                 last, finished = position_of(event), ends(event)
                 yield event
-            if finished or await asyncio.to_thread(self.ended, last):
+            if await asyncio.to_thread(self.ended, last, finished):
                 return
             looked = clock()
-            gap = False
-            while not gap and clock() - looked < PATIENCE_SECONDS:
+            gap = finished = False
+            while not gap and not finished and clock() - looked < PATIENCE_SECONDS:
                 found = await self.live(last)
                 if not found:
                     yield None
@@ -95,8 +95,6 @@ class Follower:
                     last, finished = position_of(event), ends(event)
                     looked = clock()
                     yield event
-                if finished:
-                    return
 
     async def recorded(self, last: Position) -> AsyncIterator[JobEvent]:
         while True:

@@ -37,7 +37,9 @@ def tell(sessions: Sessions, job: str, events: list[JobEvent]) -> None:
 def run(sessions: Sessions, job: str, steps: int) -> None:
     assign(sessions, job)
     begin = [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING)]
-    tell(sessions, job, [*begin, *(step(job, 2 + number, number, loss=float(number)) for number in range(1, steps + 1))])
+    tell(
+        sessions, job, [*begin, *(step(job, 2 + number, number, loss=float(number)) for number in range(1, steps + 1))]
+    )
 
 
 def test_a_new_job_waits_with_its_estimate(member: TestClient) -> None:

@@ -35,7 +35,7 @@ class World:
         self.stir()
         return found
 
-    def ended(self, last: Position) -> bool:
+    def ended(self, last: Position, _attempt_ended: bool) -> bool:
         return not self.pending and not self.streamed and not self.replay(last)
 
     async def xread(self, streams: dict[str, str], **_: object) -> list[object]:

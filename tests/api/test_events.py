@@ -82,23 +82,25 @@ async def read(
     seen: Seen = []
     headers = HEADERS | ({"Last-Event-ID": last} if last else {})
     name = identifier = ""
-    async with httpx.AsyncClient(timeout=30) as client:
-        async with client.stream("GET", f"{url}/api/jobs/{job}/events", headers=headers) as answer:
-            assert answer.status_code == 200
-            assert answer.headers["content-type"].startswith("text/event-stream")
-            if opened:
-                opened()
-            async for text in answer.aiter_lines():
-                field, _, value = text.partition(": ")
-                if field == "event":
-                    name = value
-                elif field == "id":
-                    identifier = value
-                elif not text and name:
-                    seen.append((name, identifier))
-                    name = identifier = ""
-                    if len(seen) == stop:
-                        return seen
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{url}/api/jobs/{job}/events", headers=headers) as answer,
+    ):
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        if opened:
+            opened()
+        async for text in answer.aiter_lines():
+            field, _, value = text.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "id":
+                identifier = value
+            elif not text and name:
+                seen.append((name, identifier))
+                name = identifier = ""
+                if len(seen) == stop:
+                    return seen
     return seen
 
 

@@ -173,11 +173,10 @@ def summary(label: str, rows: list[Row]) -> str:
         found = sorted(abs(error) for error in errors(rows, rule))
         ninth = quantiles(found, n=10)[8] if len(found) > 1 else found[0]
         cells.append(f"{median(found):8.1f} {ninth:8.1f}")
-    inside = sum(
-        1
-        for row in rows
-        if (found := row.predict()).interval[0] * row.gpus <= row.measured <= found.interval[1] * row.gpus
-    )
+    inside = 0
+    for row in rows:
+        low, high = row.predict().interval
+        inside += low * row.gpus <= row.measured <= high * row.gpus
     return " |".join(cells) + f" | {inside}/{len(rows)}"
 
 

@@ -25,7 +25,4 @@ check: setup ## Linters and types only
 migration: setup ## New migration: make migration m="what changes"
 	$(PYTHON) -m alembic revision --autogenerate -m "$(m)"
 
-api-client: setup ## Regenerate the page's API types from the service
-	@bash scripts/api-client.sh
-
-.PHONY: help setup up test check migration api-client
+.PHONY: help setup up test check migration

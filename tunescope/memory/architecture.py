@@ -175,7 +175,10 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
     kv_heads = read.number("num_key_value_heads", _default_kv_heads(config, heads))
     head_dim = read.number("head_dim", max(1, hidden // heads))
     intermediate = read.number("intermediate_size", 4 * hidden if not family.gated else None)
-    positions = read.number("max_position_embeddings", 2048)
+    stated = any(
+        config.get(key) is not None for key in ("max_position_embeddings", *_ALIASES["max_position_embeddings"])
+    )
+    positions = read.number("max_position_embeddings") if stated or family.learned_positions else None
     experts = None
     if family.mixture:
         experts = Experts(

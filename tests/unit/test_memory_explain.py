@@ -1,0 +1,90 @@
+"""Explanations sum exactly and do not depend on order; advice applies and is right."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunescope.memory.advise import advise, apply
+from tunescope.memory.catalogue import catalogue
+from tunescope.memory.devices import DEVICES
+from tunescope.memory.estimate import estimate
+from tunescope.memory.explain import Subject, explain
+from tunescope.recipes import Recipe, load_recipes, recipe_named
+from tunescope.spec import SECTIONS, parse_spec
+
+NAMES = sorted(load_recipes())
+
+
+def subject(recipe: Recipe) -> Subject:
+    return Subject(recipe.name, recipe.spec, catalogue(recipe.spec.model.id), stack=recipe.stack)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(NAMES), st.sampled_from(NAMES))
+def test_sections_sum_exactly_to_the_difference_and_turn_sign_with_the_sides(left: str, right: str) -> None:
+    a, b = subject(recipe_named(left)), subject(recipe_named(right))
+    forth, back = explain(a, b).to_dict(), explain(b, a).to_dict()
+    assert sum(part["bytes"] for part in forth["sections"]) == forth["b"]["total_bytes"] - forth["a"]["total_bytes"]
+    assert [part["section"] for part in forth["sections"]][: len(SECTIONS)] == list(SECTIONS)
+    for one, other in zip(forth["sections"], back["sections"], strict=True):
+        assert abs(one["bytes"] + other["bytes"]) <= 1  # whole bytes: at most the rounding of one
+
+
+def test_equal_settings_explain_to_nothing() -> None:
+    one = subject(recipe_named("swift-now-lora"))
+    assert [part.bytes for part in explain(one, one).parts] == [0] * len(SECTIONS)
+
+
+def test_the_seed_question_is_answered_in_words_in_two_languages() -> None:
+    a, b = subject(recipe_named("qwen-official-lora-base")), subject(recipe_named("swift-2024-lora"))
+    english = {part.section: part.because for part in explain(a, b).parts}
+    assert "r=8 on c_attn trains 4.2 M parameters" in english["adaptation"]
+    assert "less for" in english["adaptation"]
+    assert english["batch"].startswith("gradient_accumulation_steps 8 → 16")
+    chinese = {part.section: part.because for part in explain(a, b, "zh").parts}
+    assert "训练 4.2 M 参数" in chinese["adaptation"]
+
+
+def test_measured_runs_leave_the_unexplained_rest_in_sight() -> None:
+    one, two = subject(recipe_named("swift-now-lora")), subject(recipe_named("swift-now-qlora"))
+    measured = explain(
+        Subject(one.name, one.spec, one.architecture, measured_bytes=20 * 10**9),
+        Subject(two.name, two.spec, two.architecture, measured_bytes=12 * 10**9),
+    ).to_dict()
+    assert measured["measured"]["difference_bytes"] == -8 * 10**9
+    assert measured["measured"]["unexplained_bytes"] == -8 * 10**9 - measured["difference_bytes"]
+
+
+def test_advice_makes_it_fit_and_limits_are_tight() -> None:
+    recipe = recipe_named("swift-now-lora")
+    model, device = catalogue(recipe.spec.model.id), DEVICES["RTX3090-24GB"]
+    advice = advise(recipe.spec, model, device)
+    assert advice.fits and advice.longest_max_length is not None
+    longest = advice.longest_max_length
+    assert estimate(apply(recipe.spec, {"data.max_length": longest}), model, device).fits
+    assert not estimate(apply(recipe.spec, {"data.max_length": longest + 1}), model, device).fits
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_suggestion_saves_what_it_says(name: str) -> None:
+    recipe = recipe_named(name)
+    model, device = catalogue(recipe.spec.model.id), DEVICES["T4-16GB"]
+    before = estimate(recipe.spec, model, device, None, recipe.stack).total_bytes
+    for item in advise(recipe.spec, model, device, None, recipe.stack).to_dict()["suggestions"]:
+        after = estimate(apply(recipe.spec, item["patch"]), model, device, None, recipe.stack)
+        assert before - after.total_bytes == item["bytes_saved"] > 0
+        assert after.fits == item["fits"]
+        assert item["title"] and item["price"]
+
+
+def test_a_spec_that_fits_nowhere_has_no_cheapest_gpu() -> None:
+    spec = parse_spec(
+        {
+            "model": {"id": "x"},
+            "adaptation": {"method": "full"},
+            "precision": {"quantization": "none"},
+            "data": {"dataset": "d"},
+        }
+    )
+    advice = advise(spec, catalogue("meta-llama/Llama-3.1-405B-Instruct"), DEVICES["T4-16GB"])
+    assert advice.cheapest_gpu is None and advice.largest_batch is None and not advice.fits

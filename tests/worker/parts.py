@@ -65,8 +65,11 @@ class Parts:
                 str(self._socket_dir / "r.sock"),
                 "--dir",
                 str(self.data_dir),
-            ]
-            + ["--appendonly", "yes", "--save", ""],
+                "--appendonly",
+                "yes",
+                "--save",
+                "",
+            ],
         )
 
         def answers() -> bool:

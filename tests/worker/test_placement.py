@@ -1,0 +1,118 @@
+"""Placement: properties that hold for any queue on any machines, and the reasons people read."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.controller.placement import Busy, Waiting, place
+from tunescope.units import GIB
+from tunescope.wire import NO_GPU_DRIVER, GpuReport, MachineReport
+
+
+def gpu(uuid: str, total: int | None = 24, free: int | None = 24) -> GpuReport:
+    size = [None if value is None else value * GIB for value in (total, free)]
+    return GpuReport(uuid=uuid, index=0, name="A GPU", total_bytes=size[0], free_bytes=size[1])
+
+
+def machine(name: str, *gpus: GpuReport, because: str | None = None) -> MachineReport:
+    return MachineReport(
+        name=name,
+        at=0,
+        gpus=list(gpus),
+        gpus_unknown_because=because or (None if gpus else NO_GPU_DRIVER),
+        host_total_bytes=GIB,
+        host_available_bytes=GIB,
+        cpu_count=2,
+    )
+
+
+def job(
+    name: str, need: int | None = 8, owner: str = "ann", priority: int = 0, at: float = 0, gpus: int = 1
+) -> Waiting:
+    return Waiting(name, owner, priority, at, None if need is None else need * GIB, gpus)
+
+
+sizes = st.one_of(st.none(), st.sampled_from([8, 24, 80]))
+
+
+@st.composite
+def machines_of(draw: st.DrawFn) -> list[MachineReport]:
+    found: list[MachineReport] = []
+    for index in range(draw(st.integers(0, 3))):
+        gpus = [
+            gpu(f"{index}-{number}", total, None if total is None else draw(st.integers(0, total)))
+            for number, total in enumerate(draw(st.lists(sizes, max_size=4)))
+        ]
+        found.append(machine(f"m{index}", *gpus))
+    return found
+
+
+queues = st.lists(
+    st.tuples(sizes, st.sampled_from(["ann", "bob"]), st.integers(-1, 1), st.integers(0, 5), st.integers(1, 3)),
+    max_size=8,
+).map(lambda rows: [job(f"j{index}", *row[:3], at=row[3], gpus=row[4]) for index, row in enumerate(rows)])
+
+
+@given(queues, machines_of())
+def test_every_job_is_placed_or_told_why_and_no_gpu_is_given_twice(
+    queue: list[Waiting], machines: list[MachineReport]
+) -> None:
+    plan = place(queue, machines, [])
+    placed = [item.job for item in plan.assignments]
+    assert sorted([*placed, *plan.reasons]) == sorted(item.job for item in queue)
+    given_out = [(item.machine, uuid) for item in plan.assignments for uuid in item.gpus]
+    assert len(given_out) == len(set(given_out))
+    on_cpu = [item.machine for item in plan.assignments if not item.gpus]
+    assert len(on_cpu) == len(set(on_cpu))
+    assert all(plan.reasons.values())
+
+
+@given(queues, machines_of())
+def test_what_is_placed_fits(queue: list[Waiting], machines: list[MachineReport]) -> None:
+    wanted = {item.job: item for item in queue}
+    gpus = {(item.name, device.uuid): device for item in machines for device in item.gpus}
+    for item in place(queue, machines, []).assignments:
+        need = wanted[item.job].need_bytes
+        for uuid in item.gpus:
+            free = gpus[(item.machine, uuid)].free_bytes
+            assert need is None or free is None or free >= need
+        assert len(item.gpus) in (0, wanted[item.job].gpus)
+
+
+@given(queues, machines_of())
+def test_nothing_that_could_run_is_left_waiting(queue: list[Waiting], machines: list[MachineReport]) -> None:
+    singles = [item for item in queue if item.gpus == 1]
+    plan = place(singles, machines, [])
+    busy = [Busy("x", item.machine, item.gpus) for item in plan.assignments]
+    left = [item for item in singles if item.job in plan.reasons]
+    assert place(left, machines, busy).assignments == []
+
+
+def test_priority_then_fair_share_then_first_come() -> None:
+    queue = [job("late", at=3), job("early", at=1), job("bobs", owner="bob", at=9), job("urgent", priority=5, at=8)]
+    plan = place(queue, [machine("m", gpu("a"), gpu("b"), gpu("c"))], [])
+    assert [item.job for item in plan.assignments] == ["urgent", "bobs", "early"]
+
+
+def test_small_job_leaves_the_large_gpu_to_those_who_need_it() -> None:
+    plan = place([job("small"), job("large", need=60, at=1)], [machine("m", gpu("big", 80, 80), gpu("little"))], [])
+    assert {item.job: item.gpus for item in plan.assignments} == {"small": ("little",), "large": ("big",)}
+
+
+def test_job_for_several_gpus_is_not_starved_by_small_ones() -> None:
+    machines = [machine("m", gpu("a"), gpu("b"))]
+    plan = place([job("two", gpus=2), job("one", at=1)], machines, [Busy("bob", "m", ("b",))])
+    assert plan.assignments == []
+
+
+def reason(queue: list[Waiting], machines: list[MachineReport], busy: list[Busy] | None = None) -> str:
+    return place(queue, machines, busy or []).reasons[queue[-1].job]
+
+
+def test_reasons_are_in_words() -> None:
+    assert reason([job("j")], []) == "No worker is connected."
+    assert "largest connected one has 24.0 GiB" in reason([job("j", need=60)], [machine("m", gpu("a"))])
+    assert "in use" in reason([job("j")], [machine("m", gpu("a"))], [Busy("bob", "m", ("a",))])
+    assert "other programs leave 2.0 GiB" in reason([job("j")], [machine("m", gpu("a", 24, 2))])
+    assert "one job at a time" in reason([job("j")], [machine("m")], [Busy("bob", "m", ())])
+    fault = "the NVIDIA driver is installed but not loaded"
+    assert fault in reason([job("j")], [machine("m", because=fault)])

@@ -1,0 +1,169 @@
+"""The trainer, through its own command, on a tiny random Llama: every precision, cancel, resume, failures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent, PlanEvent, StateEvent, StepEvent
+from tunescope.states import FailureReason, JobState
+from worker.outbox import read_events
+
+ROWS = 24
+SPEC: dict[str, Any] = {
+    "model": {"id": "tiny", "source": "library"},
+    "data": {"dataset": "rows", "max_length": 64},
+    "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
+    "optimizer": {"learning_rate": 1e-3},
+    "schedule": {"max_steps": 3, "save_steps": 2, "logging_steps": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer Llama with its own tokenizer and a ChatML template, saved as a hub would have it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    special = ["<|im_start|>", "<|im_end|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = Tokenizer(models.BPE(vocab={text: number for number, text in enumerate([*special, *letters])}, merges=[]))
+    tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokens.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token=special[1], pad_token=special[1])
+    fast.add_special_tokens({"additional_special_tokens": special[:1]})
+    fast.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
+        "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|im_end|>' }}{% endgeneration %}"
+        "{% else %}{{ m['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
+    )
+    fast.save_pretrained(folder)
+    sizes: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(fast), **sizes)).save_pretrained(folder)
+    return folder
+
+
+class Job:
+    """Starts the trainer on a spec; reads what it told."""
+
+    def __init__(self, root: Path, model: Path) -> None:
+        self.root, self.model = root, model
+        (root / "datasets").mkdir(parents=True)
+        turns = ({"role": "user", "content": "What is 4 bit?"}, {"role": "assistant", "content": "Half a byte."})
+        (root / "datasets" / "rows.jsonl").write_text("\n".join([json.dumps({"messages": turns})] * ROWS))
+
+    def folder(self, attempt: int) -> Path:
+        return self.root / "jobs" / "j" / str(attempt)
+
+    def start(self, sections: dict[str, Any], attempt: int = 1, resume: int | None = None) -> subprocess.Popen[bytes]:
+        order = {
+            "job": "j", "attempt": attempt, "fence": attempt, "resume_from_attempt": resume,
+            "spec": {**SPEC, **sections}, "model": {"kind": "path", "location": str(self.model)},
+            "dataset": {"name": "rows", "path": "datasets/rows.jsonl", "sha256": "", "rows": ROWS},
+        }  # fmt: skip
+        self.folder(attempt).mkdir(parents=True)
+        file = self.folder(attempt) / "order.json"
+        file.write_text(json.dumps(order))
+        env = {**os.environ, "TUNESCOPE_DATA_DIR": str(self.root), "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
+        with (self.folder(attempt) / "trainer.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "worker.trainer", str(file)], env=env, stdout=log, stderr=log
+            )
+
+    def run(self, sections: dict[str, Any], **options: Any) -> int:
+        return self.start(sections, **options).wait(timeout=200)
+
+    def events(self, attempt: int = 1) -> list[JobEvent]:
+        return list(read_events(self.folder(attempt)))
+
+    def steps(self, attempt: int = 1) -> list[StepEvent]:
+        return [event for event in self.events(attempt) if isinstance(event, StepEvent)]
+
+    def end(self, attempt: int = 1) -> StateEvent:
+        return [event for event in self.events(attempt) if isinstance(event, StateEvent)][-1]
+
+    def log(self, attempt: int = 1) -> str:
+        return (self.folder(attempt) / "trainer.log").read_text()[-3000:]
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny: Path) -> Job:
+    return Job(tmp_path / "data", tiny)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "quantization"), [("lora", "none"), ("lora", "nf4"), ("lora", "int8"), ("full", "none")]
+)
+def test_every_way_to_train_tells_each_step_and_leaves_a_model(
+    job: Job, tiny: Path, method: str, quantization: str
+) -> None:
+    sections = {"adaptation": {"method": method}, "precision": {"quantization": quantization}}
+    assert job.run(sections) == 0, job.log()
+    events = job.events()
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    states = [event.state for event in events if isinstance(event, StateEvent)]
+    assert states == [JobState.STARTING, JobState.RUNNING, JobState.SUCCEEDED]
+    assert [step.step for step in job.steps()] == [1, 2, 3]
+    for step in job.steps():
+        assert step.loss is not None and step.grad_norm is not None and step.tokens > 0
+        assert [figure.source for figure in step.memory if figure.bytes] == ["host.rss"]
+    artifacts = {event.name: event for event in events if isinstance(event, ArtifactEvent)}
+    assert all(len(event.sha256) == 64 for event in artifacts.values()) and "spec.yaml" in artifacts
+    folder = job.folder(1) / "artifacts"
+    if method == "lora":
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
+
+        PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), folder)
+    else:
+        plan = next(event for event in events if isinstance(event, PlanEvent))
+        assert plan.trainable_parameters == plan.all_parameters and "model.safetensors" in artifacts
+
+
+@pytest.mark.slow
+def test_cancel_saves_a_checkpoint_and_the_next_attempt_goes_on_from_it(job: Job) -> None:
+    long = {"schedule": {"max_steps": 100_000, "save_steps": 100_000}, "precision": {"quantization": "none"}}
+    process = job.start(long)
+    deadline = time.monotonic() + 120
+    while not job.steps() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 3, job.log()
+    assert job.end().state == JobState.CANCELLED
+    saved = [event for event in job.events() if isinstance(event, CheckpointEvent)][-1]
+    assert (job.folder(1) / saved.path / "adapter_model.safetensors").is_file()
+    assert saved.step == job.steps()[-1].step
+    rest = {**long, "schedule": {"max_steps": saved.step + 2}}
+    assert job.run(rest, attempt=2, resume=1) == 0, job.log(2)
+    assert [step.step for step in job.steps(2)] == [saved.step + 1, saved.step + 2]
+
+
+@pytest.mark.slow
+def test_target_modules_that_the_model_lacks_fail_with_a_reason(job: Job) -> None:
+    assert job.run({"adaptation": {"target_modules": ["no_such_layer"]}, "precision": {"quantization": "none"}}) == 1
+    failure = job.end().failure
+    assert (
+        failure is not None and failure.reason == FailureReason.INVALID_SETTINGS and "target_modules" in failure.advice
+    )
+
+
+@pytest.mark.slow
+def test_a_model_without_safetensors_fails_with_a_reason(job: Job, tmp_path: Path) -> None:
+    job.model = tmp_path / "empty"
+    job.model.mkdir()
+    assert job.run({}) == 1
+    failure = job.end().failure
+    assert failure is not None and failure.reason == FailureReason.INVALID_MODEL and "safetensors" in failure.advice

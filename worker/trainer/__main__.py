@@ -11,7 +11,7 @@ from tunescope.states import JobState
 from tunescope.wire import Order
 from worker.outbox import Outbox
 
-SUCCEEDED, FAILED, CANCELLED = 0, 1, 3
+SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 
 
@@ -36,7 +36,7 @@ def run(attempt: Attempt) -> int:
     from worker.trainer import artifacts, data, meter, model, train
 
     order, spec = attempt.order, attempt.order.spec
-    cancel = train.CancelSwitch()
+    stop = train.StopSwitch()
     attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")
     folder = model.locate(order.model, attempt.settings.models_dir())
     attempt.enter("loading the model")
@@ -47,7 +47,7 @@ def run(attempt: Attempt) -> int:
         attempt.outbox.emit(LogEvent, stream="trainer", line=note)
     measuring = meter.Meter()
     checkpoints = attempt.folder / "checkpoints"
-    trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, cancel, measuring)
+    trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
     trainable, everything = train.parameter_counts(trainer.model)
     attempt.outbox.emit(
         PlanEvent,
@@ -64,9 +64,11 @@ def run(attempt: Attempt) -> int:
     resumed = attempt.settings.attempt_dir(order.job, order.resume_from_attempt) if order.resume_from_attempt else None
     trainer.train(resume_from_checkpoint=train.last_checkpoint(resumed / "checkpoints") if resumed else None)
     measuring.close()
-    if cancel.pressed:
+    if stop.cancelled:
         attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
         return CANCELLED
+    if stop.pressed:
+        return LEFT
     attempt.enter("saving")
     artifacts.save(trainer, tokenizer, spec, attempt.folder / "artifacts", attempt.outbox)
     attempt.outbox.emit(StateEvent, state=JobState.SUCCEEDED)

@@ -21,14 +21,21 @@ from worker.trainer.model import cast_adapters, lora_config
 KEPT_CHECKPOINTS = 2
 
 
-class CancelSwitch:
-    """SIGTERM asks for the end: the step at hand is finished, a checkpoint written, the trainer left."""
+class StopSwitch:
+    """Signals that ask for the end: the step at hand is finished, a checkpoint written, the trainer left.
+
+    SIGTERM cancels the job. SIGUSR1 only ends this attempt: the job goes on elsewhere, so nothing is said of its state.
+    """
 
     def __init__(self) -> None:
         self.pressed = False
+        self.cancelled = False
         signal.signal(signal.SIGTERM, self._press)
+        signal.signal(signal.SIGUSR1, self._press)
 
-    def _press(self, _number: int, _frame: object) -> None:
+    def _press(self, number: int, _frame: object) -> None:
+        if number == signal.SIGTERM:
+            self.cancelled = True
         self.pressed = True
 
 
@@ -58,10 +65,10 @@ class MeteredTrainer(SFTTrainer):
 class Telling(TrainerCallback):
     """Turns the trainer's callbacks into events."""
 
-    def __init__(self, outbox: Outbox, meter: Meter, cancel: CancelSwitch, log_every: int) -> None:
+    def __init__(self, outbox: Outbox, meter: Meter, stop: StopSwitch, log_every: int) -> None:
         self._outbox = outbox
         self._meter = meter
-        self._cancel = cancel
+        self._stop = stop
         self._log_every = log_every
         self._memory: list[Any] = []
 
@@ -70,7 +77,7 @@ class Telling(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._memory = self._meter.end()
-        if self._cancel.pressed:
+        if self._stop.pressed:
             control.should_training_stop = True
             control.should_save = True
 
@@ -160,7 +167,7 @@ def build_trainer(
     data: TrainingData,
     checkpoints: Path,
     outbox: Outbox,
-    cancel: CancelSwitch,
+    stop: StopSwitch,
     meter: Meter,
 ) -> MeteredTrainer:
     trainer = MeteredTrainer(
@@ -172,7 +179,7 @@ def build_trainer(
         eval_dataset=data.evaluation,
         processing_class=tokenizer,
         peft_config=lora_config(spec.adaptation),
-        callbacks=[Telling(outbox, meter, cancel, spec.schedule.logging_steps)],
+        callbacks=[Telling(outbox, meter, stop, spec.schedule.logging_steps)],
     )
     if spec.adaptation.method == "lora":
         cast_adapters(trainer.model, spec.precision)

@@ -1,4 +1,7 @@
-"""One running server and one Chromium for all browser tests."""
+"""One running server and one Chromium for all browser tests.
+
+Only for them: Playwright keeps an event loop running in this thread until it is stopped, which no other test may meet.
+"""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +25,7 @@ FLAGS = [
 PASSWORD = "a password for tests"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running_server(tmp_path_factory.mktemp("server")) as running:
         with running.client() as client:
@@ -31,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     assert Path(CHROMIUM).exists(), "Chromium is missing: run `make test`, which installs it, or set CHROMIUM"
     with sync_playwright() as playwright:

@@ -1,0 +1,102 @@
+"""What telling every step costs: ``python -m benchmarks.training_overhead [STEPS] [ROUNDS]``.
+
+Trains the demo model (NF4 QLoRA) with our trainer and with a plain SFTTrainer, in turns in one process, from the same weights, on the
+same rows. Prints the ratio of steps/s (ours / plain) for each of two settings: ``fused`` computes the loss as TRL does, so both do
+the same arithmetic and the ratio is the overhead of Tunescope; ``default`` has our default fused_loss: false, which TRL lacks.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from transformers import TrainerCallback
+from trl.trainer.sft_trainer import SFTTrainer
+
+from tunescope.datasets import BUILTIN_PATH
+from tunescope.spec import JobSpec, parse_spec
+from worker.outbox import Outbox
+from worker.trainer import data, demo, meter, model, train
+
+WARM_UP_STEPS = 2
+
+
+class Stopwatch(TrainerCallback):
+    """Seconds from the end of one step to the end of the next, so that what happens between steps counts."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+    def seconds_a_step(self) -> float:
+        ends = self.ends[WARM_UP_STEPS - 1 :]
+        return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def spec_of(steps: int, fused: bool) -> JobSpec:
+    return parse_spec(
+        {
+            "model": {"id": demo.NAME, "source": "library"},
+            "data": {"dataset": "vram-questions", "max_length": 256},
+            "precision": {"adapter_dtype": "bfloat16"},  # TRL's choice for quantized weights
+            "batch": {"gradient_accumulation_steps": 1},
+            "memory_savers": {"fused_loss": fused},
+            "schedule": {"max_steps": steps, "save_steps": 10_000},
+        }
+    )
+
+
+def measure(ours: bool, spec: JobSpec, folder: Path) -> float:
+    """Seconds a step of one fresh run in ``folder``."""
+    weights = demo.prepare_demo(Path(tempfile.gettempdir()) / "tunescope-benchmark")
+    loaded, tokenizer = model.load_model(weights, spec), model.load_tokenizer(weights)
+    rows = data.build_data(BUILTIN_PATH, spec.data, tokenizer, spec.schedule.seed)
+    stopwatch = Stopwatch()
+    if ours:
+        outbox, measuring = Outbox(folder, job="benchmark", attempt=1), meter.Meter()
+        switch = train.CancelSwitch()
+        trainer: SFTTrainer = train.build_trainer(spec, loaded, tokenizer, rows, folder, outbox, switch, measuring)
+        trainer.add_callback(stopwatch)
+        trainer.train()
+        measuring.close()
+        outbox.close()
+    else:
+        trainer = SFTTrainer(
+            model=loaded,
+            args=train.sft_config(spec, rows, folder),
+            train_dataset=rows.train,
+            processing_class=tokenizer,
+            peft_config=model.lora_config(spec.adaptation),
+            callbacks=[stopwatch],
+        )
+        trainer.train()
+    return stopwatch.seconds_a_step()
+
+
+def main() -> None:
+    steps, rounds = (int(value) for value in (sys.argv[1:] + ["12", "3"][len(sys.argv) - 1 :])[:2])
+    lines: list[str] = []
+    for fused in (True, False):
+        pairs: list[tuple[float, float]] = []
+        for number in range(rounds):
+            seconds: dict[bool, float] = {}
+            for ours in (number % 2 == 0, number % 2 == 1):  # who goes first changes: the machine may warm up
+                with tempfile.TemporaryDirectory() as folder:
+                    seconds[ours] = measure(ours, spec_of(steps, fused), Path(folder))
+            pairs.append((seconds[True], seconds[False]))
+        ratios = sorted(plain / mine for mine, plain in pairs)
+        mine, plain = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
+        label = "fused" if fused else "default"
+        lines.append(
+            f"{label:8} {1 / mine:9.3f} {1 / plain:9.3f} {median(ratios):9.3f}   {ratios[0]:.3f} … {ratios[-1]:.3f}"
+        )
+    print(f"{steps} steps ({WARM_UP_STEPS} not timed), {rounds} rounds each; steps/s, ratio = ours / plain")
+    print(f"{'loss':8} {'ours':>9} {'plain':>9} {'ratio':>9}   range over rounds", *lines, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

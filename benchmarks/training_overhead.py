@@ -58,7 +58,7 @@ def measure(ours: bool, spec: JobSpec, folder: Path) -> float:
     stopwatch = Stopwatch()
     if ours:
         outbox, measuring = Outbox(folder, job="benchmark", attempt=1), meter.Meter()
-        switch = train.CancelSwitch()
+        switch = train.StopSwitch()
         trainer: SFTTrainer = train.build_trainer(spec, loaded, tokenizer, rows, folder, outbox, switch, measuring)
         trainer.add_callback(stopwatch)
         trainer.train()

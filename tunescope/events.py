@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from tunescope.memory.trace import Phase
 from tunescope.states import FailureReason, JobState
 
 
@@ -65,6 +66,29 @@ class PlanEvent(EventBase):
     notes: list[str] = Field(default_factory=list)
 
 
+class PhaseMemory(BaseModel):
+    """Memory of one part of a step; with gradient accumulation, over all its micro batches."""
+
+    model_config = ConfigDict(extra="ignore")
+    phase: Phase
+    seconds: float
+    source: str = Field(description="Who measured it, as in MemoryFigure.")
+    peak_bytes: int | None = None
+    mean_bytes: int | None = None
+    unknown_because: str | None = None
+
+
+class AllocatorFigures(BaseModel):
+    """Counters of torch's caching allocator since the trainer began, and its split at the end of the step, in bytes."""
+
+    model_config = ConfigDict(extra="ignore")
+    retries: int
+    out_of_memory: int
+    inactive_split_bytes: int
+    reserved_bytes: int
+    allocated_bytes: int
+
+
 class StepEvent(EventBase):
     kind: Literal["step"] = "step"
     step: int = Field(ge=1)
@@ -77,6 +101,51 @@ class StepEvent(EventBase):
     tokens_per_second: float
     step_seconds: float
     memory: list[MemoryFigure] = Field(default_factory=list)
+    phases: list[PhaseMemory] = Field(default_factory=list)
+    meter_seconds: float | None = Field(default=None, description="Time within the step that measuring itself took.")
+    longest_tokens: int | None = Field(default=None, description="Length of the longest row in this step.")
+    allocator: AllocatorFigures | None = Field(default=None, description="None without CUDA.")
+
+
+class LedgerEvent(EventBase):
+    """The measured ledger of one step, at its highest moment. ``categories`` are those of the VRAM model.
+
+    ``outside`` holds what no tensor accounts for, each with its source: fragmentation, context, other processes.
+    """
+
+    kind: Literal["ledger"] = "ledger"
+    step: int
+    source: str = Field(description="'cuda tensors' or 'cpu tensors': where the followed tensors live.")
+    peak_phase: Phase
+    categories: dict[str, int]
+    total_bytes: int = Field(description="Sum of categories: live tensor bytes at the step's highest moment.")
+    allocator_peak_bytes: int | None = Field(default=None, description="What torch's allocator says of the same step.")
+    outside: list[MemoryFigure] = Field(default_factory=list)
+
+
+class AnatomyPoint(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    seconds: float = Field(description="Since the step began.")
+    phase: Phase
+    bytes_by_category: dict[str, int]
+
+
+class AnatomyEvent(EventBase):
+    """Memory over time within one step, at most 600 points: the highest moment of each span."""
+
+    kind: Literal["anatomy"] = "anatomy"
+    step: int
+    points: list[AnatomyPoint]
+
+
+class WarningEvent(EventBase):
+    """Something about memory that a person should hear while it happens."""
+
+    kind: Literal["warning"] = "warning"
+    code: Literal["length_outlier", "fragmentation", "allocator_retry", "rising", "other_process", "nearly_full"]
+    step: int
+    message: str
+    figures: dict[str, float] = Field(default_factory=dict, description="The figures behind the message, bytes or tokens.")
 
 
 class EvaluationEvent(EventBase):
@@ -105,7 +174,17 @@ class LogEvent(EventBase):
 
 
 JobEvent = Annotated[
-    StateEvent | StageEvent | PlanEvent | StepEvent | EvaluationEvent | CheckpointEvent | ArtifactEvent | LogEvent,
+    StateEvent
+    | StageEvent
+    | PlanEvent
+    | StepEvent
+    | LedgerEvent
+    | AnatomyEvent
+    | WarningEvent
+    | EvaluationEvent
+    | CheckpointEvent
+    | ArtifactEvent
+    | LogEvent,
     Field(discriminator="kind"),
 ]
 job_event: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)

@@ -21,6 +21,7 @@ from backend.gpus import routes as gpus
 from backend.jobs import routes as jobs
 from backend.models import routes as models
 from backend.page import PageFiles
+from backend.resources import resource
 from backend.telemetry import routes as telemetry
 from backend.users import routes as users
 from tunescope.settings import ServerSettings
@@ -28,7 +29,7 @@ from tunescope.settings import ServerSettings
 ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, gpus)
 THREADS = 64
 """Requests that may wait for SQL or Redis at once."""
-PAGE_DIR = Path(__file__).resolve().parents[1] / "frontend" / "dist"
+PAGE_DIR = resource("frontend/dist")
 NOT_BUILT = "<!doctype html><title>Tunescope</title><p>The page is not built yet: run <code>make up</code>.</p>"
 
 

@@ -1,22 +1,21 @@
 """``python -m backend.migrate``: bring the database to the newest schema. Safe to run by several processes at once."""
 
 import fcntl
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from backend.database import make_engine
+from backend.resources import resource
 from tunescope.settings import ServerSettings
 
 LOCK_NUMBER = 7_316_554
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def configuration(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(ROOT / "alembic"))
+    config.set_main_option("script_location", str(resource("alembic")))
     config.attributes["connection"] = connection
     return config
 

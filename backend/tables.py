@@ -5,6 +5,7 @@ from backend.datasets.tables import DatasetRow
 from backend.jobs.tables import JobRow
 from backend.models.tables import ModelRow
 from backend.telemetry.tables import EventRow, StepRow
+from backend.traces.tables import TraceRow
 from backend.users.tables import SecretRow, UserRow
 
-__all__ = ["Base", "DatasetRow", "EventRow", "JobRow", "ModelRow", "SecretRow", "StepRow", "UserRow"]
+__all__ = ["Base", "DatasetRow", "EventRow", "JobRow", "ModelRow", "SecretRow", "StepRow", "TraceRow", "UserRow"]

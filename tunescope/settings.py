@@ -59,3 +59,13 @@ class WorkerSettings(CommonSettings):
         default=30.0, description="Time a cancelled trainer has to save a checkpoint before SIGKILL."
     )
     cpu_jobs: int = Field(default=1, description="Jobs that may train at once on a machine without a GPU.")
+    trace_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="CPU seconds that the exact memory trace of one spec may take; 0 turns traces off on this machine.",
+    )
+    trace_memory_bytes: int = Field(
+        default=4 * 1024**3,
+        gt=0,
+        description="Main memory, in bytes, above which the process that traces specs is stopped.",
+    )

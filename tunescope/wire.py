@@ -3,10 +3,11 @@
 The row in SQL is the truth, a message is a bell: any message may be lost or doubled.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunescope.memory.trace import Trace
 from tunescope.spec import JobSpec
 
 RUN = "tunescope.run"
@@ -19,6 +20,9 @@ RECORDERS = "recorders"
 """Consumer group of the controller on each event stream."""
 EVENT_FIELD = "event"
 """The one field of a stream entry: a JobEvent as JSON. The entry id is ``<attempt>-<sequence>``, so a second XADD is refused."""
+
+TRACE_ANSWERS = "tunescope:trace-answers"
+"""Redis list of TraceAnswers as JSON; the controller removes those that it has committed."""
 
 
 def queue(machine: str) -> str:
@@ -49,6 +53,11 @@ def control(machine: str) -> str:
 def machine(name: str) -> str:
     """Redis key of a machine's MachineReport; it expires if the worker is gone."""
     return f"tunescope:machine:{name}"
+
+
+def trace_requests(machine: str) -> str:
+    """Redis list of TraceRequests as JSON for one machine, oldest first."""
+    return f"tunescope:trace-requests:{machine}"
 
 
 NO_GPU_DRIVER = "no NVIDIA driver is installed on this machine"
@@ -144,3 +153,26 @@ class MachineReport(BaseModel):
     cpu_count: int
     running: list[str] = Field(default_factory=list, description="Ids of the jobs running here.")
     versions: dict[str, str] = Field(default_factory=dict)
+    traces: bool = Field(default=False, description="Whether this worker answers TraceRequests.")
+    tracing: str | None = Field(default=None, description="Key of the TraceRequest under way here.")
+
+
+class TraceRequest(BaseModel):
+    """Trace this spec. May be lost or doubled: the controller sends it again until there is an answer."""
+
+    model_config = ConfigDict(extra="ignore")
+    version: Literal[1] = 1
+    key: str
+    spec: JobSpec
+    config: dict[str, Any] = Field(description="The model's config.json.")
+    versions: dict[str, str] = Field(default_factory=dict, description="Library versions that the key was made with.")
+
+
+class TraceAnswer(BaseModel):
+    """A trace, or why there is none."""
+
+    model_config = ConfigDict(extra="ignore")
+    key: str
+    machine: str
+    trace: Trace | None = None
+    reason: str | None = Field(default=None, description="Why the spec cannot be traced, in words for its user.")

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.controller.dispatch import Dispatcher, assign_queued, make_celery
 from backend.controller.leases import Leases
 from backend.controller.recorder import Recorder
+from backend.controller.traces import Traces
 from backend.database import make_engine, make_sessions, transaction
 from backend.gpus.routes import reports
 from tunescope import wire
@@ -36,6 +37,7 @@ class Controller:
         self._sessions = sessions
         self._recorder = Recorder(client, sessions)
         self._dispatcher = Dispatcher(settings, make_celery(settings))
+        self._traces = Traces(client, sessions, settings)
         self._leases = Leases(client, self._recorder.settled)
         self._stop = threading.Event()
         self._bell = threading.Event()
@@ -95,6 +97,7 @@ class Controller:
             self._dispatcher.send_assigned(session)
         with transaction(self._sessions) as session:
             self._leases.check(session, {machine.name: machine for machine in machines})
+        self._traces.step(machines)
         self._bell.wait(ROUND_SECONDS)
         self._bell.clear()
 

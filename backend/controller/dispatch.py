@@ -44,7 +44,8 @@ def make_celery(settings: ServerSettings) -> Celery:
 
 def waiting_job(row: JobRow) -> Waiting:
     spec = JobSpec.model_validate(row.spec)
-    total = (row.estimate or {}).get("total_bytes")
+    estimate = row.estimate or {}
+    total = estimate.get("least_bytes", estimate.get("total_bytes"))
     need = int(total * (1 + spec.placement.gpu_memory_margin)) if isinstance(total, int) else None
     return Waiting(row.id, row.owner_id, row.priority, row.created_at, need, spec.parallelism.gpus)
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from backend.jobs.tables import JobRow
 from backend.models.service import find_model, read_config
 from tunescope.memory.architecture import Architecture, architecture_from_config
-from tunescope.memory.catalogue import catalogue
+from tunescope.memory.catalogue import catalogue, catalogue_config
 from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
 from tunescope.memory.estimate import Estimate, estimate
 from tunescope.memory.explain import Subject
@@ -28,6 +28,17 @@ def architecture_of(session: Session, settings: ServerSettings, spec: JobSpec) -
         if spec.model.id == DEMO:
             return catalogue(DEMO_CATALOGUE_NAME)
     return catalogue(spec.model.id)
+
+
+def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any]:
+    """config.json of a spec's model, in the library or the catalogue. Raises InvalidInput where it is not known."""
+    if spec.model.source == "library":
+        found = find_model(session, settings, spec.model.id)
+        if found is not None and (Path(found.path) / "config.json").is_file():
+            return read_config(found.path)
+        if spec.model.id == DEMO:
+            return catalogue_config(DEMO_CATALOGUE_NAME)
+    return catalogue_config(spec.model.id)
 
 
 def estimate_spec(session: Session, settings: ServerSettings, spec: JobSpec, gpu: str | None = None) -> Estimate:

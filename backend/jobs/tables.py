@@ -30,6 +30,8 @@ class JobRow(Base):
     failure: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     waiting_because: Mapped[str | None] = mapped_column(Text)
     resume_from_attempt: Mapped[int | None] = mapped_column(Integer)
+    trace_key: Mapped[str | None] = mapped_column(String(64), index=True)
+    trace_unknown_because: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(Float)
     assigned_at: Mapped[float | None] = mapped_column(Float)
     started_at: Mapped[float | None] = mapped_column(Float)

@@ -21,13 +21,24 @@ def _by_lowercase() -> dict[str, str]:
     return short | {name.lower(): name for name in entries()}
 
 
-@lru_cache(maxsize=256)
-def catalogue(name: str) -> Architecture:
-    """The architecture of a public model, by hub id or its part after the slash. Raises InvalidInput."""
+def found_entry(name: str) -> str:
+    """The full hub id of an entry. Raises InvalidInput."""
     found = _by_lowercase().get(name.lower())
     if found is None:
         fix = "choose a catalogue model, or give the model's config.json"
         raise InvalidInput(
             f"The catalogue has no model {name!r}.", fix, [FieldError("model.id", "is not in the catalogue", fix)]
         )
+    return found
+
+
+@lru_cache(maxsize=256)
+def catalogue(name: str) -> Architecture:
+    """The architecture of a public model, by hub id or its part after the slash. Raises InvalidInput."""
+    found = found_entry(name)
     return architecture_from_config(entries()[found]["config"], found)
+
+
+def catalogue_config(name: str) -> dict[str, Any]:
+    """The config.json fields of a public model that decide its memory. Raises InvalidInput."""
+    return dict(entries()[found_entry(name)]["config"])

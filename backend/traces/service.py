@@ -1,0 +1,170 @@
+"""The rules of traces: ask once for each key, and keep what workers answer. Only the controller sends requests."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from backend.estimates.resolve import config_of, estimate_spec
+from backend.jobs.tables import JobRow
+from backend.traces.schemas import TraceStatus, status_of
+from backend.traces.tables import TraceRow
+from tunescope.memory.trace_key import trace_key
+from tunescope.memory.verified import verified
+from tunescope.problems import NotFound, Problem, Unavailable
+from tunescope.settings import ServerSettings
+from tunescope.spec import JobSpec
+from tunescope.states import TERMINAL
+from tunescope.wire import MachineReport, TraceAnswer
+
+AGAIN_SECONDS = 60.0
+"""A failed trace is not asked for again within this time: its reason has most likely not changed."""
+MOST_PENDING = 500
+KEPT_SECONDS = 30 * 86400
+"""How long a trace that no job points to is kept."""
+NO_TRACER = "No worker that can trace is connected; it goes on when one is."
+WAITS = "A worker will trace it in a moment."
+
+
+def tracing_machines(machines: Sequence[MachineReport]) -> list[MachineReport]:
+    return sorted((machine for machine in machines if machine.traces), key=lambda machine: machine.name)
+
+
+def versions_for(machines: Sequence[MachineReport], wanted: str | None = None) -> dict[str, str]:
+    """Library versions of the machine that a spec is likely to run on; empty while no tracing worker is connected."""
+    able = tracing_machines(machines)
+    chosen = next((machine for machine in able if machine.name == wanted), able[0] if able else None)
+    return chosen.versions if chosen else {}
+
+
+def ask(session: Session, settings: ServerSettings, spec: JobSpec, versions: Mapping[str, str]) -> TraceRow:
+    """The row of a spec's trace, asked for if it is not there. Raises Problem for a spec that cannot be traced."""
+    config = config_of(session, settings, spec)
+    key = trace_key(spec, config, versions)
+    now = time.time()
+    row = session.get(TraceRow, key, with_for_update=True)
+    if row is None:
+        refuse_flood(session)
+        row = TraceRow(
+            key=key,
+            state="pending",
+            spec=spec.model_dump(mode="json"),
+            config=config,
+            versions=dict(versions),
+            formula_bytes=formula_bytes(session, settings, spec),
+            reason=WAITS if versions else NO_TRACER,
+            tries=0,
+            asked_at=now,
+        )
+        return insert(session, row)
+    if row.state == "failed" and now - (row.answered_at or 0) > AGAIN_SECONDS:
+        row.state, row.reason, row.tries, row.sent_at, row.answered_at = "pending", WAITS, 0, None, None
+    row.asked_at = now
+    return row
+
+
+def insert(session: Session, row: TraceRow) -> TraceRow:
+    """Add a row; that of another transaction if it was faster."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        found = session.get(TraceRow, row.key, populate_existing=True)
+        assert found is not None
+        return found
+    return row
+
+
+def refuse_flood(session: Session) -> None:
+    pending = session.scalar(select(func.count()).select_from(TraceRow).where(TraceRow.state == "pending"))
+    if (pending or 0) >= MOST_PENDING:
+        raise Unavailable(f"{MOST_PENDING} specs wait to be traced.", "Try again in a few minutes.")
+
+
+def formula_bytes(session: Session, settings: ServerSettings, spec: JobSpec) -> int | None:
+    """The closed form's allocated bytes; None for an architecture that it does not know."""
+    try:
+        return estimate_spec(session, settings, spec).allocated_bytes
+    except Problem:
+        return None
+
+
+def status(session: Session, key: str) -> TraceStatus:
+    row = session.get(TraceRow, key)
+    if row is None:
+        raise NotFound("There is no such trace.", "Ask for it again: POST /api/traces with the spec.")
+    return status_of(row)
+
+
+def status_of_job(session: Session, job: JobRow) -> TraceStatus:
+    """A job's trace. The controller asks for it soon after the job was submitted."""
+    if job.trace_key is not None:
+        return status(session, job.trace_key)
+    if job.trace_unknown_because is not None:
+        return TraceStatus(key=None, state="failed", reason=job.trace_unknown_because)
+    if job.state in TERMINAL:
+        return TraceStatus(key=None, state="failed", reason="This job ended before anybody asked for its trace.")
+    return TraceStatus(key=None, state="pending", reason=NO_TRACER)
+
+
+def ask_for_jobs(session: Session, settings: ServerSettings, machines: Sequence[MachineReport]) -> None:
+    """Ask for the trace of every job that has not ended and has none yet. Waits for a worker, whose versions count."""
+    if not tracing_machines(machines):
+        return
+    unasked = select(JobRow).where(
+        JobRow.trace_key.is_(None), JobRow.trace_unknown_because.is_(None), JobRow.state.not_in(TERMINAL)
+    )
+    for job in session.scalars(unasked.order_by(JobRow.created_at).limit(50)):
+        try:
+            row = ask(session, settings, JobSpec.model_validate(job.spec), versions_for(machines, job.machine))
+        except Unavailable:
+            return
+        except (Problem, ValueError, OSError) as error:
+            job.trace_unknown_because = f"Not traceable: {error}"
+            continue
+        job.trace_key = row.key
+        session.flush()
+        if row.state == "ready":
+            verify_jobs(session, row)
+
+
+def record(session: Session, answer: TraceAnswer) -> None:
+    """Keep an answer. One that comes doubled or late changes nothing, but a trace always beats a failure."""
+    row = session.get(TraceRow, answer.key, with_for_update=True)
+    if row is None or row.state == "ready" or (row.state == "failed" and answer.trace is None):
+        return
+    row.answered_at = time.time()
+    if answer.trace is None:
+        fail(row, answer.reason or "The worker gave no reason.")
+        return
+    row.state, row.reason = "ready", None
+    row.trace = answer.trace.model_dump(mode="json")
+    session.flush()
+    verify_jobs(session, row)
+
+
+def fail(row: TraceRow, reason: str) -> None:
+    row.state, row.reason, row.answered_at = "failed", reason, time.time()
+
+
+def verify_jobs(session: Session, row: TraceRow) -> None:
+    """Give the jobs of a ready trace that have not ended the exact figures: placement goes by them."""
+    trace = status_of(row).trace
+    assert trace is not None
+    for job in session.scalars(select(JobRow).where(JobRow.trace_key == row.key, JobRow.state.not_in(TERMINAL))):
+        if job.estimate is not None:
+            job.estimate = verified(job.estimate, trace)
+
+
+def waited_for(session: Session, keys: Sequence[str]) -> set[str]:
+    """Those of ``keys`` whose job has not ended."""
+    statement = select(JobRow.trace_key).where(JobRow.trace_key.in_(keys), JobRow.state.not_in(TERMINAL))
+    return {key for key in session.scalars(statement) if key}
+
+
+def forget_old(session: Session, now: float) -> None:
+    """Delete traces that nobody asked for in KEPT_SECONDS and that no job points to."""
+    used = select(JobRow.trace_key).where(JobRow.trace_key == TraceRow.key).exists()
+    session.execute(delete(TraceRow).where(TraceRow.asked_at < now - KEPT_SECONDS, ~used))

@@ -117,26 +117,66 @@ class Control(BaseModel):
     action: Literal["cancel"]
 
 
+THROTTLING_WORDS = {
+    "clocks_limited_by_setting": "clocks limited by a setting",
+    "power_limit": "power limit reached",
+    "hardware_slowdown": "slowed by the hardware (too hot, or too little power)",
+    "sync_boost": "held at the clocks of its group",
+    "temperature_software": "too hot: slowed by the driver",
+    "temperature_hardware": "too hot: slowed by the hardware",
+    "power_brake": "slowed by the power supply's brake",
+    "display_clocks": "clocks limited by the display",
+}
+"""What can slow a GPU down, in words; the keys are what ``GpuReport.throttling`` holds."""
+
+
 class GpuProcess(BaseModel):
     model_config = ConfigDict(extra="ignore")
-    pid: int
+    pid: int = Field(description="As the driver numbers it: in a container, perhaps the host's number.")
     name: str | None = None
-    used_bytes: int | None = None
-    job: str | None = None
+    user: str | None = Field(default=None, description="The system's name of who runs it.")
+    used_bytes: int | None = Field(default=None, description="None: the driver does not tell it.")
+    job: str | None = Field(default=None, description="Id of our job that this process belongs to.")
+
+
+class GpuXid(BaseModel):
+    """A fault that the driver reported."""
+
+    model_config = ConfigDict(extra="ignore")
+    code: int
+    at: float = Field(description="Unix time in seconds on the worker's clock.")
+    meaning: str
 
 
 class GpuReport(BaseModel):
+    """A GPU, or a MIG instance of one. A figure that is None is in ``unknown`` with its reason."""
+
     model_config = ConfigDict(extra="ignore")
     uuid: str
-    index: int
+    index: int = Field(description="The driver's number of the GPU; of a MIG instance, that of its GPU.")
     name: str
     total_bytes: int | None = None
-    used_bytes: int | None = None
+    used_bytes: int | None = Field(default=None, description="All that is not free, the driver's reserve included.")
     free_bytes: int | None = None
+    reserved_bytes: int | None = Field(
+        default=None, description="What the driver keeps for itself; part of used_bytes."
+    )
     utilization_percent: int | None = None
     temperature_celsius: int | None = None
     power_watts: float | None = None
+    power_limit_watts: float | None = None
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttling: list[str] | None = Field(default=None, description="What slows it down now: keys of THROTTLING_WORDS.")
+    ecc_volatile_uncorrected: int | None = Field(
+        default=None, description="Uncorrected memory errors since the driver was loaded."
+    )
+    ecc_aggregate_uncorrected: int | None = Field(default=None, description="Uncorrected memory errors ever.")
+    xids: list[GpuXid] = Field(default_factory=list[GpuXid], description="Newest faults since the worker began.")
     processes: list[GpuProcess] = Field(default_factory=list)
+    parent: str | None = Field(default=None, description="UUID of the GPU that this MIG instance is a part of.")
+    divided: bool = Field(default=False, description="Its MIG mode is on: jobs run on its instances, not on the whole.")
+    unusable_because: str | None = Field(default=None, description="Why no job can run on it, such as a lost GPU.")
     unknown: dict[str, str] = Field(default_factory=dict, description="Figure name -> why it is not known.")
 
 

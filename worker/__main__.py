@@ -9,6 +9,7 @@ import redis
 from celery.signals import worker_shutting_down
 
 from tunescope.settings import WorkerSettings
+from tunescope.wire import NO_GPU_DRIVER
 from worker.app import create_app
 from worker.machine import Machine
 from worker.probes.nvml import Nvml
@@ -16,13 +17,19 @@ from worker.probes.reading import Unknown
 from worker.supervisor import TRAINER
 from worker.tasks import register
 
+GPU_JOBS = 64
+"""Attempts that may run at once on a machine with GPUs: the controller decides, this only has to be enough. GPUs and their MIG
+instances come and go, even all of them for a while, with the driver."""
+
 
 def concurrency(settings: WorkerSettings) -> int:
-    """Attempts that may run at once: one a GPU, or ``cpu_jobs`` on a machine without one."""
+    """Attempts that may run at once: on a machine without a GPU ``cpu_jobs``, else as many as the controller sends."""
     nvml = Nvml()
     gpus = nvml.gpus()
     nvml.close()
-    return settings.cpu_jobs if isinstance(gpus, Unknown) or not gpus else len(gpus)
+    if isinstance(gpus, Unknown):
+        return settings.cpu_jobs if gpus.because.startswith(NO_GPU_DRIVER) else GPU_JOBS
+    return GPU_JOBS if gpus else settings.cpu_jobs
 
 
 def main(command: Sequence[str] = TRAINER) -> int:

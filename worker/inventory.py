@@ -5,15 +5,29 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import psutil
 
 from tunescope.wire import GpuProcess, GpuReport, MachineReport
 from worker.probes.host import machine_memory
-from worker.probes.nvml import Gpu, Nvml, Process
+from worker.probes.nvml import Gpu, Nvml
+from worker.probes.nvml_memory import Process
+from worker.probes.process_groups import group_of, unmatched
 from worker.probes.reading import Unknown
 
 REPORTED = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+PLAIN = (
+    "utilization_percent",
+    "temperature_celsius",
+    "power_watts",
+    "power_limit_watts",
+    "sm_clock_mhz",
+    "memory_clock_mhz",
+    "ecc_volatile_uncorrected",
+    "ecc_aggregate_uncorrected",
+)
+"""Figures that have one name in probe and report."""
 
 
 class Inventory:
@@ -38,7 +52,7 @@ class Inventory:
             host_available_bytes=available,
             cpu_count=usable_cpus(),
             running=sorted(running),
-            versions=self._versions,
+            versions=self._versions | ({} if isinstance(gpus, Unknown) else self._nvml.versions()),
         )
 
     def close(self) -> None:
@@ -47,35 +61,53 @@ class Inventory:
 
 def gpu_report(gpu: Gpu, leaders: Mapping[int, str]) -> GpuReport:
     """A GPU as the wire tells it; what is unknown is listed with its reason."""
-    report = GpuReport(uuid=gpu.uuid, index=gpu.index, name=gpu.name)
+    report = GpuReport(
+        uuid=gpu.uuid,
+        index=gpu.index,
+        name=gpu.name,
+        parent=gpu.parent,
+        divided=gpu.divided,
+        unusable_because=gpu.unusable_because,
+    )
     if isinstance(gpu.memory, Unknown):
         report.unknown["memory"] = gpu.memory.because
     else:
         report.total_bytes, report.used_bytes, report.free_bytes = gpu.memory.total, gpu.memory.used, gpu.memory.free
-    for name in ("utilization_percent", "temperature_celsius", "power_watts"):
-        value: float | Unknown = getattr(gpu, name)
-        if isinstance(value, Unknown):
-            report.unknown[name] = value.because
-        else:
-            setattr(report, name, value)
+        _tell(report, "reserved_bytes", gpu.memory.reserved)
+    for name in PLAIN:
+        _tell(report, name, getattr(gpu, name))
+    for name in ("throttling", "xids"):
+        value = getattr(gpu, name)
+        _tell(report, name, value if isinstance(value, Unknown) else list(value))
     if isinstance(gpu.processes, Unknown):
         report.unknown["processes"] = gpu.processes.because
     else:
-        report.processes = [process_report(process, leaders) for process in gpu.processes]
+        other_numbers = unmatched(process.pid for process in gpu.processes)
+        if other_numbers:
+            report.unknown["jobs"] = other_numbers.because
+        report.processes = [process_report(process, leaders, other_numbers is None) for process in gpu.processes]
     return report
 
 
-def process_report(process: Process, leaders: Mapping[int, str]) -> GpuProcess:
+def _tell(report: GpuReport, name: str, value: Any) -> None:
+    if isinstance(value, Unknown):
+        report.unknown[name] = value.because
+    else:
+        setattr(report, name, value)
+
+
+def process_report(process: Process, leaders: Mapping[int, str], matched: bool) -> GpuProcess:
+    """A process as the wire tells it; who it is, only where its number is ``matched`` with ours."""
+    report = GpuProcess(pid=process.pid, used_bytes=None if isinstance(process.used, Unknown) else process.used)
+    if not matched:
+        return report
+    report.job = leaders.get(group_of(process.pid) or process.pid)
     try:
-        group, name = os.getpgid(process.pid), psutil.Process(process.pid).name()
-    except (ProcessLookupError, PermissionError, psutil.Error):
-        group, name = process.pid, None
-    return GpuProcess(
-        pid=process.pid,
-        name=name,
-        used_bytes=None if isinstance(process.used, Unknown) else process.used,
-        job=leaders.get(group),
-    )
+        running = psutil.Process(process.pid)
+        report.name, report.user = running.name(), running.username()
+    except (psutil.Error, KeyError):
+        pass
+    return report
 
 
 def usable_cpus() -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.parts import Parts
+from tests.worker.simulated import SimulatedDriver, build_library
 
 
 @pytest.fixture
@@ -19,3 +20,14 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
     finally:
         built.stop_all()
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def driver_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the simulated NVIDIA driver's library."""
+    return build_library(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def driver(driver_library: Path, tmp_path: Path) -> SimulatedDriver:
+    return SimulatedDriver(driver_library, tmp_path / "scenario")

@@ -1,39 +1,33 @@
-"""The one door to NVML, NVIDIA's management library. Every error of it becomes Unknown with a reason; nothing here raises."""
+"""The GPUs of this machine, by NVML, NVIDIA's management library. It makes no CUDA context, and nothing here raises."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import pynvml
 
-from tunescope.wire import NO_GPU_DRIVER
+from tunescope.wire import GpuXid
+from worker.probes.nvml_calls import LOST, STALE, ask, call, text
+from worker.probes.nvml_health import XidWatch, throttling, uncorrected_errors
+from worker.probes.nvml_memory import Memory, Process, device_memory, memory, processes
+from worker.probes.process_groups import process_memory
 from worker.probes.reading import Unknown
 
+__all__ = ["Gpu", "Memory", "Nvml", "Process", "device_memory", "lost_gpu", "process_memory"]
+
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Process:
-    """A process that holds GPU memory; ``used`` is in bytes."""
-
-    pid: int
-    used: int | Unknown
-
-
-@dataclass(frozen=True)
-class Memory:
-    """GPU memory in bytes; ``used`` includes what the driver keeps for itself."""
-
-    total: int
-    used: int
-    free: int
+REOPEN_SECONDS = 30.0
+"""How often NVML is opened anew while a GPU is missing: only so is one seen again that was reset."""
+NOT_LISTED = "the NVIDIA driver no longer lists this GPU"
+WHOLE_ONLY = Unknown("only the whole GPU tells it, not a part of it")
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU as NVML tells it."""
+    """One GPU, or one MIG instance of it (then ``parent`` is the GPU's UUID), as NVML tells it."""
 
     uuid: str
     index: int
@@ -42,116 +36,197 @@ class Gpu:
     utilization_percent: int | Unknown
     temperature_celsius: int | Unknown
     power_watts: float | Unknown
+    power_limit_watts: float | Unknown
+    sm_clock_mhz: int | Unknown
+    memory_clock_mhz: int | Unknown
+    throttling: tuple[str, ...] | Unknown
+    ecc_volatile_uncorrected: int | Unknown
+    ecc_aggregate_uncorrected: int | Unknown
+    xids: tuple[GpuXid, ...] | Unknown
     processes: tuple[Process, ...] | Unknown
-
-
-def explain(error: BaseException) -> str:
-    """What an NVML error means, in words for a person."""
-    known: dict[int, str] = {
-        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: f"{NO_GPU_DRIVER} (libnvidia-ml.so.1 was not found)",
-        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is installed but not loaded",
-        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was updated; the machine must be restarted",
-        pynvml.NVML_ERROR_NO_PERMISSION: "no permission to ask the NVIDIA driver for this",
-        pynvml.NVML_ERROR_NOT_SUPPORTED: "this GPU does not tell it",
-        pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU has fallen off the bus; the machine must be restarted",
-        pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU must be reset before it can be used again",
-        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this version of the NVIDIA driver does not tell it",
-    }
-    code = getattr(error, "value", None)
-    if isinstance(code, int):
-        return known.get(code, f"NVML error {code}: {error}")
-    return f"{type(error).__name__}: {error}"
-
-
-def ask(question: Callable[[], T]) -> T | Unknown:
-    """The answer to one NVML call, or why there is none."""
-    try:
-        return question()
-    except (pynvml.NVMLError, OSError, AttributeError, UnicodeDecodeError) as error:
-        return Unknown(explain(error))
+    parent: str | None = None
+    divided: bool = False
+    unusable_because: str | None = None
 
 
 class Nvml:
     """NVML, opened when first needed and again after it failed, since drivers come and go under a running worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._open = False
+        self._opened_at = 0.0
+        self._xids = XidWatch()
+        self._watching: set[str] = set()
+        self._known: dict[str, Gpu] = {}
+        """Every GPU seen so far as it would be told if it were lost, by UUID."""
 
     def gpus(self) -> list[Gpu] | Unknown:
-        """All GPUs of this machine."""
-        if not self._open:
-            opened = ask(lambda: _call("nvmlInit"))
-            if isinstance(opened, Unknown):
-                return opened
-            self._open = True
-        count = ask(lambda: int(_call("nvmlDeviceGetCount")))
-        if isinstance(count, Unknown):
+        """All GPUs of this machine and their MIG instances, those that were lost included."""
+        found = self._look()
+        if self._must_reopen(found):
             self.close()
-            return count
-        return [gpu for index in range(count) if (gpu := self._gpu(index)) is not None]
+            found = self._look()
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the driver and of the newest CUDA that it knows; empty where they cannot be had."""
+        driver = ask(lambda: text(call("nvmlSystemGetDriverVersion")))
+        cuda = ask(lambda: int(call("nvmlSystemGetCudaDriverVersion_v2")))
+        found = {} if isinstance(driver, Unknown) else {"nvidia driver": driver}
+        return found if isinstance(cuda, Unknown) else found | {"cuda (driver)": f"{cuda // 1000}.{cuda % 1000 // 10}"}
+
+    def open(self) -> Unknown | None:
+        """Open NVML; why that failed, or None."""
+        if self._open:
+            return None
+        opened = ask(lambda: call("nvmlInit"))
+        if isinstance(opened, Unknown):
+            return opened
+        self._open = True
+        self._opened_at = self._clock()
+        return None
 
     def close(self) -> None:
         if self._open:
-            ask(lambda: _call("nvmlShutdown"))
+            self._xids.stop()
+            ask(lambda: call("nvmlShutdown"))
         self._open = False
+        self._watching.clear()
 
-    def _gpu(self, index: int) -> Gpu | None:
-        handle = ask(lambda: _call("nvmlDeviceGetHandleByIndex", index))
-        if isinstance(handle, Unknown):
-            log.warning("GPU %d is left out: %s", index, handle.because)
-            return None
-        uuid = ask(lambda: _text(_call("nvmlDeviceGetUUID", handle)))
-        if isinstance(uuid, Unknown):
-            log.warning("GPU %d is left out, as it has no UUID: %s", index, uuid.because)
-            return None
-        name = ask(lambda: _text(_call("nvmlDeviceGetName", handle)))
+    def _look(self) -> list[Gpu] | Unknown:
+        failed = self.open()
+        if failed:
+            return failed
+        count = ask(lambda: int(call("nvmlDeviceGetCount")))
+        if isinstance(count, Unknown):
+            self.close()
+            return count
+        handles = {index: ask(lambda index=index: call("nvmlDeviceGetHandleByIndex", index)) for index in range(count)}
+        stale = next((it for it in handles.values() if isinstance(it, Unknown) and it.code in STALE), None)
+        if stale:
+            self.close()
+            return stale
+        return self._tell(handles)
+
+    def _tell(self, handles: dict[int, Any]) -> list[Gpu]:
+        uuids = {index: _uuid(handle) for index, handle in handles.items()}
+        self._watch({uuid: handles[index] for index, uuid in uuids.items() if isinstance(uuid, str)})
+        self._xids.poll()
+        found: list[Gpu] = []
+        for index, uuid in uuids.items():
+            if isinstance(uuid, Unknown):
+                found.append(self._lost(index, uuid.because))
+                continue
+            whole = self._whole(handles[index], uuid, index)
+            found += [whole, *_instances(handles[index], whole)]
+            self._known[uuid] = lost_gpu(uuid, index, whole.name, NOT_LISTED, self._xids.seen(uuid))
+        told = {gpu.uuid for gpu in found}
+        return found + [gpu for uuid, gpu in self._known.items() if uuid not in told]
+
+    def _must_reopen(self, found: list[Gpu] | Unknown) -> bool:
+        if isinstance(found, Unknown):
+            return found.code in STALE
+        missing = any(gpu.unusable_because for gpu in found)
+        return missing and self._open and self._clock() - self._opened_at >= REOPEN_SECONDS
+
+    def _watch(self, handles: dict[str, Any]) -> None:
+        if self._watching != set(handles):
+            self._xids.start(handles)
+            self._watching = set(handles)
+
+    def _lost(self, index: int, because: str) -> Gpu:
+        """A GPU that answers nothing: told under the name it had, if it was seen before."""
+        known = next((gpu for gpu in self._known.values() if gpu.index == index), None)
+        if known is None:
+            return lost_gpu(f"GPU-unknown-{index}", index, f"GPU {index}", because, Unknown(because))
+        return lost_gpu(known.uuid, index, known.name, because, self._xids.seen(known.uuid))
+
+    def _whole(self, handle: Any, uuid: str, index: int) -> Gpu:
+        mode = ask(lambda: call("nvmlDeviceGetMigMode", handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
+        name = ask(lambda: text(call("nvmlDeviceGetName", handle)))
+        held = ask(lambda: memory(handle))
+        lost = held.because if isinstance(held, Unknown) and held.code == LOST else None
         return Gpu(
             uuid=uuid,
             index=index,
             name=f"GPU {index}" if isinstance(name, Unknown) else name,
-            memory=ask(lambda: _memory(handle)),
-            utilization_percent=ask(lambda: int(_call("nvmlDeviceGetUtilizationRates", handle).gpu)),
-            temperature_celsius=ask(
-                lambda: int(_call("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU))
-            ),
-            power_watts=ask(lambda: int(_call("nvmlDeviceGetPowerUsage", handle)) / 1000),
-            processes=ask(lambda: _processes(handle)),
+            memory=held,
+            utilization_percent=ask(lambda: int(call("nvmlDeviceGetUtilizationRates", handle).gpu)),
+            temperature_celsius=ask(lambda: int(call("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU))),
+            power_watts=ask(lambda: int(call("nvmlDeviceGetPowerUsage", handle)) / 1000),
+            power_limit_watts=ask(lambda: int(call("nvmlDeviceGetEnforcedPowerLimit", handle)) / 1000),
+            sm_clock_mhz=ask(lambda: int(call("nvmlDeviceGetClockInfo", handle, pynvml.NVML_CLOCK_SM))),
+            memory_clock_mhz=ask(lambda: int(call("nvmlDeviceGetClockInfo", handle, pynvml.NVML_CLOCK_MEM))),
+            throttling=ask(lambda: throttling(handle)),
+            ecc_volatile_uncorrected=ask(lambda: uncorrected_errors(handle, pynvml.NVML_VOLATILE_ECC)),
+            ecc_aggregate_uncorrected=ask(lambda: uncorrected_errors(handle, pynvml.NVML_AGGREGATE_ECC)),
+            xids=self._xids.seen(uuid),
+            processes=() if mode is True else ask(lambda: processes(handle)),
+            divided=mode is True,
+            unusable_because=lost,
         )
 
 
-def device_memory(uuid: str) -> Memory | Unknown:
-    """Memory of the GPU with this UUID, in bytes. For a process that opened NVML itself with ``Nvml().gpus()``."""
-    return ask(lambda: _memory(_call("nvmlDeviceGetHandleByUUID", uuid)))
+def _uuid(handle: Any) -> str | Unknown:
+    return handle if isinstance(handle, Unknown) else ask(lambda: text(call("nvmlDeviceGetUUID", handle)))
 
 
-def process_memory(uuid: str, pid: int) -> int | Unknown:
-    """Bytes of the GPU with this UUID that NVML attributes to a process."""
-    processes = ask(lambda: _processes(_call("nvmlDeviceGetHandleByUUID", uuid)))
-    if isinstance(processes, Unknown):
-        return processes
-    for process in processes:
-        if process.pid == pid:
-            return process.used
-    return Unknown("NVML does not list this process (in a container, process numbers differ)")
+def _instances(handle: Any, whole: Gpu) -> list[Gpu]:
+    """The MIG instances of a GPU, each a device of its own. Places where none was made answer "not found"."""
+    if not whole.divided:
+        return []
+    places = ask(lambda: int(call("nvmlDeviceGetMaxMigDeviceCount", handle)))
+    found: list[Gpu] = []
+    for place in range(0 if isinstance(places, Unknown) else places):
+        part = ask(lambda place=place: call("nvmlDeviceGetMigDeviceHandleByIndex", handle, place))
+        uuid = _uuid(part)
+        if isinstance(uuid, str):
+            found.append(_instance(part, uuid, whole))
+    return found
 
 
-def _call(name: str, *arguments: Any) -> Any:
-    """Call a pynvml function by name: the package carries no types."""
-    return getattr(pynvml, name)(*arguments)
+def _instance(part: Any, uuid: str, whole: Gpu) -> Gpu:
+    name = ask(lambda: text(call("nvmlDeviceGetName", part)))
+    return Gpu(
+        uuid=uuid,
+        index=whole.index,
+        name=f"{whole.name} MIG" if isinstance(name, Unknown) else name,
+        memory=ask(lambda: memory(part)),
+        utilization_percent=WHOLE_ONLY,
+        temperature_celsius=WHOLE_ONLY,
+        power_watts=WHOLE_ONLY,
+        power_limit_watts=WHOLE_ONLY,
+        sm_clock_mhz=WHOLE_ONLY,
+        memory_clock_mhz=WHOLE_ONLY,
+        throttling=WHOLE_ONLY,
+        ecc_volatile_uncorrected=WHOLE_ONLY,
+        ecc_aggregate_uncorrected=WHOLE_ONLY,
+        xids=WHOLE_ONLY,
+        processes=ask(lambda: processes(part)),
+        parent=whole.uuid,
+        unusable_because=whole.unusable_because,
+    )
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _memory(handle: Any) -> Memory:
-    info = _call("nvmlDeviceGetMemoryInfo", handle)
-    return Memory(total=int(info.total), used=int(info.used), free=int(info.free))
-
-
-def _processes(handle: Any) -> tuple[Process, ...]:
-    found: list[Process] = []
-    for item in _call("nvmlDeviceGetComputeRunningProcesses", handle):
-        used = item.usedGpuMemory
-        found.append(Process(int(item.pid), Unknown("the driver does not tell it") if used is None else int(used)))
-    return tuple(found)
+def lost_gpu(uuid: str, index: int, name: str, because: str, xids: tuple[GpuXid, ...] | Unknown) -> Gpu:
+    """A GPU of which the driver tells nothing any more but the faults heard before."""
+    nothing = Unknown(because)
+    return Gpu(
+        uuid=uuid,
+        index=index,
+        name=name,
+        memory=nothing,
+        utilization_percent=nothing,
+        temperature_celsius=nothing,
+        power_watts=nothing,
+        power_limit_watts=nothing,
+        sm_clock_mhz=nothing,
+        memory_clock_mhz=nothing,
+        throttling=nothing,
+        ecc_volatile_uncorrected=nothing,
+        ecc_aggregate_uncorrected=nothing,
+        xids=xids,
+        processes=nothing,
+        unusable_because=because,
+    )

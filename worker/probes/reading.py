@@ -1,6 +1,6 @@
 """A measured figure, or why there is none. Unknown is never told as 0."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunescope.events import MemoryFigure
 
@@ -10,6 +10,8 @@ class Unknown:
     """A figure that cannot be had, and why, in words for a person."""
 
     because: str
+    code: int | None = field(default=None, compare=False)
+    """The error code behind it, where a library gave one."""
 
 
 Bytes = int | Unknown

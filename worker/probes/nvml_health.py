@@ -1,0 +1,125 @@
+"""How a GPU is doing by NVML: why it slows down, its memory errors, and the faults (Xids) that the driver reports."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pynvml
+
+from tunescope.wire import GpuXid
+from worker.probes.nvml_calls import UNSUPPORTED, ask, call, text
+from worker.probes.reading import Unknown
+
+log = logging.getLogger(__name__)
+
+THROTTLING: dict[int, str] = {
+    pynvml.nvmlClocksEventReasonApplicationsClocksSetting: "clocks_limited_by_setting",
+    pynvml.nvmlClocksEventReasonSwPowerCap: "power_limit",
+    pynvml.nvmlClocksEventReasonHwSlowdown: "hardware_slowdown",
+    pynvml.nvmlClocksEventReasonSyncBoost: "sync_boost",
+    pynvml.nvmlClocksEventReasonSwThermalSlowdown: "temperature_software",
+    pynvml.nvmlClocksEventReasonHwThermalSlowdown: "temperature_hardware",
+    pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown: "power_brake",
+    pynvml.nvmlClocksEventReasonDisplayClockSetting: "display_clocks",
+}
+"""Bits of NVML's clock event reasons. "Idle" is left out: a GPU without work is not slowed down."""
+
+KEPT_XIDS = 10
+XIDS: dict[int, str] = {
+    13: "graphics engine exception, mostly a program's invalid memory access",
+    31: "memory page fault, mostly a program's invalid memory access",
+    43: "a program's channel was reset after its own fault",
+    45: "a program was ended and its channels were removed",
+    48: "double bit memory error (ECC)",
+    61: "microcontroller breakpoint or warning",
+    62: "microcontroller halt",
+    63: "a memory row or page was retired",
+    64: "a memory row or page could not be retired",
+    74: "NVLink error",
+    79: "the GPU has fallen off the bus",
+    92: "many single bit memory errors (ECC)",
+    94: "contained memory error: the program that met it was ended",
+    95: "uncontained memory error: the GPU must be reset",
+    109: "context switch timed out",
+    119: "the GPU's system processor (GSP) does not answer",
+    120: "error of the GPU's system processor (GSP)",
+}
+"""Faults by number, after NVIDIA's "XID Errors" document."""
+
+
+def throttling(handle: Any) -> tuple[str, ...]:
+    """Names (keys of wire.THROTTLING_WORDS) of what slows the GPU's clocks now. Raises pynvml.NVMLError."""
+    bits = ask(lambda: int(call("nvmlDeviceGetCurrentClocksEventReasons", handle)))
+    if isinstance(bits, Unknown):  # the name before driver 535
+        bits = int(call("nvmlDeviceGetCurrentClocksThrottleReasons", handle))
+    return tuple(name for bit, name in THROTTLING.items() if bits & bit)
+
+
+def uncorrected_errors(handle: Any, counter: int) -> int:
+    """Uncorrected memory errors, NVML_VOLATILE_ECC since the driver was loaded or NVML_AGGREGATE_ECC ever. Raises NVMLError."""
+    return int(call("nvmlDeviceGetTotalEccErrors", handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, counter))
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Whether the faults of a GPU are being listened for, and if not, why."""
+
+    unknown: Unknown | None = None
+
+
+class XidWatch:
+    """Listens for faults. One event set of one NVML session: after that is opened anew, ``start`` again."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._set: Any = None
+        self._watched: dict[str, Watched] = {}
+        self._seen: dict[str, deque[GpuXid]] = {}
+
+    def start(self, handles: Mapping[str, Any]) -> None:
+        """Listen to these GPUs, by UUID, from now on; what was heard before is kept."""
+        self.stop()
+        made = ask(lambda: call("nvmlEventSetCreate"))
+        if isinstance(made, Unknown):
+            self._watched = {uuid: Watched(made) for uuid in handles}
+            return
+        self._set = made
+        for uuid, handle in handles.items():
+            answer = ask(lambda handle=handle: self._register(handle))
+            self._watched[uuid] = Watched(answer if isinstance(answer, Unknown) else None)
+
+    def stop(self) -> None:
+        if self._set is not None:
+            ask(lambda: call("nvmlEventSetFree", self._set))
+        self._set = None
+        self._watched = {}
+
+    def poll(self) -> None:
+        """Note what has happened since the last call; does not wait."""
+        while self._set is not None:
+            event = ask(lambda: call("nvmlEventSetWait_v2", self._set, 0))
+            if isinstance(event, Unknown):
+                if event.code in UNSUPPORTED:
+                    self.stop()
+                return
+            uuid = ask(lambda event=event: text(call("nvmlDeviceGetUUID", event.device)))
+            if isinstance(uuid, str) and int(event.eventType) == pynvml.nvmlEventTypeXidCriticalError:
+                self._note(uuid, int(event.eventData))
+
+    def seen(self, uuid: str) -> tuple[GpuXid, ...] | Unknown:
+        """Faults of a GPU, oldest first, or why they are not known."""
+        kept = tuple(self._seen.get(uuid, ()))
+        reason = self._watched.get(uuid, Watched()).unknown
+        return reason if reason and not kept else kept
+
+    def _register(self, handle: Any) -> None:
+        call("nvmlDeviceRegisterEvents", handle, pynvml.nvmlEventTypeXidCriticalError, self._set)
+
+    def _note(self, uuid: str, code: int) -> None:
+        meaning = XIDS.get(code, "see NVIDIA's list of Xid errors")
+        log.warning("GPU %s: Xid %d, %s", uuid, code, meaning)
+        kept = self._seen.setdefault(uuid, deque(maxlen=KEPT_XIDS))
+        kept.append(GpuXid(code=code, at=self._clock(), meaning=meaning))

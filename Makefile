@@ -22,7 +22,10 @@ test: setup ## Set up and run every check and test
 check: setup ## Linters and types only
 	@bash scripts/check.sh
 
+client: setup ## Generate the page's typed client anew after a change of the API
+	@cd frontend && PATH="$$(../$(PYTHON) ../scripts/node_bin.py):$$PATH" npm run --silent client
+
 migration: setup ## New migration: make migration m="what changes"
 	$(PYTHON) -m alembic revision --autogenerate -m "$(m)"
 
-.PHONY: help setup up test check migration
+.PHONY: help setup up test check client migration

@@ -66,12 +66,9 @@ def open_follower(request: Request, job_id: str) -> Follower:
         with sessions() as session:
             return [job_event.validate_python(data) for data in session.scalars(statement)]
 
-    def ended(last: Position, attempt_ended: bool) -> bool:
+    def ended(last: Position) -> bool:
         with sessions() as session:
             row, _ = jobs.get(session, job_id)
-            if attempt_ended:
-                # A retried job goes on with its next attempt.
-                return row.attempt <= last.attempt
             return row.state in TERMINAL and not replay(last)
 
     return Follower(job_id, replay, ended, request.app.state.async_redis)

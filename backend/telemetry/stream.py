@@ -21,6 +21,9 @@ HEARTBEAT_SECONDS = 15.0
 BATCH = 1000
 PATIENCE_SECONDS = 2.0
 """How often SQL is looked at while the stream is silent or away: the recorder may have been faster."""
+SETTLING_SECONDS = 0.1
+SETTLING_LOOKS = 10
+"""How often, and how many times, SQL is asked for the end of an attempt that the stream has already told."""
 
 
 class Position(NamedTuple):
@@ -64,8 +67,8 @@ Replay = Callable[[Position], list[JobEvent]]
 class Follower:
     job: str
     replay: Replay
-    ended: Callable[[Position, bool], bool]
-    """Whether nothing comes after this position; the flag tells that the event there ended its attempt."""
+    ended: Callable[[Position], bool]
+    """Whether SQL has the job as ended, and nothing after this position."""
     redis: redis.asyncio.Redis
 
     async def events(self, last: Position) -> AsyncIterator[JobEvent | None]:
@@ -78,7 +81,7 @@ class Follower:
             async for event in self.recorded(last):
                 last, finished = position_of(event), ends(event)
                 yield event
-            if await asyncio.to_thread(self.ended, last, finished):
+            if await self.over(last, finished):
                 return
             looked = clock()
             gap = finished = False
@@ -95,6 +98,19 @@ class Follower:
                     last, finished = position_of(event), ends(event)
                     looked = clock()
                     yield event
+
+    async def over(self, last: Position, finished: bool) -> bool:
+        """Whether the job has ended. ``finished`` tells that the event at ``last`` ended its attempt.
+
+        SQL decides, and may be a moment behind the stream: a client that hears of the end asks for the job next, and must
+        find it ended. A retried job has not ended: it goes on with its next attempt.
+        """
+        for _ in range(SETTLING_LOOKS if finished else 1):
+            if await asyncio.to_thread(self.ended, last):
+                return True
+            if finished:
+                await asyncio.sleep(SETTLING_SECONDS)
+        return False
 
     async def recorded(self, last: Position) -> AsyncIterator[JobEvent]:
         while True:

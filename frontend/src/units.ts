@@ -27,3 +27,11 @@ export function formatNumber(value: number | null | undefined, digits = 4): stri
   if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(2);
   return Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 6 });
 }
+
+/** A moment (Unix seconds) in the reader's own zone and language. */
+export function formatDate(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleString(document.documentElement.lang, {
+    dateStyle: "medium",
+    timeStyle: "short",
+  });
+}

@@ -143,7 +143,8 @@ def test_resuming_leaves_no_gap_and_repeats_nothing(
     if recorded:
         keep(sessions, stream, events[:recorded])
     first = asyncio.run(read(url, job, stop=12))
-    rest = asyncio.run(read(url, job, last=first[-1][1]))
+    late = threading.Timer(0.3, keep, (sessions, stream, events[recorded:]))
+    rest = asyncio.run(read(url, job, last=first[-1][1], opened=late.start if events[recorded:] else None))
     assert first + rest == told(job)
 
 
@@ -151,6 +152,18 @@ def test_a_job_that_ended_without_a_word_ends_its_stream(url: str) -> None:
     queued = httpx.post(f"{url}/api/jobs", json=spec(), headers=HEADERS).json()["id"]
     httpx.post(f"{url}/api/jobs/{queued}/cancel", headers=HEADERS).raise_for_status()
     assert asyncio.run(read(url, queued)) == [("end", "")]
+
+
+def test_the_end_is_told_when_sql_has_it(
+    url: str, job: str, stream: redis.Redis, sessions: sessionmaker[Session]
+) -> None:
+    events = history(job)
+    for event in events:
+        send(stream, event)
+    late = threading.Timer(0.4, keep, (sessions, stream, events))
+    late.start()
+    assert asyncio.run(read(url, job))[-1] == ("end", "")
+    assert httpx.get(f"{url}/api/jobs/{job}", headers=HEADERS).json()["state"] == "succeeded"
 
 
 def test_a_retried_job_is_followed_into_its_next_attempt(

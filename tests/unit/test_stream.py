@@ -35,7 +35,7 @@ class World:
         self.stir()
         return found
 
-    def ended(self, last: Position, _attempt_ended: bool) -> bool:
+    def ended(self, last: Position) -> bool:
         return not self.pending and not self.streamed and not self.replay(last)
 
     async def xread(self, streams: dict[str, str], **_: object) -> list[object]:
@@ -63,6 +63,7 @@ def impatient() -> Iterator[None]:
     """The world below never blocks, so looking at SQL every two seconds would only be waited for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "PATIENCE_SECONDS", 0.001)
+        patch.setattr(stream, "SETTLING_SECONDS", 0.001)
         yield
 
 

@@ -1,6 +1,11 @@
 /** Calls the REST API as the signed-in user; problems become ApiProblem with what happened and what to do next. */
 
+import createClient from "openapi-fetch";
+import type { paths } from "./schema.gen";
+
 export type FieldProblem = { loc: string; message: string; fix: string };
+
+export const HEADERS = { "X-Tunescope-CSRF": "1" };
 
 export class ApiProblem extends Error {
   constructor(
@@ -19,27 +24,41 @@ export class ApiProblem extends Error {
   }
 }
 
+export const noAnswer = () =>
+  new ApiProblem(0, "The server does not answer.", "Check that Tunescope is running.", []);
+
+/** A problem from the body of an answer that is not ok (RFC 9457). */
+export function problemOf(status: number, body: Partial<ApiProblem & { title: string }> = {}): ApiProblem {
+  const detail = body.detail || body.title || `The server answered ${status}.`;
+  return new ApiProblem(status, detail, body.fix ?? "", body.errors ?? []);
+}
+
+/** The typed door: paths, parameters and answers are those of the server's OpenAPI schema. */
+export const api = createClient<paths>({ headers: HEADERS });
+api.use({
+  onError: () => noAnswer(),
+  async onResponse({ response }) {
+    if (!response.ok) throw problemOf(response.status, await response.json().catch(() => ({})));
+  },
+});
+
+/** The body of an answer; a problem was thrown before. */
+export async function answer<T>(asked: Promise<{ data?: T }>): Promise<T> {
+  return (await asked).data as T;
+}
+
+/** For answers that the schema leaves open (``additionalProperties``): the caller names the type. */
 export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const form = body instanceof FormData;
   let response: Response;
   try {
     response = await fetch(`/api${path}`, {
       method,
-      headers: {
-        "X-Tunescope-CSRF": "1",
-        ...(body !== undefined && !form ? { "Content-Type": "application/json" } : {}),
-      },
-      body: body === undefined ? undefined : form ? body : JSON.stringify(body),
+      headers: { ...HEADERS, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
-    throw new ApiProblem(0, "The server does not answer.", "Check that Tunescope is running.", []);
+    throw noAnswer();
   }
-  if (!response.ok) throw await problemOf(response);
+  if (!response.ok) throw problemOf(response.status, await response.json().catch(() => ({})));
   return (response.status === 204 ? undefined : await response.json()) as T;
-}
-
-async function problemOf(response: Response): Promise<ApiProblem> {
-  const body = await response.json().catch(() => ({}));
-  const detail = body.detail || body.title || `The server answered ${response.status}.`;
-  return new ApiProblem(response.status, detail, body.fix ?? "", body.errors ?? []);
 }

@@ -1,14 +1,29 @@
-/** What crosses the wire, by the names of the OpenAPI schema. */
+/** What crosses the wire. Shapes the server declares come from its OpenAPI schema (`npm run client`). */
 
-export type JobState =
-  | "queued"
-  | "assigned"
-  | "starting"
-  | "running"
-  | "cancelling"
-  | "succeeded"
-  | "failed"
-  | "cancelled";
+import type { components } from "./schema.gen";
+
+type Schemas = components["schemas"];
+/** What the server sends: a field with a default is optional to write, but always there to read. */
+type Told<T> = T extends (infer Item)[]
+  ? Told<Item>[]
+  : T extends object
+    ? string extends keyof T
+      ? T
+      : { [Key in keyof T]-?: Told<Exclude<T[Key], undefined>> }
+    : T;
+export type JobState = Schemas["JobState"];
+export type MemoryFigure = Schemas["MemoryFigure"];
+export type Me = Schemas["Me"];
+export type User = Schemas["User"];
+export type Token = Schemas["Token"];
+export type Dataset = Schemas["Dataset"];
+export type LibraryModel = Schemas["Model-Output"];
+export type JobSpec = Schemas["JobSpec"];
+export type Gpu = Told<Schemas["GpuReport"]>;
+export type Machine = Told<Schemas["MachineReport"]>;
+export type Metrics = Schemas["Metrics"];
+export type StepEvent = Told<Schemas["StepEvent"]>;
+export type LogEvent = Told<Schemas["LogEvent"]>;
 
 export const TERMINAL: ReadonlySet<JobState> = new Set(["succeeded", "failed", "cancelled"]);
 
@@ -17,13 +32,6 @@ export type Spec = {
   model: { id: string; source: string; revision: string | null };
   data: { dataset: string; [field: string]: unknown };
   [section: string]: unknown;
-};
-
-export type MemoryFigure = {
-  source: string;
-  bytes: number | null;
-  peak_bytes: number | null;
-  unknown_because: string | null;
 };
 
 export type Estimate = {
@@ -43,112 +51,17 @@ export type Estimate = {
   }[];
 };
 
-export type Job = {
-  id: string;
-  name: string;
-  state: JobState;
-  attempt: number;
-  owner: { id: string; username: string };
+/** The schema leaves the three open objects of a job untyped. */
+export type Job = Omit<Schemas["Job"], "spec" | "estimate" | "latest"> & {
   spec: Spec;
   estimate: Estimate | null;
-  estimate_unknown_because: string | null;
-  progress: { step: number; total_steps: number | null; eta_seconds: number | null };
-  failure: { reason: string; detail: string; advice: string } | null;
-  machine: string | null;
-  gpus: string[];
-  created_at: number;
-  started_at: number | null;
-  finished_at: number | null;
-  waiting_because: string | null;
   latest: { loss: number | null; tokens_per_second: number; memory: MemoryFigure[] } | null;
-  stage: string | null;
 };
 
-export type Me = { id: string; username: string; role: "admin" | "member"; must_set_password: boolean };
-
-export type Dataset = {
-  id: string;
-  name: string;
-  format: string;
-  file_name: string;
-  bytes: number;
-  rows: number;
-  problems: { line: number; message: string }[];
-  problem_count: number;
-  owner: string | null;
-  builtin: boolean;
-};
-
-export type Preview = {
-  rows: { line: number; raw: Record<string, unknown>; rendered: string | null; tokens: number | null }[];
-  rendered_unknown_because: string | null;
+export type Preview = Omit<Schemas["Preview"], "lengths"> & {
   lengths: { measured_rows: number; median: number; p95: number; longest: number } | null;
 };
 
-export type LibraryModel = {
-  id: string;
-  name: string;
-  path: string | null;
-  builtin: boolean;
-  state: "ready" | "unprepared" | "broken";
-  architecture: string | null;
-  bytes: number | null;
-  note: string;
-};
-
-export type Gpu = {
-  uuid: string;
-  index: number;
-  name: string;
-  total_bytes: number | null;
-  used_bytes: number | null;
-  free_bytes: number | null;
-  utilization_percent: number | null;
-  temperature_celsius: number | null;
-  power_watts: number | null;
-  processes: { pid: number; name: string | null; used_bytes: number | null; job: string | null }[];
-  unknown: Record<string, string>;
-};
-
-export type Machine = {
-  name: string;
-  gpus: Gpu[];
-  gpus_unknown_because: string | null;
-  host_total_bytes: number;
-  host_available_bytes: number;
-  cpu_count: number;
-  running: string[];
-};
-
-export type Metrics = {
-  attempt: number;
-  steps: number[];
-  series: Record<string, { mean: (number | null)[]; min: (number | null)[]; max: (number | null)[] }>;
-  unknown: Record<string, string>;
-};
-
-export type StepEvent = {
-  kind: "step";
-  attempt: number;
-  sequence: number;
-  step: number;
-  total_steps: number;
-  loss: number | null;
-  learning_rate: number | null;
-  grad_norm: number | null;
-  tokens_per_second: number;
-  step_seconds: number;
-  memory: MemoryFigure[];
-};
-
-export type LogEvent = {
-  kind: "log";
-  attempt: number;
-  sequence: number;
-  at: number;
-  stream: string;
-  line: string;
-};
 export type JobEvent =
   | StepEvent
   | LogEvent
@@ -162,4 +75,22 @@ export type Explanation = {
   a: { name: string; total_bytes: number };
   b: { name: string; total_bytes: number };
   sections: { section: string; bytes: number; because: string }[];
+};
+
+export type Suggestion = {
+  id: string;
+  title: string;
+  price: string;
+  bytes_saved: number;
+  total_bytes: number;
+  fits: boolean;
+  patch: Record<string, unknown>;
+};
+
+export type Advice = {
+  fits: boolean;
+  suggestions: Suggestion[];
+  longest_max_length: number | null;
+  largest_batch: number | null;
+  cheapest_gpu: string | null;
 };

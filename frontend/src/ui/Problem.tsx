@@ -1,27 +1,43 @@
-import { Alert, List } from "@mantine/core";
-import { IconAlertCircle } from "@tabler/icons-react";
+import { Alert, Button, List, Text } from "@mantine/core";
+import { IconAlertCircle, IconRefresh } from "@tabler/icons-react";
+import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../api/client";
 
-/** What happened and what to do next. */
-export function Problem({ error }: { error: unknown }) {
+const SHOWN = 20;
+
+/** What happened and what to do next; ``retry`` where asking again may help. */
+export function Problem({ error, retry }: { error: unknown; retry?: () => unknown }) {
+  const { t } = useTranslation("shell");
   const problem = error instanceof ApiProblem ? error : undefined;
+  const title = problem?.status === 0 ? t("noAnswer") : (problem?.detail ?? String(error));
   return (
     <Alert
       color="red"
       variant="light"
       role="alert"
       icon={<IconAlertCircle size={18} aria-hidden />}
-      title={problem?.detail ?? String(error)}
+      title={title}
     >
-      {problem?.fix}
+      <Text size="sm">{problem?.status === 0 ? t("noAnswerFix") : problem?.fix}</Text>
       {problem && problem.errors.length > 0 && (
         <List size="sm" mt={4}>
-          {problem.errors.slice(0, 20).map((item) => (
+          {problem.errors.slice(0, SHOWN).map((item) => (
             <List.Item key={item.loc + item.message}>
               <b>{item.loc}</b>: {[item.message, item.fix].filter(Boolean).join(" – ")}
             </List.Item>
           ))}
         </List>
+      )}
+      {retry && (
+        <Button
+          size="xs"
+          mt="xs"
+          variant="default"
+          leftSection={<IconRefresh size={14} aria-hidden />}
+          onClick={() => void retry()}
+        >
+          {t("retry")}
+        </Button>
       )}
     </Alert>
   );

@@ -1,0 +1,21 @@
+import { List } from "@mantine/core";
+import { useTranslation } from "react-i18next";
+import type { Dataset } from "../../api/types";
+
+const SHOWN_PROBLEMS = 20;
+
+/** The rows that were left out, by line. */
+export function RowProblems({ dataset }: { dataset: Dataset }) {
+  const { t } = useTranslation("datasets");
+  const hidden = dataset.problem_count - Math.min(dataset.problems.length, SHOWN_PROBLEMS);
+  return (
+    <List size="sm">
+      {dataset.problems.slice(0, SHOWN_PROBLEMS).map((problem) => (
+        <List.Item key={problem.line}>
+          {t("line", { line: problem.line, message: problem.message })}
+        </List.Item>
+      ))}
+      {hidden > 0 && <List.Item>{t("andMore", { count: hidden })}</List.Item>}
+    </List>
+  );
+}

@@ -487,6 +487,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/traces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create
+         * @description Ask for the exact trace of a spec. 202: poll GET /api/traces/{key}. 200: it is answered already.
+         */
+        post: operations["traces_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/traces/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show */
+        get: operations["traces_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Of Job
+         * @description The exact trace of a job's memory, made when the job was submitted.
+         */
+        get: operations["traces_of_job"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gpus": {
         parameters: {
             query?: never;
@@ -743,6 +800,26 @@ export interface components {
             /** @description Use this spec in place of the original's. */
             spec?: components["schemas"]["JobSpec"] | null;
         };
+        /**
+         * Comparison
+         * @description The closed form's allocated bytes beside the trace's.
+         */
+        Comparison: {
+            /** Formula Bytes */
+            formula_bytes: number;
+            /** Trace Bytes */
+            trace_bytes: number;
+            /**
+             * Difference Percent
+             * @description Positive where the formula is higher.
+             */
+            difference_percent: number;
+            /**
+             * Differs
+             * @description They are more than 1 % apart.
+             */
+            differs: boolean;
+        };
         /** CreatedToken */
         CreatedToken: {
             /** Id */
@@ -900,37 +977,107 @@ export interface components {
         FailureReason: "invalid_model" | "invalid_dataset" | "invalid_settings" | "out_of_memory" | "trainer_killed" | "trainer_crashed" | "disk_full" | "machine_lost";
         /** GpuProcess */
         GpuProcess: {
-            /** Pid */
+            /**
+             * Pid
+             * @description As the driver numbers it: in a container, perhaps the host's number.
+             */
             pid: number;
             /** Name */
             name?: string | null;
-            /** Used Bytes */
+            /**
+             * User
+             * @description The system's name of who runs it.
+             */
+            user?: string | null;
+            /**
+             * Used Bytes
+             * @description None: the driver does not tell it.
+             */
             used_bytes?: number | null;
-            /** Job */
+            /**
+             * Job
+             * @description Id of our job that this process belongs to.
+             */
             job?: string | null;
         };
-        /** GpuReport */
+        /**
+         * GpuReport
+         * @description A GPU, or a MIG instance of one. A figure that is None is in ``unknown`` with its reason.
+         */
         GpuReport: {
             /** Uuid */
             uuid: string;
-            /** Index */
+            /**
+             * Index
+             * @description The driver's number of the GPU; of a MIG instance, that of its GPU.
+             */
             index: number;
             /** Name */
             name: string;
             /** Total Bytes */
             total_bytes?: number | null;
-            /** Used Bytes */
+            /**
+             * Used Bytes
+             * @description All that is not free, the driver's reserve included.
+             */
             used_bytes?: number | null;
             /** Free Bytes */
             free_bytes?: number | null;
+            /**
+             * Reserved Bytes
+             * @description What the driver keeps for itself; part of used_bytes.
+             */
+            reserved_bytes?: number | null;
             /** Utilization Percent */
             utilization_percent?: number | null;
             /** Temperature Celsius */
             temperature_celsius?: number | null;
             /** Power Watts */
             power_watts?: number | null;
+            /** Power Limit Watts */
+            power_limit_watts?: number | null;
+            /** Sm Clock Mhz */
+            sm_clock_mhz?: number | null;
+            /** Memory Clock Mhz */
+            memory_clock_mhz?: number | null;
+            /**
+             * Throttling
+             * @description What slows it down now: keys of THROTTLING_WORDS.
+             */
+            throttling?: string[] | null;
+            /**
+             * Ecc Volatile Uncorrected
+             * @description Uncorrected memory errors since the driver was loaded.
+             */
+            ecc_volatile_uncorrected?: number | null;
+            /**
+             * Ecc Aggregate Uncorrected
+             * @description Uncorrected memory errors ever.
+             */
+            ecc_aggregate_uncorrected?: number | null;
+            /**
+             * Xids
+             * @description Newest faults since the worker began.
+             */
+            xids?: components["schemas"]["GpuXid"][];
             /** Processes */
             processes?: components["schemas"]["GpuProcess"][];
+            /**
+             * Parent
+             * @description UUID of the GPU that this MIG instance is a part of.
+             */
+            parent?: string | null;
+            /**
+             * Divided
+             * @description Its MIG mode is on: jobs run on its instances, not on the whole.
+             * @default false
+             */
+            divided: boolean;
+            /**
+             * Unusable Because
+             * @description Why no job can run on it, such as a lost GPU.
+             */
+            unusable_because?: string | null;
             /**
              * Unknown
              * @description Figure name -> why it is not known.
@@ -938,6 +1085,21 @@ export interface components {
             unknown?: {
                 [key: string]: string;
             };
+        };
+        /**
+         * GpuXid
+         * @description A fault that the driver reported.
+         */
+        GpuXid: {
+            /** Code */
+            code: number;
+            /**
+             * At
+             * @description Unix time in seconds on the worker's clock.
+             */
+            at: number;
+            /** Meaning */
+            meaning: string;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -1182,6 +1344,17 @@ export interface components {
             versions?: {
                 [key: string]: string;
             };
+            /**
+             * Traces
+             * @description Whether this worker answers TraceRequests.
+             * @default false
+             */
+            traces: boolean;
+            /**
+             * Tracing
+             * @description Key of the TraceRequest under way here.
+             */
+            tracing?: string | null;
         };
         /** Machines */
         Machines: {
@@ -1567,6 +1740,29 @@ export interface components {
              */
             eta_seconds: number | null;
         };
+        /**
+         * Replay
+         * @description What CUDA's caching allocator makes of the step's allocations.
+         */
+        Replay: {
+            /** Expandable Segments */
+            expandable_segments: boolean;
+            /**
+             * Active Peak Bytes
+             * @description torch.cuda.max_memory_allocated
+             */
+            active_peak_bytes: number;
+            /**
+             * Reserved Peak Bytes
+             * @description torch.cuda.max_memory_reserved on a card with room
+             */
+            reserved_peak_bytes: number;
+            /**
+             * Smallest Budget Bytes
+             * @description The least reserved memory with which the step still runs.
+             */
+            smallest_budget_bytes: number;
+        };
         /** RowProblem */
         RowProblem: {
             /** Line */
@@ -1767,6 +1963,101 @@ export interface components {
         Tokens: {
             /** Items */
             items: components["schemas"]["Token"][];
+        };
+        /**
+         * Trace
+         * @description The answer of the tracer for one spec, one model and one set of library versions.
+         */
+        Trace: {
+            /**
+             * Version
+             * @default 1
+             * @constant
+             */
+            version: 1;
+            /**
+             * Peak Bytes
+             * @description Highest live bytes of the steady step, cuBLAS workspaces included.
+             */
+            peak_bytes: number;
+            /**
+             * Peak Phase
+             * @enum {string}
+             */
+            peak_phase: "load" | "data" | "forward" | "loss" | "backward" | "optimizer" | "evaluation" | "checkpoint";
+            /**
+             * Peak Site
+             * @description The site of the closed form (tunescope.memory.sites) at which the peak lies.
+             */
+            peak_site: string;
+            /**
+             * Ledger
+             * @description Live bytes by category at the peak; they sum to peak_bytes.
+             */
+            ledger: {
+                [key: string]: number;
+            };
+            /**
+             * Sites
+             * @description Highest live bytes at each site of the step.
+             */
+            sites: {
+                [key: string]: number;
+            };
+            /** First Step Peak Bytes */
+            first_step_peak_bytes: number;
+            replay: components["schemas"]["Replay"];
+            /**
+             * Timeline
+             * @description The steady step, at most 600 points, in order of time.
+             */
+            timeline: components["schemas"]["TracePoint"][];
+            /** Versions */
+            versions: {
+                [key: string]: string;
+            };
+            /** Assumptions */
+            assumptions?: string[];
+            /**
+             * Seconds
+             * @description How long the trace took.
+             */
+            seconds: number;
+        };
+        /**
+         * TracePoint
+         * @description Live bytes by category after one allocation or release; the timeline keeps the peaks of each span of events.
+         */
+        TracePoint: {
+            /**
+             * Phase
+             * @enum {string}
+             */
+            phase: "load" | "data" | "forward" | "loss" | "backward" | "optimizer" | "evaluation" | "checkpoint";
+            /** Bytes By Category */
+            bytes_by_category: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * TraceStatus
+         * @description How far a trace is. ``key`` is None while none could be asked for.
+         */
+        TraceStatus: {
+            /** Key */
+            key: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "pending" | "ready" | "failed";
+            /**
+             * Reason
+             * @description Why it is still pending, or why there is none.
+             */
+            reason: string | null;
+            trace?: components["schemas"]["Trace"] | null;
+            comparison?: components["schemas"]["Comparison"] | null;
         };
         /** User */
         User: {
@@ -2904,6 +3195,110 @@ export interface operations {
                     "application/json": {
                         [key: string]: unknown;
                     };
+                };
+            };
+        };
+    };
+    traces_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobSpec"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceStatus"];
+                };
+            };
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceStatus"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    traces_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceStatus"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    traces_of_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceStatus"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };

@@ -16,6 +16,7 @@ from worker.probes.nvml import Nvml
 from worker.probes.reading import Unknown
 from worker.supervisor import TRAINER
 from worker.tasks import register
+from worker.tracechild import TRACER
 
 GPU_JOBS = 64
 """Attempts that may run at once on a machine with GPUs: the controller decides, this only has to be enough. GPUs and their MIG
@@ -32,13 +33,13 @@ def concurrency(settings: WorkerSettings) -> int:
     return GPU_JOBS if gpus else settings.cpu_jobs
 
 
-def main(command: Sequence[str] = TRAINER) -> int:
-    """Work until told to stop; ``command`` is what runs an attempt, followed by the path of its order."""
+def main(command: Sequence[str] = TRAINER, tracer: Sequence[str] = TRACER) -> int:
+    """Work until told to stop; ``command`` is what runs an attempt, followed by the path of its order; ``tracer`` traces."""
     settings = WorkerSettings()  # pyright: ignore[reportCallIssue]
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s worker: %(message)s")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=5)  # pyright: ignore[reportUnknownMemberType]
-    machine = Machine(settings, client, command)
+    machine = Machine(settings, client, command, tracer)
     app = create_app(settings)
     register(app, machine)
 

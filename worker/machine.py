@@ -4,6 +4,7 @@
 - leases: renews the leases of running attempts
 - report: tells what the machine has and how full it is
 - control: hears cancel requests
+- traces: has specs traced by a helper process (tracedesk.py)
 """
 
 import json
@@ -26,6 +27,8 @@ from worker.inventory import Inventory
 from worker.outbox import Outbox
 from worker.relay import RelayThread, recent_attempts
 from worker.supervisor import TRAINER, Ask, Supervisor
+from worker.tracechild import TRACER
+from worker.tracedesk import TraceDesk
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,13 @@ class Running:
 class Machine:
     """Everything a worker process does besides receiving orders."""
 
-    def __init__(self, settings: WorkerSettings, client: "redis.Redis", command: Sequence[str] = TRAINER) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        client: "redis.Redis",
+        command: Sequence[str] = TRAINER,
+        tracer: Sequence[str] = TRACER,
+    ) -> None:
         self.settings = settings
         self._client = client
         self._command = command
@@ -59,6 +68,7 @@ class Machine:
         self._stop = threading.Event()
         self._relay = RelayThread(client)
         self._inventory = Inventory(settings.machine)
+        self._traces = TraceDesk(settings, client, tracer)
         self._threads = [
             threading.Thread(target=self._report_loop, name="report", daemon=True),
             threading.Thread(target=self._lease_loop, name="leases", daemon=True),
@@ -72,6 +82,7 @@ class Machine:
         self._relay.start()
         for thread in self._threads:
             thread.start()
+        self._traces.start()
 
     def leave(self) -> None:
         """Ask every attempt to end so that it can go on later. Safe in a signal handler: takes no lock, does not wait."""
@@ -85,6 +96,7 @@ class Machine:
         self._stop.set()
         for thread in self._threads:
             thread.join(REPORT_SECONDS + 1)
+        self._traces.stop()
         self._relay.stop()
         self._inventory.close()
         try:
@@ -134,7 +146,9 @@ class Machine:
     def report(self) -> MachineReport:
         with self._lock:
             running = {key[0]: item.supervisor.pid if item.supervisor else None for key, item in self._running.items()}
-        return self._inventory.report(running)
+        report = self._inventory.report(running)
+        report.traces, report.tracing = self._traces.open, self._traces.under_way
+        return report
 
     def hear(self, message: Control) -> None:
         """Act on a control message; one that comes before its order is remembered."""

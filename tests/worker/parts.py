@@ -28,7 +28,8 @@ from tunescope.states import TERMINAL, JobState
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDIN = [sys.executable, "-m", "tests.worker.standin"]
-WORKER = f"import sys; from worker.__main__ import main; sys.exit(main({STANDIN!r}))"
+TRACER = [sys.executable, "-m", "tests.worker.standin_tracer"]
+WORKER = f"import sys; from worker.__main__ import main; sys.exit(main({STANDIN!r}, {TRACER!r}))"
 
 
 class Parts:

@@ -1,0 +1,168 @@
+"""The warm process that traces specs: started when first needed, watched while it works, ended when idle or in the way.
+
+It speaks JSON lines: one request in, one answer out. It may die or run wild; that is told in words, never raised further.
+"""
+
+import logging
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import psutil
+
+from tunescope.units import format_bytes
+from worker.supervisor import LAUNCH, NOT_FOR_TRAINERS
+
+log = logging.getLogger(__name__)
+
+TRACER = (sys.executable, "-m", "worker.tracer.serve")
+LOOK_SECONDS = 0.2
+IDLE_SECONDS = 900.0
+"""An idle tracer holds about 0.6 GB of main memory; after this time it goes."""
+START_SECONDS = 120.0
+"""CPU seconds that the imports of torch and transformers may take."""
+WALL_TO_CPU = 10
+"""On a busy machine a process of low priority waits; this many times its CPU limit it may take by the clock."""
+
+
+class NotTraced(Exception):
+    """There is no trace of this request; the text says why, for its user."""
+
+
+class Died(NotTraced):
+    """The process ended by itself while it was at work."""
+
+
+class Stopped(NotTraced):
+    """The worker stops."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    cpu_seconds: float
+    memory_bytes: int
+
+
+class TracerChild:
+    """At most one process, for one thread: it dies with the thread that started it (see launch.py)."""
+
+    def __init__(self, log_file: Path, limits: Limits, stop: Event, command: Sequence[str] = TRACER) -> None:
+        self._log_file = log_file
+        self._limits = limits
+        self._stop = stop
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._rest = b""
+        self._used_at = time.monotonic()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def ask(self, request: bytes) -> bytes:
+        """The answer to one line, without its end. Raises NotTraced."""
+        self._used_at = time.monotonic()
+        try:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            assert self._process and self._process.stdin
+            self._process.stdin.write(request + b"\n")
+            answer = self._line(self._limits.cpu_seconds, "the trace of this spec")
+        except BrokenPipeError:
+            raise self._died() from None
+        except NotTraced:
+            self.end()
+            raise
+        self._used_at = time.monotonic()
+        return answer
+
+    def end_if_idle(self) -> None:
+        if self._process and time.monotonic() - self._used_at > IDLE_SECONDS:
+            self.end()
+
+    def end(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+        self._process = None
+
+    def _start(self) -> None:
+        self.end()
+        self._rest = b""
+        inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_TRAINERS}
+        # One thread, no GPU, no network: a trace computes nothing and loads no weights.
+        quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+        with self._log_file.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), *self._command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+                env=inherited | quiet | {"PYTHONUNBUFFERED": "1"},
+                bufsize=0,
+            )
+        log.info("the tracer is process %d", self._process.pid)
+        self._line(START_SECONDS, "the start of the tracer")
+
+    def _line(self, cpu_seconds: float, what: str) -> bytes:
+        """The next line of the process, watched. Raises NotTraced."""
+        assert self._process and self._process.stdout
+        output = self._process.stdout.fileno()
+        usage = psutil.Process(self._process.pid)
+        began, cpu_before = time.monotonic(), cpu_of(usage)
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while b"\n" not in self._rest:
+                if self._stop.is_set():
+                    raise Stopped("The worker stops.")
+                if selector.select(LOOK_SECONDS):
+                    data = os.read(output, 1 << 20)
+                    if not data:
+                        raise self._died()
+                    self._rest += data
+                    continue
+                self._refuse_too_much(usage, time.monotonic() - began, cpu_before, cpu_seconds, what)
+        line, self._rest = self._rest.split(b"\n", 1)
+        return line
+
+    def _refuse_too_much(
+        self, usage: psutil.Process, wall: float, cpu_before: float, cpu_seconds: float, what: str
+    ) -> None:
+        try:
+            memory = usage.memory_info().rss
+            cpu = cpu_of(usage) - cpu_before
+        except psutil.Error:
+            return  # it has ended: the next read says so
+        if memory > self._limits.memory_bytes:
+            raise NotTraced(f"{what} needed more than {format_bytes(self._limits.memory_bytes)} of main memory")
+        if cpu > cpu_seconds or wall > cpu_seconds * WALL_TO_CPU:
+            raise NotTraced(f"{what} took longer than {cpu_seconds:g} s")
+
+    def _died(self) -> Died:
+        assert self._process
+        status = self._process.wait()
+        self.end()
+        how = f"signal {-status}" if status < 0 else f"exit code {status}"
+        lines = self._log_file.read_text(errors="replace").strip().splitlines()
+        last = f"; its last words: {lines[-1][:300]}" if lines else ""
+        return Died(f"the tracer ended with {how}{last}")
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """CPU seconds that a process has used; 0 for one that has ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system

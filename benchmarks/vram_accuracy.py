@@ -15,15 +15,16 @@ from typing import Any
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES
-from tunescope.memory.estimate import Estimate, Lengths, estimate
+from tunescope.memory.estimate import Estimate, estimate
+from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import STACKS, Stack
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.units import GIB, MIB
 
 UNITS = {"GB": 10**9, "GiB": GIB, "MiB": MIB}
-SWIFT_LENGTHS = (3234, 8500, 19548)
-"""Median, 95th percentile and longest row of the data set behind ms-swift's table (its README states mean, spread, range)."""
+SWIFT_LENGTHS = Lengths(2541, 7970, 19548)
+"""The data behind ms-swift's table: a log-normal with its mean 3234 and deviation 2547, and its longest row."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Row:
     measured: int
     allocated: int | None = None
     fixed_length: bool = True
+    counts_context: bool = True
+    """False where the figure is torch's ``max_memory_reserved``: CUDA's context is not in it."""
 
     def predict(self) -> Estimate:
         return estimate(self.spec, self.architecture, DEVICES["A100-80GB"], self.lengths, self.stack)
@@ -96,7 +99,7 @@ def published(path: Path) -> Iterator[Row]:
         )
         yield Row(
             "QwenLM/Qwen" if official else "ms-swift", line["id"], line["model"], method, spec, catalogue(line["model"]), stack,
-            None if fixed else Lengths(*SWIFT_LENGTHS), gpus, measured, None, fixed,
+            None if fixed else SWIFT_LENGTHS, gpus, measured, None, fixed, official,
         )  # fmt: skip
 
 
@@ -160,7 +163,9 @@ def accelerate_like(row: Row) -> int:
 
 
 def ours(row: Row) -> int:
-    return row.predict().total_bytes * row.gpus
+    found = row.predict()
+    context = 0 if row.counts_context else found.ledger["runtime_context"]
+    return (found.total_bytes - context) * row.gpus
 
 
 def errors(rows: Iterable[Row], rule: Callable[[Row], int]) -> list[float]:
@@ -195,7 +200,7 @@ def main(arguments: list[str]) -> int:
     print(f"{'run':72}{'measured':>10}{'estimate':>10}{'error':>8}{'allocated error':>17}")
     for row in rows:
         found = row.predict()
-        total = found.total_bytes * row.gpus
+        total = ours(row)
         peak = f"{100 * (found.allocated_bytes / row.allocated - 1):+.3f} %" if row.allocated else ""
         print(
             f"{row.name:72}{row.measured / GIB:10.2f}{total / GIB:10.2f}{100 * (total / row.measured - 1):+7.1f}%{peak:>17}"

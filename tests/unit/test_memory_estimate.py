@@ -8,8 +8,9 @@ import pytest
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.memory.catalogue import catalogue, entries
 from tunescope.memory.devices import DEVICES, device_named
-from tunescope.memory.estimate import Lengths, estimate
+from tunescope.memory.estimate import estimate
 from tunescope.memory.ledger import CATEGORIES, MemoryLedger
+from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import STACKS
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEVICES, Device
-from tunescope.memory.estimate import MAX_TOKENS, Estimate, Lengths, estimate
+from tunescope.memory.estimate import MAX_TOKENS, Estimate, estimate
+from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
-from tunescope.memory.fragmentation import Fragmentation, fragmentation_bytes
+from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
+from tunescope.memory.lengths import Lengths
 from tunescope.memory.persistent import persistent_tensors, weight_width
 from tunescope.memory.sharding import Share, share
 from tunescope.memory.sites import Site, Workload, training_sites
@@ -21,18 +22,8 @@ from tunescope.spec import JobSpec
 MAX_TOKENS = 100_000_000
 """Above this many tokens in one micro batch no answer would mean anything."""
 
-
-@dataclass(frozen=True)
-class Lengths:
-    """Token lengths of a data set's rows under one tokenizer."""
-
-    median: int
-    p95: int
-    longest: int
-
-    @property
-    def vary(self) -> bool:
-        return self.longest > self.median * 1.25
+UNKNOWN_SPREAD = 2.0
+"""Of a stack known to pad to the longest row, on rows that are not known: lengths spread evenly up to ``max_length``."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +100,22 @@ def estimate(
     sites = training_sites(spec, architecture, work, stack, persistent)
     base = _base_ledger(held, device, stored_as_master)
     ledgers = {site.name: base + _site_ledger(site, held) for site in sites}
-    varying = not spec.data.packing and (lengths.vary if lengths else stack.varying_lengths)
-    movable = max(site.activations + site.logits + site.workspace + site.casts for site in sites)
+    spread = _spread(spec, work, lengths, stack)
     winner = max(ledgers, key=lambda name: ledgers[name].total_bytes)
-    at_peak = next(site for site in sites if site.name == winner)
-    fragments = fragmentation_bytes(movable, at_peak.activations + at_peak.logits, varying, winner == "optimizer_step")
-    allocated = ledgers[winner].total_bytes - held.communication
     context = device.context_band
+    reserves = [
+        Reserve(
+            site,
+            ledgers[site.name].total_bytes,
+            site.cached,
+            held.step_temporary,
+            spec.memory_savers.gradient_checkpointing,
+            held.optimizer_states + ledgers[site.name]["gradients"],
+        )
+        for site in sites
+    ]
+    fragments = fragmentation(reserves, spread, device.total_bytes - context[1])
+    allocated = ledgers[winner].total_bytes - held.communication
     overhead = MemoryLedger({"fragmentation": fragments.expected, "runtime_context": context[1]})
     ledger = ledgers[winner] + overhead
     totals = tuple(
@@ -125,7 +125,7 @@ def estimate(
         )
     )
     interval = _interval(spec, architecture, allocated + held.communication, fragments, context)
-    notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, varying)
+    notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, spread > 1.0)
     return Estimate(ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated)
 
 
@@ -137,6 +137,15 @@ def workload(spec: JobSpec, architecture: Architecture, lengths: Lengths | None)
     if lengths and not spec.data.packing:
         longest = min(longest, max(1, lengths.longest))
     return Workload(spec.batch.per_device_train_batch_size, longest)
+
+
+def _spread(spec: JobSpec, work: Workload, lengths: Lengths | None, stack: Stack) -> float:
+    """Longest micro batch over the median one; 1 where all are alike."""
+    if spec.data.packing:
+        return 1.0
+    if lengths is None:
+        return UNKNOWN_SPREAD if stack.varying_lengths else 1.0
+    return lengths.spread(spec.data.max_length, work.batch, stack.drops_long_rows)
 
 
 def check(spec: JobSpec, architecture: Architecture, work: Workload) -> None:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
-from tunescope.memory.estimate import Estimate, Lengths, estimate
+from tunescope.memory.estimate import Estimate, estimate
 from tunescope.memory.ledger import CATEGORIES, Category, MemoryLedger
+from tunescope.memory.lengths import Lengths
 from tunescope.memory.sentences import because, site_name
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import Problem

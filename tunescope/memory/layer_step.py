@@ -30,6 +30,8 @@ class LayerSettings:
     nested: bool
     targets: frozenset[str]
     checkpointing: bool
+    keeps_weights: bool = False
+    """Restored matrices are saved for backward (auto-gptq's plain matmul), not restored again there."""
 
 
 @dataclass(frozen=True)
@@ -156,19 +158,28 @@ class _LayerStep:
                 m.free(path)
             m.free(saved)
             base = self.dequantized(linear) + m.take(gradient_in)
-            m.free(base)
+            m.free(base + self.saved_weight(linear))
         else:
             m.take(gradient_in)
             temporary = self.dequantized(linear)
             if s.full:
                 temporary += m.take(c * linear.weight_count) if s.weight == 4 and s.autocast else 0
-            m.free(temporary + saved)
+            m.free(temporary + saved + self.saved_weight(linear))
         return gradient_in
+
+    def saved_weight(self, linear: Linear) -> int:
+        return self.s.compute * linear.weight_count if self.s.keeps_weights else 0
+
+    def restored(self, linear: Linear) -> int:
+        """The transient of restoring a matrix in forward. auto-gptq unpacks to int32, casts to int8, then scales to fp16."""
+        if self.s.keeps_weights:
+            return self.meter.take(5 * linear.weight_count)
+        return self.dequantized(linear)
 
     def dequantized(self, linear: Linear) -> int:
         """The frozen matrix restored for the product: whole in compute dtype, and its nested constants in fp32."""
         count = linear.weight_count
-        kind = self.s.quantized
+        kind = "none" if self.s.keeps_weights else self.s.quantized
         if kind in ("nf4", "fp4"):
             return self.meter.take(self.s.compute * count + (4 * -(-count // 64) if self.s.nested else 0))
         if kind in ("int8", "gptq-int4", "gptq-int8"):
@@ -218,7 +229,7 @@ class _LayerStep:
             if s.full:
                 routed += c * (self.h + self.t * experts.intermediate) * experts.per_token
             mlp += routed
-        kept = attention + mlp
+        kept = attention + mlp + sum(self.saved_weight(linear) for linear in self.layer.linears)
         # Backward: the gradient of the layer's output, and the recomputed output itself under checkpointing.
         m.take(kept)
         m.take(s.stream * self.h)
@@ -250,7 +261,7 @@ class _LayerStep:
         held = m.take(frames) + (m.take(c * product) if own_copy or not product_kept else 0)
         if own_copy:
             m.free(product_kept)
-        m.free(self.dequantized(self.down))
+        m.free(self.restored(self.down))
         if own_copy:
             m.take(product_kept)
             wide = m.take(s.adapter * product) if s.adapter != c else 0

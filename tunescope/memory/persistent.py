@@ -221,7 +221,7 @@ def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
     )
 
 
-def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...]) -> tuple[int, int]:
+def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists: int) -> tuple[int, int]:
     """(states that live between steps, temporaries of the step itself)."""
     name = spec.optimizer.name
     states = temporary = 0
@@ -230,7 +230,7 @@ def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...]) -> tuple[int,
         if name in ("adamw_torch", "adamw_torch_fused"):
             states += 2 * tensor.stored
             # torch/optim/adam.py:762: foreach makes one list sqrt(v) over all trained parameters; fused none.
-            temporary += tensor.stored if name == "adamw_torch" else 0
+            temporary += foreach_lists * tensor.stored if name == "adamw_torch" else 0
         elif name == "adafactor":
             factored = rounded(4 * tensor.rows) + rounded(4 * tensor.columns) if tensor.columns else rounded(4 * count)
             states += factored * tensor.copies

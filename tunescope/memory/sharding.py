@@ -6,7 +6,7 @@ Sources: DeepSpeed runtime/zero/stage3.py and stage_1_and_2.py, config defaults;
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
-from tunescope.memory.persistent import Persistent, optimizer_bytes
+from tunescope.memory.persistent import WIDTHS, Persistent, optimizer_bytes
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
 
@@ -37,7 +37,7 @@ class Share:
 def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> Share:
     """Divide persistent tensors over the GPUs of the job."""
     strategy, gpus = spec.parallelism.strategy, spec.parallelism.gpus
-    states, temporary = optimizer_bytes(spec, persistent.trained)
+    states, temporary = optimizer_bytes(spec, persistent.trained, stack.foreach_lists)
     zero = strategy in ("zero1", "zero2", "zero3")
     elements = persistent.trained_elements
     masters = 0
@@ -45,7 +45,8 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         # DeepSpeed keeps fp32 masters and fp32 moments of everything it trains, whatever the weights' type.
         masters = 4 * elements
         states = states if spec.optimizer.name not in ("adamw_torch", "adamw_torch_fused") else 8 * elements
-        temporary = 4 * min(elements, ZERO_SUB_GROUP_ELEMENTS * gpus)
+        # A sub-group's gradients are flattened in 16 bit, then cast to fp32 (stage3.py _prepare_fp32_grad_for_sub_group).
+        temporary = (WIDTHS[spec.precision.dtype] + 4) * min(elements, ZERO_SUB_GROUP_ELEMENTS * gpus)
     sharded = gpus if strategy in ("zero3", "fsdp") else 1
     state_parts = gpus if zero or strategy == "fsdp" else 1
     weights, constants, adapters = persistent.weights, persistent.quantization_state, persistent.adapters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_step import LayerBytes, LayerSettings, layer_bytes
+from tunescope.memory.loss_path import LossBytes
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
@@ -25,6 +26,8 @@ class Site:
     workspace: int = 0
     casts: int = 0
     gradients: int = 0
+    cached: int = 0
+    """Loss sites: bytes of free blocks that the caching allocator keeps and cannot use there, at fixed lengths."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def layer_settings(spec: JobSpec, work: Workload, stack: Stack, persistent: Pers
         nested=spec.precision.double_quant,
         targets=persistent.targets,
         checkpointing=spec.memory_savers.gradient_checkpointing,
+        keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
     )
 
 
@@ -102,7 +106,9 @@ def training_sites(
     head = (4 + settings.compute) * hidden
     gradients = persistent.gradients
     accumulated = gradients if spec.batch.gradient_accumulation_steps > 1 else 0
-    forward, backward = _loss_bytes(spec, architecture, work, stack)
+    loss = _loss_bytes(spec, architecture, work, stack)
+    forward, backward = loss.forward, loss.backward
+    passing = _forward_transient(architecture, work, settings.compute)
     last = max((item for _, item in layers), key=lambda item: item.kept + item.backward)
     tallest = _climb(last, checkpointed, extra, casts)
     head_gradient = _head_gradient(spec, architecture, persistent)
@@ -110,8 +116,16 @@ def training_sites(
     first_kept = 0 if checkpointed else last.kept + extra
     return (
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
-        Site("forward_end", kept_all + head, forward, 0, weight_casts + all_casts, accumulated),
-        Site("loss_backward", kept_all + head, backward, 0, layer_casts, max(accumulated, head_gradient)),
+        Site("forward_end", kept_all + head, forward, 0, weight_casts + all_casts, accumulated, passing),
+        Site(
+            "loss_backward",
+            kept_all + head,
+            backward,
+            0,
+            layer_casts,
+            max(accumulated, head_gradient),
+            passing + loss.reserved - max(forward, backward),
+        ),
         Site("layer_backward_last", kept_all + tallest, 0, 0, layer_casts, max(accumulated, head_gradient)),
         Site(
             "layer_backward_first",
@@ -135,7 +149,14 @@ def _adapter_inner(spec: JobSpec, work: Workload, settings: LayerSettings, persi
     return len(persistent.targets) * settings.compute * spec.adaptation.r * work.tokens
 
 
-def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack) -> tuple[int, int]:
+def _forward_transient(architecture: Architecture, work: Workload, compute: int) -> int:
+    """What one layer's forward makes and drops: too small for the logits, so it stays cached beside them."""
+    widest = max(layer.mlp_width for layer in architecture.layers)
+    return 3 * compute * work.tokens * (widest + architecture.hidden)
+
+
+def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack) -> LossBytes:
+    """Bytes at the loss. Fused (TRL 1.16): one tile of logits, vectors, and the gradient of the hidden states."""
     entries = work.tokens * architecture.vocab
     hidden = work.tokens * architecture.hidden
     compute = WIDTHS[spec.precision.dtype]
@@ -144,11 +165,15 @@ def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack
         vectors = 7 * 4 * work.tokens + compute * hidden
         trained_head = _head_trains(spec)
         weight_gradient = (4 + compute) * architecture.vocab * architecture.hidden if trained_head else 0
-        return tile + vectors, tile + vectors + (4 + compute) * hidden + weight_gradient
-    if stack.logits_sharded is not None and spec.parallelism.strategy.startswith("zero"):
-        return stack.logits_sharded * entries, stack.logits_sharded * entries
+        backward = tile + vectors + (4 + compute) * hidden + weight_gradient
+        return LossBytes(tile + vectors, backward, backward)
+    sharded = spec.parallelism.strategy.startswith("zero")
+    path = stack.loss_sharded if sharded and stack.loss_sharded is not None else stack.loss
+    each = path.bytes_for(work.batch)
     scaled = compute * architecture.traits.scaled_logits * entries
-    return stack.logits_forward * entries + scaled, stack.logits_backward * entries
+    return LossBytes(
+        each.forward * entries + scaled, each.backward * entries + scaled, each.reserved * entries + scaled
+    )
 
 
 def _head_trains(spec: JobSpec) -> bool:

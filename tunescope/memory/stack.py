@@ -6,17 +6,20 @@ The version of the loss path matters more than any other detail: a trace with an
 from dataclasses import dataclass
 from typing import Literal
 
+from tunescope.memory import loss_path
+from tunescope.memory.loss_path import LossPath
 from tunescope.problems import FieldError, InvalidInput
 
 
 @dataclass(frozen=True)
 class Stack:
-    """One set of library versions. ``logits_*`` are bytes per (token x vocabulary entry) at the loss."""
+    """One set of library versions."""
 
     name: str
     title: str
-    logits_forward: int
-    logits_backward: int
+    loss: LossPath
+    loss_sharded: LossPath | None = None
+    """The loss under DeepSpeed, which runs without autocast; None: the same."""
     autocast_adapters: bool = True
     """Whether adapters train under autocast (Trainer ``bf16=True``)."""
     upcast: Literal["nothing", "norms", "all"] = "nothing"
@@ -25,32 +28,40 @@ class Stack:
     """Experts as one 3-D parameter (transformers 5), which bitsandbytes leaves in 16 bit."""
     varying_lengths: bool = False
     """Batches padded to their longest row: the native allocator keeps blocks of every length it has seen."""
-    logits_sharded: int | None = None
-    """Bytes per logit under DeepSpeed, which runs without autocast, where the loss itself casts nothing to fp32."""
+    drops_long_rows: bool = False
+    """Rows over ``max_length`` are dropped, not cut: what is left still varies up to it."""
     zero_bucket_elements: int = 500_000_000
     """DeepSpeed's reduce_bucket_size: its own default, or the recipe's."""
     saved_modules_follow_adapters: bool = False
     """Whether modules trained in full beside adapters are cast to ``adapter_dtype`` (our trainer) or keep the base's type (peft)."""
+    foreach_lists: int = 1
+    """Lists over all trained parameters that one foreach AdamW step makes: two up to torch 2.0 (``sqrt`` and ``denom``)."""
+    gptq_keeps_weights: bool = False
+    """auto-gptq's plain matmul saves each restored matrix for backward (``qlinear_cuda_old.py``); its Triton kernel restores it again."""
     source: str = ""
 
 
 STACKS: dict[str, Stack] = {
     stack.name: stack
     for stack in (
-        Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", 10, 12, saved_modules_follow_adapters=True,
+        Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", loss_path.AUTOCAST_ON_LABELS, saved_modules_follow_adapters=True,
               source="transformers 5.23 loss/loss_utils.py; worker/trainer/model.py cast_adapters"),
-        Stack("transformers-4.48", "transformers 4.48, TRL 0.13, torch 2.4", 14, 12, fused_experts=False, source="transformers 4.48.1 loss/loss_utils.py"),
-        Stack("transformers-4.48-no-autocast", "transformers 4.48 without autocast", 14, 12, False, fused_experts=False, source="fms-acceleration bf16 rows"),
-        Stack("transformers-4.48-norms-fp32", "transformers 4.48, TRL 0.13 peft_module_casting_to_bf16", 14, 12, upcast="norms", fused_experts=False,
-              source="trl 0.13.0 trainer/utils.py"),
-        Stack("transformers-4.45", "transformers 4.45", 12, 12, fused_experts=False, source="transformers 4.45.2 modeling_granite.py:1101"),
-        Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", 12, 12, fused_experts=False, logits_sharded=6,
-              zero_bucket_elements=200_000_000,
-              source="Qwen-7B modeling_qwen.py: 16-bit logits, shifted copy, fp32 copy, log-softmax"),
-        Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", 12, 12, fused_experts=False, varying_lengths=True,
-              source="same model code; batches padded to their longest row"),
-        Stack("kbit-prepared", "transformers 4.48 with peft's prepare_model_for_kbit_training", 14, 12, upcast="all", fused_experts=False,
-              source="peft utils/other.py:158"),
+        Stack("transformers-4.48", "transformers 4.48, TRL 0.13, torch 2.4", loss_path.AUTOCAST_SHIFTED_FLOAT, fused_experts=False,
+              source="transformers 4.48.1 loss/loss_utils.py"),
+        Stack("transformers-4.48-no-autocast", "transformers 4.48 without autocast", loss_path.AUTOCAST_SHIFTED_FLOAT, autocast_adapters=False,
+              fused_experts=False, source="fms-acceleration bf16 rows"),
+        Stack("transformers-4.48-norms-fp32", "transformers 4.48, TRL 0.13 peft_module_casting_to_bf16", loss_path.AUTOCAST_SHIFTED_FLOAT,
+              upcast="norms", fused_experts=False, source="trl 0.13.0 trainer/utils.py"),
+        Stack("transformers-4.45", "transformers 4.45", loss_path.SHIFTED_REBOUND, fused_experts=False,
+              source="transformers 4.45.2 modeling_granite.py:1101"),
+        Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", loss_path.QWEN_2023, loss_path.QWEN_2023_SIXTEEN, fused_experts=False,
+              zero_bucket_elements=200_000_000, foreach_lists=2, gptq_keeps_weights=True,
+              source="Qwen-7B modeling_qwen.py; Qwen finetune/ds_config_zero2.json; torch 2.0 optim/adamw.py; auto-gptq qlinear_cuda_old.py"),
+        Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", loss_path.QWEN_2023, loss_path.QWEN_2023_SIXTEEN, fused_experts=False, varying_lengths=True,
+              drops_long_rows=True, gptq_keeps_weights=True,
+              source="the same model code; ms-swift 2.0.3 truncation_strategy=delete; batches padded to their longest row"),
+        Stack("kbit-prepared", "transformers 4.48 with peft's prepare_model_for_kbit_training", loss_path.AUTOCAST_SHIFTED_FLOAT, upcast="all",
+              fused_experts=False, source="peft utils/other.py:158"),
     )
 }  # fmt: skip
 DEFAULT = STACKS["current"]

@@ -28,6 +28,7 @@ from tunescope.spec import JobSpec
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 RECONNECT_SECONDS = 1.0
+POLL_SECONDS = 0.5
 BY_STATUS: dict[int, type[Problem]] = {
     kind.status: kind
     for kind in (
@@ -105,6 +106,22 @@ class Client:
         """Queue a new job with the same spec, or with ``spec``."""
         body = {"spec": spec.model_dump(mode="json")} if spec else None
         return self.request("POST", f"/jobs/{job_id}/clone", json=body)
+
+    def trace(self, spec: JobSpec, wait_seconds: float = 300) -> dict[str, Any]:
+        """The exact memory trace of a spec: ``state`` is ready (``trace``, ``comparison``) or failed (``reason``).
+
+        A worker computes it in a few seconds; still ``pending`` after ``wait_seconds``.
+        """
+        deadline = time.monotonic() + wait_seconds
+        status = self.request("POST", "/traces", json=spec.model_dump(mode="json"))
+        while status["state"] == "pending" and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            status = self.request("GET", f"/traces/{status['key']}")
+        return status
+
+    def job_trace(self, job_id: str) -> dict[str, Any]:
+        """The exact trace that was made when a job was submitted; the same shape as ``trace``."""
+        return self.request("GET", f"/jobs/{job_id}/trace")
 
     def metrics(self, job_id: str, points: int = 1000) -> dict[str, Any]:
         """Series of every figure: ``steps`` and, by name, ``mean``, ``min`` and ``max``. Memory is in bytes."""

@@ -16,8 +16,10 @@ from backend.traces.tables import TraceRow
 from tests.api.make import spec
 from tests.api.test_jobs import create
 from tunescope import wire
+from tunescope.client import Client
 from tunescope.memory.trace import Replay, Trace, TracePoint
 from tunescope.settings import ServerSettings
+from tunescope.spec import parse_spec
 from tunescope.states import JobState
 from tunescope.wire import MachineReport, TraceAnswer, TraceRequest
 
@@ -263,3 +265,17 @@ def test_a_job_waits_for_what_it_needs_at_the_least(member: TestClient, rounds: 
         row = session.get(JobRow, job)
         assert row and row.estimate
         assert waiting_job(row).need_bytes == row.estimate["least_bytes"]
+
+
+def test_the_sdk_waits_for_a_trace(member: TestClient, rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client("http://server")
+    client._http = member  # pyright: ignore[reportPrivateUsage]
+
+    def worker_answers(_seconds: float) -> None:
+        rounds.step(machine())
+        rounds.answer(rounds.queued()[0].key, trace=trace())
+        rounds.step(machine())
+
+    monkeypatch.setattr("tunescope.client.time.sleep", worker_answers)
+    assert client.trace(parse_spec(spec()))["trace"]["peak_bytes"] == 3 * GIB
+    assert client.job_trace(create(member))["state"] == "pending"

@@ -70,6 +70,9 @@ def add_memory_commands(commands: Commands) -> None:
     estimate = command(commands, "estimate", "Predict the VRAM of a job spec, by category.", memory.estimate)
     estimate.add_argument("spec")
     estimate.add_argument("--gpu", help="GPU of the catalogue, e.g. H100-80GB")
+    estimate.add_argument(
+        "--trace", action="store_true", help="run the real model without weights or a GPU: exact bytes, in seconds"
+    )
     explain = command(commands, "explain", "Why B needs more or less memory than A, by section.", memory.explain)
     for side in ("a", "b"):
         explain.add_argument(side, metavar=side.upper(), help="spec file, recipe name or job id")

@@ -8,12 +8,14 @@ from rich.table import Table
 
 from tunescope.cli.jobs import read_spec
 from tunescope.cli.output import console, print_json, print_table
+from tunescope.cli.trace import print_trace, trace_of
 from tunescope.client import Client
-from tunescope.memory.catalogue import catalogue
+from tunescope.memory.catalogue import catalogue, catalogue_config
 from tunescope.memory.devices import DEFAULT_DEVICE, device_named
 from tunescope.memory.estimate import estimate as estimate_memory
 from tunescope.memory.explain import Subject
 from tunescope.memory.explain import explain as explain_memory
+from tunescope.memory.verified import verified
 from tunescope.models import DEMO, DEMO_CATALOGUE_NAME
 from tunescope.recipes import load_recipes
 from tunescope.spec import JobSpec
@@ -25,16 +27,26 @@ def architecture_of(spec: JobSpec) -> Any:
     return catalogue(DEMO_CATALOGUE_NAME if spec.model.id == DEMO else spec.model.id)
 
 
+def config_of(spec: JobSpec) -> dict[str, Any]:
+    """The catalogue's config.json of a spec's model."""
+    return catalogue_config(DEMO_CATALOGUE_NAME if spec.model.id == DEMO else spec.model.id)
+
+
 def estimate(args: Namespace) -> int:
     spec = read_spec(args.spec)
     device = device_named(args.gpu) if args.gpu else DEFAULT_DEVICE
-    answer = estimate_memory(spec, architecture_of(spec), device).to_dict()
+    answer: dict[str, Any] = estimate_memory(spec, architecture_of(spec), device).to_dict()
+    trace = trace_of(spec, config_of(spec)) if args.trace else None
+    if trace is not None:
+        answer = {**verified(answer, trace), "trace": trace.model_dump(mode="json")}
     if args.json:
         print_json(answer)
         return 0
     print_ledger(answer["ledger"], answer["total_bytes"])
     fits = "fits" if answer["fits"] else "does not fit"
     console.print(f"This {fits} on {answer['device']['name']} ({format_bytes(answer['device']['total_bytes'])}).")
+    if trace is not None:
+        print_trace(trace, answer)
     for assumption in answer["assumptions"]:
         console.print(f"- {assumption}", style="dim", markup=False)
     return 0

@@ -23,6 +23,7 @@ from backend.models import routes as models
 from backend.page import PageFiles
 from backend.resources import resource
 from backend.telemetry import routes as telemetry
+from backend.telemetry.hub import Hub
 from backend.traces import routes as traces
 from backend.users import routes as users
 from tunescope.settings import ServerSettings
@@ -47,6 +48,7 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     app.state.sessions = make_sessions(engine)
     app.state.redis = redis.Redis.from_url(settings.redis_url, decode_responses=True, socket_timeout=5)
     app.state.async_redis = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
+    app.state.hub = Hub(app.state.async_redis)
 
     def register() -> None:
         with transaction(app.state.sessions) as session:

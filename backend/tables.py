@@ -4,8 +4,19 @@ from backend.database import Base
 from backend.datasets.tables import DatasetRow
 from backend.jobs.tables import JobRow
 from backend.models.tables import ModelRow
-from backend.telemetry.tables import EventRow, StepRow
+from backend.telemetry.tables import EventRow, StepRow, TierRow
 from backend.traces.tables import TraceRow
 from backend.users.tables import SecretRow, UserRow
 
-__all__ = ["Base", "DatasetRow", "EventRow", "JobRow", "ModelRow", "SecretRow", "StepRow", "TraceRow", "UserRow"]
+__all__ = [
+    "Base",
+    "DatasetRow",
+    "EventRow",
+    "JobRow",
+    "ModelRow",
+    "SecretRow",
+    "StepRow",
+    "TierRow",
+    "TraceRow",
+    "UserRow",
+]

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move, requeue
-from backend.telemetry.tables import EventRow
+from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
 from tunescope.events import Failure
 from tunescope.states import ACTIVE, FailureReason, JobState
@@ -124,7 +124,7 @@ def last_checkpoint_attempt(session: Session, row: JobRow) -> int | None:
     """The newest attempt of a job that wrote a checkpoint."""
     statement = (
         select(EventRow.attempt)
-        .where(EventRow.job == row.id, EventRow.kind == "checkpoint")
+        .where(EventRow.job == row.id, EventRow.kind == "checkpoint", NOT_STEPS)
         .order_by(EventRow.attempt.desc())
         .limit(1)
     )

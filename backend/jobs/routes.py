@@ -13,7 +13,7 @@ from sqlalchemy import select
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.jobs import service
 from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
-from backend.telemetry.tables import EventRow
+from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
 from tunescope.problems import NotFound
 from tunescope.spec import JobSpec, parse_spec
@@ -105,7 +105,9 @@ def remove(job_id: str, session: SessionDep, settings: SettingsDep, user: Curren
 def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> list[Artifact]:
     row, _ = service.get(session, job_id)
     folder = service.artifacts_dir(settings, row)
-    told = select(EventRow).where(EventRow.job == job_id, EventRow.attempt == row.attempt, EventRow.kind == "artifact")
+    told = select(EventRow).where(
+        EventRow.job == job_id, EventRow.attempt == row.attempt, EventRow.kind == "artifact", NOT_STEPS
+    )
     found = {event.data["name"]: event.data for event in session.scalars(told)}
     return [
         Artifact(name=name, bytes=data["bytes"], sha256=data["sha256"], url=f"/api/jobs/{job_id}/artifacts/{name}")

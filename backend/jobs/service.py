@@ -1,8 +1,7 @@
-"""The rules of jobs: accept, list, cancel, retry, and follow what their workers tell."""
+"""The rules of jobs: accept, list, cancel, retry."""
 
 import time
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
@@ -14,14 +13,10 @@ from backend.jobs.transitions import move, requeue
 from backend.models.service import find_model
 from backend.users.service import new_id
 from backend.users.tables import UserRow
-from tunescope.events import JobEvent, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
-from tunescope.states import ACTIVE, TERMINAL, JobState
-
-SMOOTHING = 0.1
-"""Weight of the newest step in the mean step time that the ETA uses."""
+from tunescope.states import TERMINAL, JobState
 
 
 def create(session: Session, settings: ServerSettings, owner: UserRow, spec: JobSpec) -> JobRow:
@@ -175,51 +170,3 @@ def remove(session: Session, user: UserRow, job_id: str) -> None:
 
 def artifacts_dir(settings: ServerSettings, row: JobRow) -> Path:
     return settings.attempt_dir(row.id, row.attempt) / "artifacts"
-
-
-def apply_events(session: Session, job_id: str, events: list[JobEvent]) -> None:
-    """Follow the events of one job's newest attempt; those of older attempts change nothing."""
-    row = session.get(JobRow, job_id, populate_existing=True)
-    if row is None:
-        return
-    for event in events:
-        if event.attempt != row.attempt:
-            continue
-        if isinstance(event, StateEvent):
-            session.flush()
-            follow_state(session, row, event)
-        elif row.state in ACTIVE:
-            follow_progress(row, event)
-    session.flush()
-
-
-def follow_state(session: Session, row: JobRow, event: StateEvent) -> None:
-    failure = event.failure.model_dump(mode="json") if event.failure else None
-    columns: dict[str, Any] = {"started_at": event.at} if event.state is JobState.STARTING else {}
-    catch_up(session, row, event)
-    move(session, row.id, event.state, fence=row.fence, failure=failure, **columns)
-    session.refresh(row)
-
-
-def catch_up(session: Session, row: JobRow, event: StateEvent) -> None:
-    """A cancel that crossed with the start: the worker's word 'cancelled' ends a job in any active state."""
-    if event.state is JobState.CANCELLED and row.state in ACTIVE:
-        move(session, row.id, JobState.CANCELLING, fence=row.fence)
-
-
-def follow_progress(row: JobRow, event: JobEvent) -> None:
-    if isinstance(event, PlanEvent):
-        row.total_steps = event.total_steps
-    elif isinstance(event, StageEvent):
-        row.stage = event.stage
-    elif isinstance(event, StepEvent) and event.step >= row.step:
-        before = (row.latest or {}).get("mean_step_seconds") or event.step_seconds
-        row.step = event.step
-        row.total_steps = event.total_steps
-        row.stage = None
-        row.latest = {
-            "loss": event.loss,
-            "tokens_per_second": event.tokens_per_second,
-            "memory": [figure.model_dump() for figure in event.memory],
-            "mean_step_seconds": before + SMOOTHING * (event.step_seconds - before),
-        }

@@ -1,48 +1,95 @@
 """Write worker events to SQL: each once, however often it was delivered."""
 
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
-from backend.telemetry.tables import EventRow, StepRow
+from backend.telemetry.tables import StepRow
+from backend.telemetry.tiers import Attempt, close_chunks
 from tunescope.events import JobEvent, StepEvent
 
-
-def insert_new(session: Session, table: type[DeclarativeBase], rows: list[dict[str, Any]]) -> None:
-    """Insert rows whose key is not there yet; leave the others as they are."""
-    if not rows:
-        return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
-
-
-def record(session: Session, events: list[JobEvent]) -> None:
-    """Record events of any jobs; a repeated (job, attempt, sequence) changes nothing."""
-    insert_new(session, EventRow, [event_values(event) for event in events])
-    insert_new(session, StepRow, [step_values(event) for event in events if isinstance(event, StepEvent)])
+# The text of an event is stored as it came. Both databases take it as JSON, and both know ON CONFLICT.
+INSERT_EVENTS = text(
+    'INSERT INTO events (job, attempt, sequence, kind, "at", data)'
+    " VALUES (:job, :attempt, :sequence, :kind, :at, :data) ON CONFLICT DO NOTHING"
+)
+INSERT_STEPS = text(
+    "INSERT INTO steps (job, attempt, step, sequence) VALUES (:job, :attempt, :step, :sequence) ON CONFLICT DO NOTHING"
+)
+REMEMBERED_ATTEMPTS = 10_000
 
 
-def event_values(event: JobEvent) -> dict[str, Any]:
-    return {
-        "job": event.job,
-        "attempt": event.attempt,
-        "sequence": event.sequence,
-        "kind": event.kind,
-        "at": event.at,
-        "data": event.model_dump(mode="json"),
-    }
+class Told(NamedTuple):
+    """An event and its JSON text."""
+
+    event: JobEvent
+    data: str
 
 
-def step_values(event: StepEvent) -> dict[str, Any]:
-    return {
-        "job": event.job,
-        "attempt": event.attempt,
-        "step": event.step,
-        "loss": event.loss,
-        "learning_rate": event.learning_rate,
-        "grad_norm": event.grad_norm,
-        "tokens_per_second": event.tokens_per_second,
-        "step_seconds": event.step_seconds,
-        "memory": [figure.model_dump() for figure in event.memory],
-    }
+def as_told(events: Iterable[JobEvent]) -> list[Told]:
+    return [Told(event, event.model_dump_json()) for event in events]
+
+
+class Recording:
+    """Records events; remembers the last step of each attempt, so that SQL is asked for it only once."""
+
+    def __init__(self) -> None:
+        self._highest: dict[tuple[str, int], int] = {}
+
+    def record(self, session: Session, told: Sequence[Told]) -> None:
+        """Record events of any jobs that exist; a repeated (job, attempt, sequence) changes nothing."""
+        if not told:
+            return
+        session.execute(
+            INSERT_EVENTS,
+            [
+                {
+                    "job": event.job,
+                    "attempt": event.attempt,
+                    "sequence": event.sequence,
+                    "kind": event.kind,
+                    "at": event.at,
+                    "data": data,
+                }
+                for event, data in told
+            ],
+        )
+        steps: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
+        for event, _ in told:
+            if isinstance(event, StepEvent):
+                steps[event.job, event.attempt].setdefault(event.step, event.sequence)
+        if steps:
+            self._record_steps(session, steps)
+
+    def forget(self) -> None:
+        """What was recorded last may have been rolled back."""
+        self._highest.clear()
+
+    def _record_steps(self, session: Session, told: dict[tuple[str, int], dict[int, int]]) -> None:
+        before = {key: self._highest_step(session, *key) for key in told}
+        session.execute(
+            INSERT_STEPS,
+            [
+                {"job": job, "attempt": attempt, "step": step, "sequence": sequence}
+                for (job, attempt), steps in told.items()
+                for step, sequence in steps.items()
+            ],
+        )
+        for (job, attempt), steps in told.items():
+            known = before[job, attempt]
+            highest = max(known, *steps)
+            # The step before may have been the last of a chunk that is complete only now.
+            close_chunks(Attempt(session.connection(), job, attempt), {known, *steps}, highest)
+            self._highest[job, attempt] = highest
+
+    def _highest_step(self, session: Session, job: str, attempt: int) -> int:
+        """The last step recorded before; 0 if there is none."""
+        if len(self._highest) > REMEMBERED_ATTEMPTS:
+            self._highest.clear()
+        if (job, attempt) not in self._highest:
+            statement = select(func.max(StepRow.step)).where(StepRow.job == job, StepRow.attempt == attempt)
+            self._highest[job, attempt] = session.scalar(statement) or 0
+        return self._highest[job, attempt]

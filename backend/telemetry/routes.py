@@ -1,24 +1,36 @@
 """A job's telemetry over HTTP: live events, series, log lines."""
 
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel
-from sqlalchemy import select, tuple_
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+from sqlalchemy import Text, cast, select, tuple_
 
 from backend.database import transaction
 from backend.dependencies import CurrentUser, SessionDep, signed_in
 from backend.jobs import service as jobs
 from backend.telemetry import series
-from backend.telemetry.stream import BATCH, HEARTBEAT_SECONDS, Follower, Position, position_of
-from backend.telemetry.tables import EventRow
-from tunescope.events import JobEvent, job_event
+from backend.telemetry.entries import Entry, Position, recorded_entry
+from backend.telemetry.hub import Hub
+from backend.telemetry.stream import BATCH, Follower
+from backend.telemetry.tables import NOT_STEPS, EventRow
+from tunescope.events import JobEvent
 from tunescope.states import TERMINAL
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["telemetry"])
+HEARTBEAT_SECONDS = 15.0
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Proxies must pass an event on at once."""
+
+
+class EventStream(StreamingResponse):
+    """Ready-made server-sent events, many to a chunk; FastAPI's own response puts each into words for each reader."""
+
+    media_type = "text/event-stream"
 
 
 class Series(BaseModel):
@@ -29,9 +41,14 @@ class Series(BaseModel):
 
 class Metrics(BaseModel):
     attempt: int
-    steps: list[int]
+    position: str | None = Field(
+        description="Id of the newest event that the series include; follow the events from here."
+    )
+    last_step: int | None = Field(description="The attempt's newest step, within the range or not.")
+    steps_per_point: int = Field(description="Width of the span that a point stands for.")
+    steps: list[int] = Field(description="The last step of each point.")
     series: dict[str, Series]
-    unknown: dict[str, str]
+    unknown: dict[str, str] = Field(description="Memory source -> why it could not be read.")
 
 
 class LogLine(BaseModel):
@@ -53,9 +70,9 @@ def open_follower(request: Request, job_id: str) -> Follower:
         signed_in(request, session, request.app.state.settings)
         jobs.get(session, job_id)
 
-    def replay(last: Position) -> list[JobEvent]:
+    def replay(last: Position) -> list[Entry]:
         statement = (
-            select(EventRow.data)
+            select(EventRow.attempt, EventRow.sequence, EventRow.kind, cast(EventRow.data, Text))
             .where(
                 EventRow.job == job_id,
                 tuple_(EventRow.attempt, EventRow.sequence) > tuple_(last.attempt, last.sequence),
@@ -64,36 +81,50 @@ def open_follower(request: Request, job_id: str) -> Follower:
             .limit(BATCH)
         )
         with sessions() as session:
-            return [job_event.validate_python(data) for data in session.scalars(statement)]
+            return [recorded_entry(*row) for row in session.execute(statement).tuples()]
 
     def ended(last: Position) -> bool:
         with sessions() as session:
             row, _ = jobs.get(session, job_id)
             return row.state in TERMINAL and not replay(last)
 
-    return Follower(job_id, replay, ended, request.app.state.async_redis)
+    return Follower(replay, ended)
 
 
-@router.get("/events", response_class=EventSourceResponse)
+@router.get(
+    "/events",
+    response_class=EventStream,
+    responses={200: {"model": JobEvent, "description": "Server-sent events; the data of each is a JobEvent."}},
+)
 async def events(
     job_id: str,
+    request: Request,
     follower: Annotated[Follower, Depends(open_follower)],
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[str | None, Query(alias="last_event_id", max_length=40)] = None,
-) -> AsyncIterable[JobEvent]:
+) -> StreamingResponse:
     """Every event of the job as server-sent events; ``Last-Event-ID`` resumes."""
+    last = Position.parse(last_event_id or after)
+    frames = server_sent(job_id, follower, last, request.app.state.hub)
+    return EventStream(frames, headers=STREAM_HEADERS)
+
+
+async def server_sent(job_id: str, follower: Follower, last: Position, hub: Hub) -> AsyncIterator[bytes]:
+    """The follower's batches as they go over the wire, with a sign of life now and then."""
     heard = time.monotonic()
-    async for event in follower.events(Position.parse(last_event_id or after)):
-        if event is not None:
-            heard = time.monotonic()
-            yield ServerSentEvent(data=event, id=str(position_of(event)), event=event.kind)  # pyright: ignore[reportReturnType]
-        elif time.monotonic() - heard > HEARTBEAT_SECONDS:
-            heard = time.monotonic()
-            yield ServerSentEvent(comment="still here")  # pyright: ignore[reportReturnType]
-    yield ServerSentEvent(data={"job": job_id}, event="end")  # pyright: ignore[reportReturnType]
+    async with hub.tail(job_id) as tail:
+        async for batch in follower.events(last, tail):
+            frames = b"".join([entry.frame for entry in batch])
+            if frames:
+                heard = time.monotonic()
+                yield frames
+            elif time.monotonic() - heard > HEARTBEAT_SECONDS:
+                heard = time.monotonic()
+                yield b": still here\n\n"
+    yield b'event: end\ndata: {"job":"%b"}\n\n' % job_id.encode()
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_model=Metrics)
 def metrics(
     job_id: str,
     session: SessionDep,
@@ -102,10 +133,11 @@ def metrics(
     last: Annotated[int | None, Query(alias="to", ge=0, le=2**31)] = None,
     points: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-) -> Metrics:
+) -> Response:
+    """Series of at most ``points`` points, each the mean, least and greatest of the steps it stands for."""
     row, _ = jobs.get(session, job_id)
     found: dict[str, Any] = series.metrics(session, job_id, attempt or row.attempt, first, last, points)
-    return Metrics.model_validate(found)
+    return Response(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 @router.get("/logs")
@@ -113,20 +145,25 @@ def logs(
     job_id: str,
     session: SessionDep,
     _user: CurrentUser,
-    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="The last lines before this sequence.")] = None,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
     attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> LogLines:
+    """Log lines in order: the first ones after ``after``, or with ``before`` the last ones before it."""
     row, _ = jobs.get(session, job_id)
     statement = (
         select(EventRow)
-        .where(EventRow.job == job_id, EventRow.attempt == (attempt or row.attempt), EventRow.kind == "log")
+        .where(EventRow.job == job_id, EventRow.attempt == (attempt or row.attempt), EventRow.kind == "log", NOT_STEPS)
         .where(EventRow.sequence > after)
-        .order_by(EventRow.sequence)
+        .order_by(EventRow.sequence if before is None else EventRow.sequence.desc())
         .limit(limit)
     )
+    if before is not None:
+        statement = statement.where(EventRow.sequence < before)
+    found = sorted(session.scalars(statement), key=lambda event: event.sequence)
     items = [
         LogLine(sequence=event.sequence, at=event.at, stream=event.data["stream"], line=event.data["line"])
-        for event in session.scalars(statement)
+        for event in found
     ]
-    return LogLines(items=items, next_after=items[-1].sequence if len(items) == limit else None)
+    return LogLines(items=items, next_after=items[-1].sequence if len(items) == limit and before is None else None)

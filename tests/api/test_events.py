@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.jobs.service import apply_events
-from backend.telemetry.recording import record
+from backend.jobs.following import apply_events
+from backend.telemetry.recording import Recording, as_told
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.make import assign, spec, state, step
 from tests.support.waiting import until
@@ -70,7 +70,7 @@ def send(stream: redis.Redis, event: JobEvent) -> None:
 def keep(sessions: sessionmaker[Session], stream: redis.Redis, events: list[JobEvent]) -> None:
     """What the recorder does: SQL first, then the entries leave the stream."""
     with sessions.begin() as session:
-        record(session, events)
+        Recording().record(session, as_told(events))
         apply_events(session, events[0].job, events)
     stream.xdel(wire.events(events[0].job), *(f"{event.attempt}-{event.sequence}" for event in events))
 

@@ -6,9 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.jobs.service import apply_events
+from backend.jobs.following import apply_events
 from backend.jobs.transitions import move
-from backend.telemetry.recording import record
+from backend.telemetry.recording import Recording, as_told
 from tests.api.make import assign, line, spec, state, step
 from tunescope.events import JobEvent
 from tunescope.states import JobState
@@ -30,7 +30,7 @@ def create(client: TestClient, **sections: Any) -> str:
 def tell(sessions: Sessions, job: str, events: list[JobEvent]) -> None:
     """What the controller's recorder does with a batch."""
     with sessions.begin() as session:
-        record(session, events)
+        Recording().record(session, as_told(events))
         apply_events(session, job, events)
 
 
@@ -106,9 +106,10 @@ def test_metrics_keep_least_and_greatest_of_each_point(member: TestClient, sessi
     job = create(member)
     run(sessions, job, steps=100)
     body = member.get(f"/api/jobs/{job}/metrics?points=10").json()
-    assert body["steps"] == list(range(10, 101, 10))
-    assert body["series"]["loss"]["min"][0] == 1 and body["series"]["loss"]["max"][0] == 10
-    assert body["series"]["loss"]["mean"][0] == 5.5
+    assert body["steps_per_point"] == 16 and body["last_step"] == 100
+    assert body["steps"] == [15, 31, 47, 63, 79, 95, 100]
+    assert body["series"]["loss"]["min"][0] == 1 and body["series"]["loss"]["max"][0] == 15
+    assert body["series"]["loss"]["mean"][0] == 8
     assert body["series"]["memory.host.rss"]["max"][-1] == 1_000_100
     assert body["unknown"] == {"nvml.device": "no GPU on this machine"}
     assert "memory.nvml.device" not in body["series"]

@@ -275,7 +275,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Metrics */
+        /**
+         * Metrics
+         * @description Series of at most ``points`` points, each the mean, least and greatest of the steps it stands for.
+         */
         get: operations["telemetry_metrics"];
         put?: never;
         post?: never;
@@ -292,7 +295,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Logs */
+        /**
+         * Logs
+         * @description Log lines in order: the first ones after ``after``, or with ``before`` the last ones before it.
+         */
         get: operations["telemetry_logs"];
         put?: never;
         post?: never;
@@ -1418,13 +1424,34 @@ export interface components {
         Metrics: {
             /** Attempt */
             attempt: number;
-            /** Steps */
+            /**
+             * Position
+             * @description Id of the newest event that the series include; follow the events from here.
+             */
+            position: string | null;
+            /**
+             * Last Step
+             * @description The attempt's newest step, within the range or not.
+             */
+            last_step: number | null;
+            /**
+             * Steps Per Point
+             * @description Width of the span that a point stands for.
+             */
+            steps_per_point: number;
+            /**
+             * Steps
+             * @description The last step of each point.
+             */
             steps: number[];
             /** Series */
             series: {
                 [key: string]: components["schemas"]["Series"];
             };
-            /** Unknown */
+            /**
+             * Unknown
+             * @description Memory source -> why it could not be read.
+             */
             unknown: {
                 [key: string]: string;
             };
@@ -2730,13 +2757,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Server-sent events; the data of each is a JobEvent. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": unknown;
+                    "text/event-stream": string & (components["schemas"]["StateEvent"] | components["schemas"]["StageEvent"] | components["schemas"]["PlanEvent"] | components["schemas"]["StepEvent"] | components["schemas"]["LedgerEvent"] | components["schemas"]["AnatomyEvent"] | components["schemas"]["WarningEvent"] | components["schemas"]["EvaluationEvent"] | components["schemas"]["CheckpointEvent"] | components["schemas"]["ArtifactEvent"] | components["schemas"]["LogEvent"]);
                 };
             };
             /** @description Validation Error */
@@ -2790,6 +2817,8 @@ export interface operations {
         parameters: {
             query?: {
                 after?: number;
+                /** @description The last lines before this sequence. */
+                before?: number | null;
                 limit?: number;
                 attempt?: number | null;
             };

@@ -18,7 +18,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 from tunescope.datasets import BUILTIN_PATH
 from tunescope.spec import JobSpec, parse_spec
 from worker.outbox import Outbox
-from worker.trainer import data, demo, meter, model, train
+from worker.trainer import data, demo, model, train
+from worker.trainer.meter.meter import Meter
 
 WARM_UP_STEPS = 2
 
@@ -57,7 +58,7 @@ def measure(ours: bool, spec: JobSpec, folder: Path) -> float:
     rows = data.build_data(BUILTIN_PATH, spec.data, tokenizer, spec.schedule.seed)
     stopwatch = Stopwatch()
     if ours:
-        outbox, measuring = Outbox(folder, job="benchmark", attempt=1), meter.Meter()
+        outbox, measuring = Outbox(folder, job="benchmark", attempt=1), Meter()
         switch = train.StopSwitch()
         trainer: SFTTrainer = train.build_trainer(spec, loaded, tokenizer, rows, folder, outbox, switch, measuring)
         trainer.add_callback(stopwatch)

@@ -154,12 +154,14 @@ class EvaluationEvent(EventBase):
     kind: Literal["evaluation"] = "evaluation"
     step: int
     loss: float
+    memory: list[PhaseMemory] = Field(default_factory=list)
 
 
 class CheckpointEvent(EventBase):
     kind: Literal["checkpoint"] = "checkpoint"
     step: int
     path: str = Field(description="Relative to the attempt's directory.")
+    memory: list[PhaseMemory] = Field(default_factory=list)
 
 
 class ArtifactEvent(EventBase):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.worker.tiny import save_rows, save_tiny
 from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent, PlanEvent, StateEvent, StepEvent
 from tunescope.states import FailureReason, JobState
 from worker.outbox import read_events
@@ -27,32 +28,7 @@ SPEC: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer Llama with its own tokenizer and a ChatML template, saved as a hub would have it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny")
-    special = ["<|im_start|>", "<|im_end|>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = Tokenizer(models.BPE(vocab={text: number for number, text in enumerate([*special, *letters])}, merges=[]))
-    tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokens.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token=special[1], pad_token=special[1])
-    fast.add_special_tokens({"additional_special_tokens": special[:1]})
-    fast.chat_template = (
-        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
-        "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|im_end|>' }}{% endgeneration %}"
-        "{% else %}{{ m['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
-    )
-    fast.save_pretrained(folder)
-    sizes: dict[str, Any] = {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(fast), **sizes)).save_pretrained(folder)
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 class Job:
@@ -60,9 +36,7 @@ class Job:
 
     def __init__(self, root: Path, model: Path) -> None:
         self.root, self.model = root, model
-        (root / "datasets").mkdir(parents=True)
-        turns = ({"role": "user", "content": "What is 4 bit?"}, {"role": "assistant", "content": "Half a byte."})
-        (root / "datasets" / "rows.jsonl").write_text("\n".join([json.dumps({"messages": turns})] * ROWS))
+        save_rows(root / "datasets" / "rows.jsonl", ROWS)
 
     def folder(self, attempt: int) -> Path:
         return self.root / "jobs" / "j" / str(attempt)

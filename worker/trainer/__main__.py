@@ -33,7 +33,8 @@ class Attempt:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import artifacts, data, meter, model, train
+    from worker.trainer import artifacts, data, model, train
+    from worker.trainer.meter.meter import Meter
 
     order, spec = attempt.order, attempt.order.spec
     stop = train.StopSwitch()
@@ -45,7 +46,7 @@ def run(attempt: Attempt) -> int:
     rows = data.build_data(attempt.settings.data_dir / order.dataset.path, spec.data, tokenizer, spec.schedule.seed)
     for note in rows.notes:
         attempt.outbox.emit(LogEvent, stream="trainer", line=note)
-    measuring = meter.Meter()
+    measuring = Meter()
     checkpoints = attempt.folder / "checkpoints"
     trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
     trainable, everything = train.parameter_counts(trainer.model)

@@ -2,6 +2,7 @@
 
 import math
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEve
 from tunescope.spec import JobSpec
 from worker.outbox import Outbox
 from worker.trainer.data import TrainingData
-from worker.trainer.meter import Meter
+from worker.trainer.meter.hooks import mark_phases
+from worker.trainer.meter.meter import Meter, StepFigures
 from worker.trainer.model import cast_adapters, lora_config
 
 KEPT_CHECKPOINTS = 2
@@ -40,12 +42,18 @@ class StopSwitch:
 
 
 class MeteredTrainer(SFTTrainer):
-    """SFTTrainer that counts tokens, and that keeps all logits where the spec does not ask for the fused loss."""
+    """SFTTrainer that tells its meter of each step, and that keeps all logits where the spec does not ask for the fused loss."""
 
     def __init__(self, *, meter: Meter, fused_loss: bool, **options: Any) -> None:
         super().__init__(**options)
         self._meter = meter
         self._fused_loss = fused_loss
+        mark_phases(self, meter)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
+        """A step begins here, with its data, before transformers calls ``on_step_begin``."""
+        self._meter.begin()
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(
         self,
@@ -55,11 +63,20 @@ class MeteredTrainer(SFTTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         if model.training:
-            self._meter.add_tokens(inputs)
+            self._meter.enter("forward")
+            self._meter.add_batch(inputs)
         if self._fused_loss:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # TRL 1.16 always computes the loss in tiles; transformers' own path keeps the logits, as the spec says.
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+    def _evaluate(self, *arguments: Any, **options: Any) -> Any:
+        self._meter.begin("evaluation")
+        return super()._evaluate(*arguments, **options)
+
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        self._meter.begin("checkpoint")
+        super()._save_checkpoint(*arguments, **options)
 
 
 class Telling(TrainerCallback):
@@ -70,13 +87,10 @@ class Telling(TrainerCallback):
         self._meter = meter
         self._stop = stop
         self._log_every = log_every
-        self._memory: list[Any] = []
-
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._meter.begin()
+        self._figures = StepFigures()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._memory = self._meter.end()
+        self._figures = self._meter.end()
         if self._stop.pressed:
             control.should_training_stop = True
             control.should_save = True
@@ -90,7 +104,8 @@ class Telling(TrainerCallback):
         **_: Any,
     ) -> None:
         if logs and "eval_loss" in logs:
-            self._outbox.emit(EvaluationEvent, step=state.global_step, loss=float(logs["eval_loss"]))
+            loss, memory = float(logs["eval_loss"]), self._meter.phase_memory()
+            self._outbox.emit(EvaluationEvent, step=state.global_step, loss=loss, memory=memory)
         if not logs or "loss" not in logs:
             return
         event = self._outbox.emit(
@@ -101,17 +116,15 @@ class Telling(TrainerCallback):
             loss=float(logs["loss"]),
             learning_rate=logs.get("learning_rate"),
             grad_norm=float(logs["grad_norm"]) if "grad_norm" in logs else None,
-            tokens=self._meter.tokens,
-            tokens_per_second=self._meter.tokens / self._meter.seconds if self._meter.seconds else 0.0,
-            step_seconds=self._meter.seconds,
-            memory=self._memory,
+            **self._figures.event_fields(),
         )
         if state.global_step % self._log_every == 0 or state.global_step == state.max_steps:
             line = f"step {event.step}/{event.total_steps}  loss {event.loss}  {event.step_seconds:.2f} s"
             self._outbox.emit(LogEvent, stream="trainer", line=line)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._outbox.emit(CheckpointEvent, step=state.global_step, path=f"checkpoints/checkpoint-{state.global_step}")
+        path, memory = f"checkpoints/checkpoint-{state.global_step}", self._meter.phase_memory()
+        self._outbox.emit(CheckpointEvent, step=state.global_step, path=path, memory=memory)
 
 
 def sft_config(spec: JobSpec, data: TrainingData, checkpoints: Path) -> SFTConfig:

@@ -1,0 +1,121 @@
+"""What a step tells of its memory: phases, peaks, tokens, and what measuring cost."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.worker.measured_run import run, spec_of
+from tests.worker.tiny import save_rows, save_tiny
+from tunescope.events import CheckpointEvent, EvaluationEvent, StepEvent
+from worker.probes.reading import Unknown
+from worker.trainer.meter.phases import TOO_SHORT, Phases
+from worker.trainer.meter.sampler import FASTEST_HZ, SHARE, Sampler, rate_hz
+from worker.trainer.meter.sources import KernelPeak, Source, host_source
+
+STEP_PHASES = ["data", "forward", "loss", "backward", "optimizer"]
+MIB = 2**20
+
+
+class Clock:
+    """A stopwatch that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def mark(self) -> float:
+        return self.now
+
+    def settle(self, mark: float) -> None:
+        assert mark == self.now
+
+    def seconds(self, earlier: float, later: float) -> float:
+        return later - earlier
+
+
+def test_stretches_of_a_phase_add_up_and_a_sample_belongs_to_its_phase() -> None:
+    clock = Clock()
+    phases = Phases(clock)
+    phases.begin()
+    for phase, seconds, value in (("forward", 1.0, 100), ("backward", 2.0, 300), ("forward", 4.0, 200)):
+        phases.enter(phase)
+        phases.heard("host.rss", value)
+        clock.now += seconds
+    told = {item.phase: item for item in phases.told(["host.rss"])}
+    assert [(name, told[name].seconds) for name in told] == [("data", 0.0), ("forward", 5.0), ("backward", 2.0)]
+    assert (told["forward"].peak_bytes, told["forward"].mean_bytes) == (200, 150)
+    assert told["data"].peak_bytes is None and told["data"].unknown_because == TOO_SHORT
+    assert phases.peak("host.rss") == 300
+
+
+def test_an_unknown_figure_keeps_its_reason() -> None:
+    phases = Phases(Clock())
+    phases.begin()
+    phases.heard("nvml.device", Unknown("this GPU does not tell it"))
+    (told,) = phases.told(["nvml.device"])
+    assert told.peak_bytes is None and told.unknown_because == "this GPU does not tell it"
+
+
+def test_the_sampling_rate_follows_from_its_cost() -> None:
+    assert rate_hz(1e-6) == FASTEST_HZ
+    assert rate_hz(200e-6) * 200e-6 == pytest.approx(SHARE)
+    assert rate_hz(0.05) * 0.05 <= 0.05
+
+
+def test_an_expensive_source_is_sampled_less_often() -> None:
+    def busy() -> int:
+        end = time.thread_time() + 0.004
+        while time.thread_time() < end:
+            pass
+        return 1
+
+    heard: list[int] = []
+    sampler = Sampler([Source("busy", busy)], lambda _name, value: heard.append(value))  # pyright: ignore[reportArgumentType]
+    sampler.start()
+    time.sleep(1.0)
+    sampler.close()
+    assert len(heard) <= 4 and sampler.seconds < 0.03
+
+
+def test_a_peak_between_two_looks_is_seen() -> None:
+    kernel = KernelPeak()
+    if not kernel.works:
+        pytest.skip("this kernel does not keep a process's peak")
+    before = host_source().read()
+    kernel.take()
+    filled = bytearray(64 * MIB)
+    filled[:] = b"x" * len(filled)
+    del filled
+    peak = kernel.take()
+    assert isinstance(before, int) and peak is not None and peak >= before + 60 * MIB
+    assert (kernel.take() or 0) < peak, "the peak begins anew"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fused", [False, True])
+def test_each_step_tells_its_phases_and_its_longest_row(tiny: Path, tmp_path: Path, fused: bool) -> None:
+    spec = spec_of(
+        data={"dataset": "rows", "max_length": 200, "eval_fraction": 0.2, "assistant_only_loss": False},
+        memory_savers={"fused_loss": fused},
+        schedule={"num_train_epochs": 1, "save_steps": 2},
+    )
+    events = run(tiny, save_rows(tmp_path / "rows.jsonl", 15, longer_last=90), tmp_path / "job", spec)
+    steps = [event for event in events if isinstance(event, StepEvent)]
+    for step in steps:
+        assert [item.phase for item in step.phases] == STEP_PHASES
+        assert sum(item.seconds for item in step.phases) == pytest.approx(step.step_seconds, rel=0.1)
+        assert all(item.peak_bytes and item.mean_bytes for item in step.phases)
+        assert step.memory[0].peak_bytes == max(item.peak_bytes or 0 for item in step.phases)
+        assert step.meter_seconds is not None and 0 < step.meter_seconds < step.step_seconds
+        assert step.longest_tokens and step.tokens and step.allocator is None
+    lengths = sorted({step.longest_tokens or 0 for step in steps})
+    assert lengths[-1] > lengths[0] + 80, "one step held the long row"
+    evaluation = next(event for event in events if isinstance(event, EvaluationEvent))
+    checkpoint = next(event for event in events if isinstance(event, CheckpointEvent))
+    assert [item.phase for item in evaluation.memory] == ["evaluation"] and evaluation.memory[0].peak_bytes
+    assert [item.phase for item in checkpoint.memory] == ["checkpoint"] and checkpoint.memory[0].seconds > 0

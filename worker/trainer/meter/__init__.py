@@ -1,0 +1,1 @@
+"""Figures of each step: time, tokens, and memory by phase, each with its source, and what measuring itself cost."""

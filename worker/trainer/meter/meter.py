@@ -1,0 +1,166 @@
+"""Meter: measures each step. The trainer says when phases begin; the sampler and the allocator say how high memory went."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from tunescope.events import AllocatorFigures, MemoryFigure, PhaseMemory
+from tunescope.memory.trace import Phase
+from worker.probes.reading import figure
+from worker.trainer.meter.allocator import AllocatorPeaks, allocator_figures, counters
+from worker.trainer.meter.phases import Phases
+from worker.trainer.meter.sampler import Sampler
+from worker.trainer.meter.sources import KernelPeak, sources
+from worker.trainer.meter.stopwatch import CudaStopwatch
+
+HOST, ALLOCATED, PROCESS, DEVICE = "host.rss", "torch.allocated", "nvml.process", "nvml.device"
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """What a step took. Named and measured as the fields of StepEvent."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+    longest_tokens: int | None = None
+    memory: list[MemoryFigure] = field(default_factory=list[MemoryFigure])
+    phases: list[PhaseMemory] = field(default_factory=list[PhaseMemory])
+    meter_seconds: float = 0.0
+    allocator: AllocatorFigures | None = None
+
+    def event_fields(self) -> dict[str, Any]:
+        return {
+            "tokens": self.tokens,
+            "tokens_per_second": self.tokens / self.seconds if self.seconds else 0.0,
+            "step_seconds": self.seconds,
+            "memory": self.memory,
+            "phases": self.phases,
+            "meter_seconds": self.meter_seconds,
+            "longest_tokens": self.longest_tokens,
+            "allocator": self.allocator,
+        }
+
+
+class Meter:
+    """``begin`` a step, ``enter`` its phases, ``add_batch`` each micro batch, ``end`` it."""
+
+    def __init__(self) -> None:
+        self._cuda = torch.cuda.is_available()
+        self._sources = sources()
+        self._phases = Phases(CudaStopwatch() if self._cuda else None)
+        self._allocator = AllocatorPeaks() if self._cuda else None
+        self._kernel = KernelPeak()
+        self._lengths: list[torch.Tensor | list[int]] = []
+        self._began = time.perf_counter()
+        self._own_seconds = 0.0
+        self._sampled_before = 0.0
+        self.listeners: list[Callable[[Phase], None]] = []
+        """Called at each entry of a phase, after the meter's own marks."""
+        self._sampler = Sampler(self._sources, self._phases.heard)
+        self._sampler.start()
+
+    @property
+    def phase(self) -> Phase:
+        return self._phases.phase
+
+    def begin(self, phase: Phase = "data") -> None:
+        """A step begins, or a stretch beside the steps: an evaluation, a checkpoint."""
+        self._began = time.perf_counter()
+        self._lengths.clear()
+        self._own_seconds = 0.0
+        self._sampled_before = self._sampler.seconds
+        if self._allocator:
+            self._allocator.begin()
+        if self._kernel.works:
+            self._kernel.take()
+        self._phases.begin(phase)
+        self._sample_host()
+        self._own_seconds += time.perf_counter() - self._began
+        for listener in self.listeners:
+            listener(phase)
+
+    def enter(self, phase: Phase) -> None:
+        """From here on time and memory are ``phase``'s."""
+        with self._counted():
+            self._note_peaks()
+            self._phases.enter(phase)
+            self._sample_host()
+        for listener in self.listeners:
+            listener(phase)
+
+    def add_batch(self, inputs: dict[str, Any]) -> None:
+        """Count a micro batch's tokens, padding left out; kept as tensors, so that the GPU is not waited for here."""
+        with self._counted():
+            mask, positions = inputs.get("attention_mask"), inputs.get("position_ids")
+            if mask is not None and mask.dim() == 2:
+                self._lengths.append(mask.detach().sum(dim=1))
+            elif positions is not None:
+                # Packed without padding: a row begins wherever positions start again from 0.
+                self._lengths.append(row_lengths(positions))
+            else:
+                rows, columns = inputs["input_ids"].shape
+                self._lengths.append([columns] * rows)
+
+    def end(self) -> StepFigures:
+        """The step has ended; waits for the GPU, which the trainer does next in any case."""
+        with self._counted():
+            self._note_peaks()
+            stats = counters() if self._allocator else {}
+            memory, phases = self._figures(stats), self.phase_memory()
+            lengths = [int(length) for batch in self._lengths for length in batch]
+        return StepFigures(
+            seconds=time.perf_counter() - self._began,
+            tokens=sum(lengths),
+            longest_tokens=max(lengths, default=None),
+            memory=memory,
+            phases=phases,
+            meter_seconds=self._own_seconds + self._sampler.seconds - self._sampled_before,
+            allocator=allocator_figures(stats) if stats else None,
+        )
+
+    def phase_memory(self) -> list[PhaseMemory]:
+        """What was seen in each phase since ``begin``."""
+        return self._phases.told((ALLOCATED, PROCESS) if self._cuda else (HOST,))
+
+    def close(self) -> None:
+        self._sampler.close()
+
+    def _figures(self, stats: dict[str, Any]) -> list[MemoryFigure]:
+        figures = self._allocator.figures(stats) if self._allocator else []
+        for source in self._sources:
+            now = source.read()
+            self._phases.heard(source.name, now)
+            figures.append(figure(source.name, now, self._phases.peak(source.name)))
+        return figures
+
+    def _note_peaks(self) -> None:
+        """Exact peaks of the phase that ends, where somebody keeps them."""
+        if self._allocator:
+            self._phases.seen(ALLOCATED).add(torch.cuda.memory_allocated(0))
+            self._phases.seen(ALLOCATED).raise_peak(self._allocator.take())
+        if self._kernel.works:
+            self._phases.seen(HOST).raise_peak(self._kernel.take() or 0)
+        self._sample_host()
+
+    def _sample_host(self) -> None:
+        self._phases.heard(HOST, self._sources[-1].read())
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._own_seconds += time.perf_counter() - began
+
+
+def row_lengths(position_ids: torch.Tensor) -> torch.Tensor:
+    """Lengths of the rows packed one after another, from positions that begin again at 0 with each."""
+    flat = position_ids.detach().flatten()
+    starts = (flat == 0).nonzero().flatten()
+    ends = torch.cat([starts[1:], torch.tensor([flat.numel()], device=flat.device)])
+    return ends - starts

@@ -104,7 +104,7 @@ def test_each_step_tells_its_phases_and_its_longest_row(tiny: Path, tmp_path: Pa
         memory_savers={"fused_loss": fused},
         schedule={"num_train_epochs": 1, "save_steps": 2},
     )
-    events = run(tiny, save_rows(tmp_path / "rows.jsonl", 15, longer_last=90), tmp_path / "job", spec)
+    events = run(tiny, save_rows(tmp_path / "rows.jsonl", 15, longer=90), tmp_path / "job", spec)
     steps = [event for event in events if isinstance(event, StepEvent)]
     for step in steps:
         assert [item.phase for item in step.phases] == STEP_PHASES
@@ -114,7 +114,7 @@ def test_each_step_tells_its_phases_and_its_longest_row(tiny: Path, tmp_path: Pa
         assert step.meter_seconds is not None and 0 < step.meter_seconds < step.step_seconds
         assert step.longest_tokens and step.tokens and step.allocator is None
     lengths = sorted({step.longest_tokens or 0 for step in steps})
-    assert lengths[-1] > lengths[0] + 80, "one step held the long row"
+    assert lengths[-1] > lengths[0] + 60, "one step held the long row"
     evaluation = next(event for event in events if isinstance(event, EvaluationEvent))
     checkpoint = next(event for event in events if isinstance(event, CheckpointEvent))
     assert [item.phase for item in evaluation.memory] == ["evaluation"] and evaluation.memory[0].peak_bytes

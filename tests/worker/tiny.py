@@ -35,12 +35,12 @@ def save_tiny(folder: Path) -> Path:
     return folder
 
 
-def save_rows(path: Path, count: int, longer_last: int = 0) -> Path:
-    """``count`` equal rows, and one with ``longer_last`` more characters."""
+def save_rows(path: Path, count: int, longer: int = 0) -> Path:
+    """``count`` equal rows, and three with ``longer`` more characters."""
     rows = [json.dumps({"messages": TURNS})] * count
-    if longer_last:
-        answer = {"role": "assistant", "content": "b" * longer_last}
-        rows.append(json.dumps({"messages": [TURNS[0], answer]}))
+    if longer:
+        answer = {"role": "assistant", "content": "b" * longer}
+        rows += [json.dumps({"messages": [TURNS[0], answer]})] * 3
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(rows))
     return path

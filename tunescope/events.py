@@ -120,7 +120,15 @@ class LedgerEvent(EventBase):
     categories: dict[str, int]
     total_bytes: int = Field(description="Sum of categories: live tensor bytes at the step's highest moment.")
     allocator_peak_bytes: int | None = Field(default=None, description="What torch's allocator says of the same step.")
+    unfollowed_bytes: int | None = Field(
+        default=None,
+        description="The part of workspace that the allocator counts and no followed tensor explains: kernels' scratch, cuBLAS.",
+    )
+    sites: dict[str, int] = Field(
+        default_factory=dict, description="Highest live bytes at each site of the VRAM model."
+    )
     outside: list[MemoryFigure] = Field(default_factory=list)
+    probe: bool = Field(default=False, description="Measured before the run proper, on the longest batch of the data.")
 
 
 class AnatomyPoint(BaseModel):
@@ -136,6 +144,7 @@ class AnatomyEvent(EventBase):
     kind: Literal["anatomy"] = "anatomy"
     step: int
     points: list[AnatomyPoint]
+    probe: bool = False
 
 
 class WarningEvent(EventBase):

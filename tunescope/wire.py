@@ -110,11 +110,15 @@ class Order(BaseModel):
     )
 
 
+TrainerRequest = Literal["measure", "snapshot"]
+"""What a running trainer may be asked: to account for every tensor of its next step, or to keep the allocator's history of it."""
+
+
 class Control(BaseModel):
     model_config = ConfigDict(extra="ignore")
     job: str
     attempt: int
-    action: Literal["cancel"]
+    action: Literal["cancel"] | TrainerRequest
 
 
 THROTTLING_WORDS = {

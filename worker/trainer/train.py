@@ -16,6 +16,7 @@ from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEve
 from tunescope.spec import JobSpec
 from worker.outbox import Outbox
 from worker.trainer.data import TrainingData
+from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.hooks import mark_phases
 from worker.trainer.meter.meter import Meter, StepFigures
 from worker.trainer.model import cast_adapters, lora_config
@@ -48,10 +49,13 @@ class MeteredTrainer(SFTTrainer):
         super().__init__(**options)
         self._meter = meter
         self._fused_loss = fused_loss
+        self.measuring: Measuring | None = None
         mark_phases(self, meter)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """A step begins here, with its data, before transformers calls ``on_step_begin``."""
+        if self.measuring:
+            self.measuring.step_begins()
         self._meter.begin()
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
@@ -82,7 +86,8 @@ class MeteredTrainer(SFTTrainer):
 class Telling(TrainerCallback):
     """Turns the trainer's callbacks into events."""
 
-    def __init__(self, outbox: Outbox, meter: Meter, stop: StopSwitch, log_every: int) -> None:
+    def __init__(self, outbox: Outbox, meter: Meter, measuring: Measuring, stop: StopSwitch, log_every: int) -> None:
+        self._measuring = measuring
         self._outbox = outbox
         self._meter = meter
         self._stop = stop
@@ -91,6 +96,7 @@ class Telling(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._figures = self._meter.end()
+        self._measuring.step_ends(state.global_step)
         if self._stop.pressed:
             control.should_training_stop = True
             control.should_save = True
@@ -192,10 +198,11 @@ def build_trainer(
         eval_dataset=data.evaluation,
         processing_class=tokenizer,
         peft_config=lora_config(spec.adaptation),
-        callbacks=[Telling(outbox, meter, stop, spec.schedule.logging_steps)],
     )
     if spec.adaptation.method == "lora":
         cast_adapters(trainer.model, spec.precision)
+    trainer.measuring = Measuring(trainer, meter, outbox, spec)
+    trainer.add_callback(Telling(outbox, meter, trainer.measuring, stop, spec.schedule.logging_steps))
     return trainer
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tunescope.events import AllocatorFigures, MemoryFigure, PhaseMemory
 from tunescope.memory.trace import Phase
-from worker.probes.reading import figure
+from worker.probes.reading import Bytes, Unknown, figure
 from worker.trainer.meter.allocator import AllocatorPeaks, allocator_figures, counters
 from worker.trainer.meter.phases import Phases
 from worker.trainer.meter.sampler import Sampler
@@ -125,6 +125,14 @@ class Meter:
     def phase_memory(self) -> list[PhaseMemory]:
         """What was seen in each phase since ``begin``."""
         return self._phases.told((ALLOCATED, PROCESS) if self._cuda else (HOST,))
+
+    def allocator_peaks(self) -> tuple[int, int] | None:
+        """Highest allocated and reserved bytes of the step; None without CUDA."""
+        return (self._allocator.allocated, self._allocator.reserved) if self._allocator else None
+
+    def reading(self, name: str, otherwise: Unknown) -> Bytes:
+        """A source's value now; ``otherwise`` where there is no such source here."""
+        return next((source.read() for source in self._sources if source.name == name), otherwise)
 
     def close(self) -> None:
         self._sampler.close()

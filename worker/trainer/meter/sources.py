@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from worker.probes.nvml import Memory, Nvml, device_memory, process_memory
+from worker.probes.nvml import Nvml
+from worker.probes.nvml_memory import Memory, device_memory
+from worker.probes.process_groups import process_memory
 from worker.probes.reading import Bytes, Unknown
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -63,10 +65,10 @@ def gpu_uuid() -> str:
 
 
 def nvml_sources(uuid: str) -> list[Source]:
-    """Used bytes of the whole device and of this process on it, as nvidia-smi shows them."""
-    opened = Nvml().gpus()
-    if isinstance(opened, Unknown):
-        return [Source(name, lambda: opened) for name in ("nvml.device", "nvml.process")]
+    """Used bytes of the whole device and of this process's group on it, as nvidia-smi shows them."""
+    closed = Nvml().open()
+    if closed is not None:
+        return [Source(name, lambda: closed) for name in ("nvml.device", "nvml.process")]
     pid = os.getpid()
 
     def device() -> Bytes:

@@ -1,0 +1,107 @@
+"""Which steps are followed, and telling their account: the first three of an attempt, and those that the page asks for."""
+
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from tunescope.events import AnatomyEvent, LedgerEvent
+from tunescope.memory.persistent import weight_width
+from tunescope.memory.trace import Phase
+from tunescope.spec import JobSpec
+from worker import requests
+from worker.outbox import Outbox
+from worker.probes.reading import Unknown
+from worker.tracer.registration import Trained
+from worker.trainer.ledger.outside import CudaMoment, outside_cpu, outside_cuda
+from worker.trainer.ledger.snapshot import Snapshot
+from worker.trainer.ledger.step import FollowedStep, Measured
+from worker.trainer.meter.hooks import decoder_of
+from worker.trainer.meter.meter import DEVICE, PROCESS, Meter
+
+FIRST_STEPS = 3
+"""Step 1 has no optimizer states, step 2 is the first with all of them, step 3 shows that it stays so."""
+
+
+def trained_as(spec: JobSpec) -> Trained:
+    """What the VRAM model calls the trained parameters of a spec."""
+    if spec.adaptation.method == "lora":
+        return "adapters"
+    return "master_weights" if weight_width(spec) == 4 and spec.precision.dtype != "float32" else "weights"
+
+
+class Measuring:
+    """Follows chosen steps of one trainer and emits their LedgerEvent and AnatomyEvent."""
+
+    def __init__(self, trainer: Trainer, meter: Meter, outbox: Outbox, spec: JobSpec) -> None:
+        self._trainer, self._meter, self._outbox = trainer, meter, outbox
+        self._trained: Trained = trained_as(spec)
+        self._folder = outbox.path.parent
+        self._snapshot = Snapshot(self._folder / "artifacts", outbox)
+        self._left = FIRST_STEPS
+        self.followed: FollowedStep | None = None
+        self.last: LedgerEvent | None = None
+        """The newest account: what a failure after it can still tell."""
+        meter.listeners.append(self._entered)
+        decoder = decoder_of(trainer.model)
+        if decoder is not None:
+            decoder.register_forward_hook(self._hidden)
+
+    def step_begins(self) -> None:
+        """Called before the step's data is fetched."""
+        if requests.take(self._folder, "snapshot"):
+            self._snapshot.begin()
+        if self._left > 0 or requests.take(self._folder, "measure"):
+            self._left -= 1
+            followed = FollowedStep(self._trainer.model, lambda: self._trainer.optimizer, self._trained)
+            followed.begin()
+            self.followed = followed
+
+    def step_ends(self, step: int) -> None:
+        """Called when the optimizer has stepped and the meter has read its figures."""
+        self._snapshot.end(step)
+        followed, self.followed = self.followed, None
+        if followed is None:
+            return
+        peaks = self._meter.allocator_peaks()
+        measured = followed.end(peaks[0] if peaks else None)
+        self.last = self._outbox.emit(
+            LedgerEvent,
+            step=step,
+            source=f"{'cuda' if peaks else 'cpu'} tensors",
+            peak_phase=measured.peak_phase,
+            categories=measured.categories,
+            total_bytes=measured.total_bytes,
+            sites=measured.sites,
+            allocator_peak_bytes=measured.allocator_peak_bytes,
+            unfollowed_bytes=measured.unfollowed_bytes,
+            outside=self._outside(measured, peaks),
+        )
+        self._outbox.emit(AnatomyEvent, step=step, points=measured.points)
+
+    def _outside(self, measured: Measured, peaks: tuple[int, int] | None) -> list[Any]:
+        if peaks is None:
+            return outside_cpu()
+        unknown = Unknown("NVML does not tell it")
+        return outside_cuda(
+            CudaMoment(
+                allocated_peak=peaks[0],
+                reserved_peak=peaks[1],
+                reserved_now=torch.cuda.memory_reserved(0),
+                process=self._meter.reading(PROCESS, unknown),
+                device=self._meter.reading(DEVICE, unknown),
+            )
+        )
+
+    def _entered(self, phase: Phase) -> None:
+        if self.followed is not None:
+            self.followed.enter(phase)
+
+    def _hidden(self, _module: torch.nn.Module, _arguments: Any, output: Any) -> None:
+        """When the loss's gradient reaches the decoder's output, the backward of the layers begins."""
+        followed = self.followed
+        if followed is None:
+            return
+        hidden = output[0]
+        if isinstance(hidden, torch.Tensor) and hidden.requires_grad:
+            hidden.register_hook(lambda _gradient: followed.hidden_gradient())

@@ -1,0 +1,38 @@
+"""A full snapshot of CUDA's caching allocator, for PyTorch's memory viewer (pytorch.org/memory_viz)."""
+
+from pathlib import Path
+
+import torch
+
+from tunescope.events import ArtifactEvent, LogEvent
+from worker.outbox import Outbox
+from worker.trainer.artifacts import sha256_of
+
+MOST_EVENTS = 200_000
+"""Allocations and releases that the history keeps: the newest ones."""
+NEEDS_CUDA = "A snapshot was asked for, but there is none without CUDA: the CPU's allocator keeps no history."
+
+
+class Snapshot:
+    """History from ``begin`` to ``end``, written as a pickle beside the job's other files."""
+
+    def __init__(self, folder: Path, outbox: Outbox) -> None:
+        self._folder, self._outbox = folder, outbox
+        self._recording = False
+
+    def begin(self) -> None:
+        if not torch.cuda.is_available():
+            self._outbox.emit(LogEvent, stream="trainer", line=NEEDS_CUDA)
+            return
+        torch.cuda.memory._record_memory_history(max_entries=MOST_EVENTS)
+        self._recording = True
+
+    def end(self, step: int) -> None:
+        if not self._recording:
+            return
+        self._recording = False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / f"memory-step-{step}.pickle"
+        torch.cuda.memory._dump_snapshot(str(file))
+        torch.cuda.memory._record_memory_history(enabled=None)
+        self._outbox.emit(ArtifactEvent, name=file.name, bytes=file.stat().st_size, sha256=sha256_of(file))

@@ -684,6 +684,11 @@ export interface components {
             step: number;
             /** Points */
             points: components["schemas"]["AnatomyPoint"][];
+            /**
+             * Probe
+             * @default false
+             */
+            probe: boolean;
         };
         /** AnatomyPoint */
         AnatomyPoint: {
@@ -800,6 +805,8 @@ export interface components {
              * @description Relative to the attempt's directory.
              */
             path: string;
+            /** Memory */
+            memory?: components["schemas"]["PhaseMemory"][];
         };
         /** CloneRequest */
         CloneRequest: {
@@ -943,6 +950,8 @@ export interface components {
             step: number;
             /** Loss */
             loss: number;
+            /** Memory */
+            memory?: components["schemas"]["PhaseMemory"][];
         };
         /**
          * ExplanationRequest
@@ -1269,8 +1278,26 @@ export interface components {
              * @description What torch's allocator says of the same step.
              */
             allocator_peak_bytes?: number | null;
+            /**
+             * Unfollowed Bytes
+             * @description The part of workspace that the allocator counts and no followed tensor explains: kernels' scratch, cuBLAS.
+             */
+            unfollowed_bytes?: number | null;
+            /**
+             * Sites
+             * @description Highest live bytes at each site of the VRAM model.
+             */
+            sites?: {
+                [key: string]: number;
+            };
             /** Outside */
             outside?: components["schemas"]["MemoryFigure"][];
+            /**
+             * Probe
+             * @description Measured before the run proper, on the longest batch of the data.
+             * @default false
+             */
+            probe: boolean;
         };
         /** LogEvent */
         LogEvent: {

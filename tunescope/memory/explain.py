@@ -5,20 +5,20 @@ to B, so no order is favoured; parts are whole bytes and sum exactly. Difference
 GPU, library versions or data set) are named apart. Each part carries a sentence made from the terms that moved.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from math import factorial
 from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
+from tunescope.memory.differences import changed
 from tunescope.memory.estimate import Estimate, estimate
-from tunescope.memory.ledger import CATEGORIES, Category, MemoryLedger
+from tunescope.memory.ledger import CATEGORIES, MemoryLedger
 from tunescope.memory.lengths import Lengths
-from tunescope.memory.sentences import because, site_name
+from tunescope.memory.sentences import because, site_name, unchanged
+from tunescope.memory.shapley import shapley, whole_bytes
 from tunescope.memory.stack import DEFAULT, Stack
-from tunescope.problems import Problem
+from tunescope.memory.turning import LengthPoint, by_length, turning_sentence
 from tunescope.spec import SECTIONS, JobSpec
 
 Language = Literal["en", "zh"]
@@ -56,6 +56,9 @@ class Explanation:
     estimate_b: Estimate
     parts: tuple[Part, ...]
     site_note: str
+    lengths: tuple[LengthPoint, ...]
+    turning: str
+    """Where the answer turns round with the length, in words; "" where it does not."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -66,6 +69,10 @@ class Explanation:
                 {"section": part.section, "bytes": part.bytes, "because": part.because} for part in self.parts
             ],
             "note": self.site_note,
+            "turning": self.turning,
+            "by_length": [
+                {"tokens": point.tokens, "a_bytes": point.a_bytes, "b_bytes": point.b_bytes} for point in self.lengths
+            ],
             "measured": self._measured(),
         }
 
@@ -85,24 +92,30 @@ class Explanation:
 def explain(a: Subject, b: Subject, language: Language = "en") -> Explanation:
     """Attribute ``b``'s total minus ``a``'s to sections. Raises InvalidInput if either side cannot be estimated."""
     players = [name for name in (*SECTIONS, *OTHER) if _differs(name, a, b)]
-
-    @cache
-    def at(switched: frozenset[str]) -> Estimate:
-        return _estimate_mixed(a, b, switched)
-
-    before, after = at(frozenset()), at(frozenset(players))
-    exact = {name: _shapley(name, players, lambda names: at(names).total_bytes) for name in players}
-    whole = _largest_remainder(exact, after.total_bytes - before.total_bytes)
-    shown = [name for name in (*SECTIONS, *OTHER) if name in SECTIONS or name in players]
+    count = len(players)
+    found = [_estimate_mixed(a, b, _chosen(players, mask)) for mask in range(1 << count)]
+    before, after = found[0], found[-1]
+    values = [(item.total_bytes, *(item.ledger[category] for category in CATEGORIES)) for item in found]
+    exact, orders = shapley(count, values), factorial(count)
+    whole = whole_bytes([part[0] for part in exact], orders, after.total_bytes - before.total_bytes)
     parts: list[Part] = []
-    for name in shown:
-        moved = MemoryLedger()
-        if name in players:
-            moved = _average_move(name, players, at)
-        parts.append(
-            Part(name, whole.get(name, 0), because(name, a, b, before, after, moved, name in players, language))
+    for name in (*SECTIONS, *(other for other in OTHER if other in players)):
+        if name not in players:
+            parts.append(Part(name, 0, unchanged(name, a, b, language)))
+            continue
+        index = players.index(name)
+        moved = MemoryLedger(
+            {category: part // orders for category, part in zip(CATEGORIES, exact[index][1:], strict=True)}
         )
-    return Explanation(a, b, before, after, tuple(parts), _site_note(before, after, language))
+        trained = before.trainable_parameters, after.trainable_parameters
+        parts.append(Part(name, whole[index], because(name, a, b, trained, moved, language)))
+    points = by_length(a, b)
+    note = _site_note(before, after, language)
+    return Explanation(a, b, before, after, tuple(parts), note, points, turning_sentence(points, language))
+
+
+def _chosen(players: list[str], mask: int) -> frozenset[str]:
+    return frozenset(name for index, name in enumerate(players) if mask >> index & 1)
 
 
 def _side(subject: Subject, found: Estimate) -> dict[str, Any]:
@@ -117,13 +130,12 @@ def _side(subject: Subject, found: Estimate) -> dict[str, Any]:
 
 def _differs(name: str, a: Subject, b: Subject) -> bool:
     if name == "model":
-        return a.architecture != b.architecture
+        return replace(a.architecture, name="") != replace(b.architecture, name="")
     if name == "libraries":
         return a.stack != b.stack
     if name == "device":
         return a.device != b.device
-    same = getattr(a.spec, name) == getattr(b.spec, name)
-    return not same or (name == "data" and a.lengths != b.lengths)
+    return bool(changed(name, a.spec, b.spec)) or (name == "data" and a.lengths != b.lengths)
 
 
 def _estimate_mixed(a: Subject, b: Subject, switched: frozenset[str]) -> Estimate:
@@ -151,41 +163,6 @@ def _fitting_targets(adaptation: Any, architecture: Architecture) -> Any:
     if targets == "all-linear" or any(linear.matches(target) for target in targets for linear in linears):
         return adaptation
     return adaptation.model_copy(update={"target_modules": "all-linear"})
-
-
-def _subsets(names: list[str]) -> list[frozenset[str]]:
-    return [frozenset(name for index, name in enumerate(names) if mask >> index & 1) for mask in range(1 << len(names))]
-
-
-def _shapley(name: str, players: list[str], value: Callable[[frozenset[str]], int]) -> tuple[int, int]:
-    """(numerator, denominator) of the section's average effect over all orders, exact."""
-    others = [other for other in players if other != name]
-    count = len(players)
-    numerator = 0
-    for before in _subsets(others):
-        weight = factorial(len(before)) * factorial(count - len(before) - 1)
-        numerator += weight * (value(before | {name}) - value(before))
-    return numerator, factorial(count)
-
-
-def _average_move(name: str, players: list[str], at: Callable[[frozenset[str]], Estimate]) -> MemoryLedger:
-    """The section's average effect on each category: the same Shapley weights, for the sentence only."""
-    moves: dict[Category, tuple[int, int]] = {
-        category: _shapley(name, players, lambda names, of=category: at(names).ledger[of]) for category in CATEGORIES
-    }
-    return MemoryLedger({category: numerator // denominator for category, (numerator, denominator) in moves.items()})
-
-
-def _largest_remainder(exact: dict[str, tuple[int, int]], total: int) -> dict[str, int]:
-    """Round fractions to whole bytes that sum to ``total``: floor all, then give the rest to the largest remainders."""
-    whole = {name: numerator // denominator for name, (numerator, denominator) in exact.items()}
-    rest = total - sum(whole.values())
-    if not 0 <= rest <= len(whole):
-        raise Problem("The parts of an explanation do not sum to the difference.", "report this with both specs")
-    order = sorted(exact, key=lambda name: (-(exact[name][0] % exact[name][1]), name))
-    for name in order[:rest]:
-        whole[name] += 1
-    return whole
 
 
 def _site_note(before: Estimate, after: Estimate, language: Language) -> str:

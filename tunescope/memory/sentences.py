@@ -1,9 +1,9 @@
 """One sentence per section of an explanation, made from the settings that differ and the ledger terms that moved."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from tunescope.memory.estimate import Estimate
-from tunescope.memory.ledger import CATEGORIES, Category, MemoryLedger
+from tunescope.memory.differences import count_in_words, in_words, targets_in_words
+from tunescope.memory.ledger import Category, MemoryLedger
 from tunescope.units import MIB, format_bytes
 
 if TYPE_CHECKING:
@@ -18,20 +18,21 @@ SITES = {
     "embedding_backward": ("backward of the embedding", "嵌入层反向"),
     "optimizer_step": ("the optimizer step", "优化器更新"),
 }
-CATEGORY_NAMES = {
-    "weights": ("weights", "权重"),
-    "quantization_state": ("quantization constants", "量化常数"),
-    "adapters": ("adapters", "适配器"),
-    "gradients": ("gradients", "梯度"),
-    "optimizer_states": ("optimizer states", "优化器状态"),
-    "master_weights": ("fp32 master weights", "fp32 主权重"),
-    "activations": ("activations", "激活"),
-    "logits_and_loss": ("logits and loss", "logits 与损失"),
-    "workspace": ("workspace", "工作区"),
-    "communication": ("communication buffers", "通信缓冲"),
-    "fragmentation": ("allocator cache", "分配器缓存"),
-    "runtime_context": ("CUDA context", "CUDA 上下文"),
-}
+GROUPS: tuple[tuple[tuple[Category, ...], str, str], ...] = (
+    (("weights", "quantization_state"), "weights", "权重"),
+    (("adapters",), "adapters", "适配器"),
+    (("gradients",), "gradients", "梯度"),
+    (("optimizer_states",), "{} states", "{}状态"),
+    (("master_weights",), "fp32 masters", "fp32 主权重"),
+    (("activations",), "activations", "激活"),
+    (("logits_and_loss",), "logits and loss", "logits 与损失"),
+    (("workspace",), "temporaries", "临时张量"),
+    (("communication",), "communication buffers", "通信缓冲"),
+    (("fragmentation",), "the allocator's cache", "分配器缓存"),
+    (("runtime_context",), "CUDA context", "CUDA 上下文"),
+)
+TRAINING = ("adapters", "gradients", "optimizer_states", "master_weights")
+"""Terms that follow the number of trained parameters: told as one."""
 
 
 def site_name(site: str, language: str) -> str:
@@ -39,46 +40,66 @@ def site_name(site: str, language: str) -> str:
 
 
 def because(
-    section: str, a: "Subject", b: "Subject", before: Estimate, after: Estimate, moved: MemoryLedger, differs: bool,
-    language: Literal["en", "zh"],
-) -> str:  # fmt: skip
-    """The sentence for one section; ``moved`` is how the ledger changes with it (b minus a)."""
+    section: str, a: "Subject", b: "Subject", trained: tuple[int, int], moved: MemoryLedger, language: str
+) -> str:
+    """The sentence for one section; ``moved`` is how the ledger changes with it (b minus a), ``trained`` parameters of a, b."""
     zh = language == "zh"
-    if not differs:
-        return "两边相同。" if zh else "The same on both sides."
-    what = _what(section, a, b, before, after, zh)
-    terms: list[Category] = [name for name in CATEGORIES if abs(moved[name]) >= MIB]
-    terms.sort(key=lambda name: -abs(moved[name]))
-    terms = terms[:3]
+    what = _adaptation(a, b, trained, zh) if section == "adaptation" else in_words(section, a, b, zh)
+    terms = _terms(moved, _adam(a, b), zh)
     if not terms:
         return f"{what}：显存几乎不变。" if zh else f"{what}: hardly any memory."
+    listed = ("，" if zh else ", ").join(_term(count, names, zh) for count, names in terms)
+    return f"{what}：{listed}。" if zh else f"{what}: {listed}."
+
+
+def unchanged(section: str, a: "Subject", b: "Subject", language: str) -> str:
+    """For a section in which nothing that costs memory differs."""
+    zh = language == "zh"
+    if getattr(a.spec, section) == getattr(b.spec, section):
+        return "两边相同。" if zh else "The same on both sides."
+    return "只有不影响显存的设置不同。" if zh else "Only settings that cost no memory differ."
+
+
+def _adam(a: "Subject", b: "Subject") -> bool:
+    return all("adamw" in side.spec.optimizer.name for side in (a, b))
+
+
+def _terms(moved: MemoryLedger, adam: bool, zh: bool) -> list[tuple[int, str]]:
+    """The three largest movements as (bytes, names), those of training with one sign told together."""
+    found: list[tuple[int, list[str]]] = []
+    for categories, english, chinese in GROUPS:
+        count = sum(moved[category] for category in categories)
+        if abs(count) < MIB:
+            continue
+        optimizer = ("Adam", "Adam ") if adam else ("optimizer", "优化器")
+        name = (chinese if zh else english).format(optimizer[zh])
+        if categories[0] in TRAINING and found and found[-1][1][0] == "training" and found[-1][0] * count > 0:
+            found[-1] = found[-1][0] + count, [*found[-1][1], name]
+        elif categories[0] in TRAINING:
+            found.append((count, ["training", name]))
+        else:
+            found.append((count, ["", name]))
+    found.sort(key=lambda term: -abs(term[0]))
+    return [(count, _list(names[1:], zh)) for count, names in found[:3]]
+
+
+def _list(names: list[str], zh: bool) -> str:
     if zh:
-        listed = "，".join(
-            f"{CATEGORY_NAMES[name][1]}{'多' if moved[name] > 0 else '少'} {format_bytes(abs(moved[name]))}"
-            for name in terms
-        )
-        return f"{what}：{listed}。"
-    listed = ", ".join(
-        f"{format_bytes(abs(moved[name]))} {'more' if moved[name] > 0 else 'less'} for {CATEGORY_NAMES[name][0]}"
-        for name in terms
-    )
-    return f"{what}: {listed}."
+        return "、".join(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _what(section: str, a: "Subject", b: "Subject", before: Estimate, after: Estimate, zh: bool) -> str:
-    if section == "model":
-        return f"{a.architecture.name} → {b.architecture.name}"
-    if section == "libraries":
-        return f"{a.stack.title} → {b.stack.title}"
-    if section == "device":
-        return f"{a.device.name} → {b.device.name}"
-    if section == "adaptation":
-        return _adaptation(a, b, before, after, zh)
-    return _changes(getattr(a.spec, section).model_dump(), getattr(b.spec, section).model_dump(), a, b, zh)
+def _term(count: int, names: str, zh: bool) -> str:
+    size = format_bytes(abs(count))
+    if zh:
+        return f"{names}{'多' if count > 0 else '少'} {size}"
+    return f"{size} {'more' if count > 0 else 'less'} for {names}"
 
 
-def _adaptation(a: "Subject", b: "Subject", before: Estimate, after: Estimate, zh: bool) -> str:
-    left, right = _millions(before.trainable_parameters), _millions(after.trainable_parameters)
+def _adaptation(a: "Subject", b: "Subject", trained: tuple[int, int], zh: bool) -> str:
+    left, right = count_in_words(trained[0]), count_in_words(trained[1])
+    if left == right:
+        return f"{_method(b, zh)}，而非 {_method(a, zh)}" if zh else f"{_method(b, zh)} instead of {_method(a, zh)}"
     if zh:
         return f"{_method(b, True)}训练 {right} 参数，而非 {left}（{_method(a, True)}）"
     return f"{_method(b, False)} trains {right} parameters instead of {left} ({_method(a, False)})"
@@ -88,30 +109,10 @@ def _method(subject: "Subject", zh: bool) -> str:
     chosen = subject.spec.adaptation
     if chosen.method == "full":
         return "全参数微调" if zh else "full fine-tuning"
-    targets = chosen.target_modules if isinstance(chosen.target_modules, str) else ", ".join(chosen.target_modules)
-    saved = f" + {', '.join(chosen.modules_to_save)}" if chosen.modules_to_save else ""
-    return f"LoRA r={chosen.r}（{targets}{saved}）" if zh else f"LoRA r={chosen.r} on {targets}{saved}"
-
-
-def _millions(count: int) -> str:
-    return f"{count / 1e9:.2f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
-
-
-def _changes(left: dict[str, Any], right: dict[str, Any], a: "Subject", b: "Subject", zh: bool) -> str:
-    skipped = {
-        "dataset",
-        "learning_rate",
-        "lr_scheduler_type",
-        "warmup_ratio",
-        "weight_decay",
-        "max_grad_norm",
-        "eval_fraction",
-    }
-    changed = [
-        f"{name} {left[name]} → {right[name]}" for name in left if left[name] != right[name] and name not in skipped
-    ]
-    if a.lengths != b.lengths and "max_length" in left:
-        changed.append("行长度不同" if zh else "other row lengths")
-    if changed:
-        return ", ".join(changed)
-    return "只有不影响显存的设置不同" if zh else "only settings that cost no memory differ"
+    kind = "DoRA" if chosen.use_dora else "LoRA"
+    saved = ""
+    if chosen.modules_to_save:
+        names = ", ".join(chosen.modules_to_save)
+        saved = f"（另完整训练 {names}）" if zh else f" and {names} in full"
+    targets = targets_in_words(subject, zh)
+    return f"{kind}（{targets}，r={chosen.r}）{saved}" if zh else f"{kind} on {targets} with r={chosen.r}{saved}"

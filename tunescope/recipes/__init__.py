@@ -1,6 +1,6 @@
 """Published recipes as job specs, each with its source and date: YAML files beside this one, ready to run and compare."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -14,9 +14,10 @@ from tunescope.spec import JobSpec, parse_spec
 
 @dataclass(frozen=True)
 class Published:
-    """A measurement published for this recipe, with the settings it was made at."""
+    """A measurement published for this recipe, with the length and micro batch it was made at."""
 
     tokens: int
+    batch: int
     bytes: int
     source: str
 
@@ -32,6 +33,8 @@ class Recipe:
     spec: JobSpec
     stack: Stack
     measured: tuple[Published, ...]
+    notes: tuple[str, ...] = ()
+    """What the program does that a job spec cannot say, or where a default had to be chosen."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -40,7 +43,8 @@ class Recipe:
             "source": self.source,
             "date": self.date,
             "stack": self.stack.name,
-            "measured": [{"tokens": item.tokens, "bytes": item.bytes, "source": item.source} for item in self.measured],
+            "measured": [asdict(item) for item in self.measured],
+            "notes": list(self.notes),
             "spec": self.spec.model_dump(mode="json"),
         }
 
@@ -67,7 +71,8 @@ def recipe_named(name: str) -> Recipe:
 def _recipe(name: str, values: dict[str, Any]) -> Recipe:
     spec = parse_spec({"name": name, **values["spec"]})
     measured = tuple(
-        Published(int(item["tokens"]), int(item["bytes"]), item["source"]) for item in values.get("measured", [])
+        Published(int(item["tokens"]), int(item.get("batch", 1)), int(item["bytes"]), item["source"])
+        for item in values.get("measured", [])
     )
     return Recipe(
         name,
@@ -77,4 +82,5 @@ def _recipe(name: str, values: dict[str, Any]) -> Recipe:
         spec,
         stack_named(values.get("stack", "current")),
         measured,
+        tuple(values.get("notes", [])),
     )

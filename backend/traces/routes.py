@@ -26,7 +26,8 @@ def create_trace(
     after: BackgroundTasks,
 ) -> TraceStatus:
     """Ask for the exact trace of a spec. 202: poll GET /api/traces/{key}. 200: it is answered already."""
-    row = service.ask(session, settings, spec, service.versions_for(connected(connection)))
+    versions = service.versions_for(connected(connection))
+    row = service.ask(session, settings, spec, versions, service.PERSON_SECONDS)
     if row.state == "pending":
         after.add_task(wake, connection, "trace asked")
     else:

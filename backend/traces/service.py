@@ -20,7 +20,9 @@ from tunescope.states import TERMINAL
 from tunescope.wire import MachineReport, TraceAnswer
 
 AGAIN_SECONDS = 60.0
-"""A failed trace is not asked for again within this time: its reason has most likely not changed."""
+"""A failed trace is not asked for again by itself within this time: its reason has most likely not changed."""
+PERSON_SECONDS = 3.0
+"""When a person asks again, it is after this time."""
 MOST_PENDING = 500
 KEPT_SECONDS = 30 * 86400
 """How long a trace that no job points to is kept."""
@@ -39,8 +41,17 @@ def versions_for(machines: Sequence[MachineReport], wanted: str | None = None) -
     return chosen.versions if chosen else {}
 
 
-def ask(session: Session, settings: ServerSettings, spec: JobSpec, versions: Mapping[str, str]) -> TraceRow:
-    """The row of a spec's trace, asked for if it is not there. Raises Problem for a spec that cannot be traced."""
+def ask(
+    session: Session,
+    settings: ServerSettings,
+    spec: JobSpec,
+    versions: Mapping[str, str],
+    again_seconds: float = AGAIN_SECONDS,
+) -> TraceRow:
+    """The row of a spec's trace, asked for if it is not there, or if it failed ``again_seconds`` ago.
+
+    Raises Problem for a spec that cannot be traced.
+    """
     config = config_of(session, settings, spec)
     key = trace_key(spec, config, versions)
     now = time.time()
@@ -59,7 +70,7 @@ def ask(session: Session, settings: ServerSettings, spec: JobSpec, versions: Map
             asked_at=now,
         )
         return insert(session, row)
-    if row.state == "failed" and now - (row.answered_at or 0) > AGAIN_SECONDS:
+    if row.state == "failed" and now - (row.answered_at or 0) > again_seconds:
         row.state, row.reason, row.tries, row.sent_at, row.answered_at = "pending", WAITS, 0, None, None
     row.asked_at = now
     return row

@@ -23,6 +23,8 @@ export type Gpu = Told<Schemas["GpuReport"]>;
 export type Machine = Told<Schemas["MachineReport"]>;
 export type Metrics = Schemas["Metrics"];
 export type StepEvent = Told<Schemas["StepEvent"]>;
+export type Trace = Told<Schemas["Trace"]>;
+export type TraceStatus = Told<Schemas["TraceStatus"]>;
 export type LogEvent = Told<Schemas["LogEvent"]>;
 
 export const TERMINAL: ReadonlySet<JobState> = new Set(["succeeded", "failed", "cancelled"]);
@@ -39,6 +41,7 @@ export type Estimate = {
   ledger: Record<string, number>;
   device: { name: string; total_bytes: number };
   fits: boolean;
+  tier?: "formula" | "trace";
   assumptions: string[];
   interval?: [number, number];
   gpus?: {

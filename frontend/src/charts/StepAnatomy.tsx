@@ -121,6 +121,7 @@ function Plot({ points, categories, marks, index, choose }: PlotProps) {
         {layers.map((layer) => (
           <path key={layer.category} d={layer.path} fill={colourOf(layer.category)} fillOpacity={0.88} />
         ))}
+        <BandLabels bands={bands} x={x} inner={inner} />
         {marks.map((mark) => (
           <MarkLine key={mark.label} mark={mark} y={y(mark.bytes)} inner={inner} />
         ))}
@@ -138,32 +139,44 @@ function Plot({ points, categories, marks, index, choose }: PlotProps) {
 }
 
 function Bands({ bands, x, inner }: { bands: Band[]; x: (share: number) => number; inner: number }) {
+  return bands.map((band, number) => (
+    <rect
+      key={band.from}
+      x={x(band.from)}
+      width={(band.to - band.from) * inner}
+      y={MARGIN.top}
+      height={HEIGHT - MARGIN.top - MARGIN.bottom}
+      fill={number % 2 ? "transparent" : "light-dark(#f1f3f5, #25282b)"}
+    />
+  ));
+}
+
+/** Each band's phase above it, or, where that is too narrow, upright within it; slivers are named by slider and table. */
+function BandLabels({ bands, x, inner }: { bands: Band[]; x: (share: number) => number; inner: number }) {
   const { t } = useTranslation("anatomy");
-  return bands.map((band, number) => {
+  return bands.map((band) => {
     const label = t(band.phase);
-    // Roughly 6 px a Latin letter and 12 px a Chinese one at this size; a label that does not fit is left out.
+    // Roughly 6 px a Latin letter and 12 px a Chinese one at this size.
     const needed = [...label].reduce((sum, letter) => sum + (letter.charCodeAt(0) > 0x2e80 ? 12 : 6.2), 6);
+    const width = (band.to - band.from) * inner;
+    const middle = x((band.from + band.to) / 2);
+    if (needed < width)
+      return (
+        <text key={band.from} x={middle} y={MARGIN.top - 8} textAnchor="middle" fontSize={11} fill={INK}>
+          {label}
+        </text>
+      );
+    if (width < 12) return null;
     return (
-      <g key={band.from}>
-        <rect
-          x={x(band.from)}
-          width={(band.to - band.from) * inner}
-          y={MARGIN.top}
-          height={HEIGHT - MARGIN.top - MARGIN.bottom}
-          fill={number % 2 ? "transparent" : "light-dark(#f1f3f5, #25282b)"}
-        />
-        {needed < (band.to - band.from) * inner && (
-          <text
-            x={x((band.from + band.to) / 2)}
-            y={MARGIN.top - 8}
-            textAnchor="middle"
-            fontSize={11}
-            fill={INK}
-          >
-            {label}
-          </text>
-        )}
-      </g>
+      <text
+        key={band.from}
+        transform={`translate(${middle + 4} ${MARGIN.top + 24}) rotate(-90)`}
+        textAnchor="end"
+        fontSize={11}
+        fill={INK}
+      >
+        {label}
+      </text>
     );
   });
 }

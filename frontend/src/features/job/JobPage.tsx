@@ -25,8 +25,10 @@ import { type Job, TERMINAL } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { Problem } from "../../ui/Problem";
 import { StateBadge } from "../../ui/StateBadge";
+import { TierBadge } from "../../ui/TraceView";
 import { formatBytes, formatDuration } from "../../units";
 import { Charts } from "./Charts";
+import { TracePanel } from "./TracePanel";
 import { type Live, useLive } from "./useLive";
 
 export default function JobPage() {
@@ -162,12 +164,17 @@ function Memory({ job }: { job: Job }) {
     <Stack>
       <div className="card">
         {job.estimate ? (
-          <MemoryLedger
-            ledger={job.estimate.ledger}
-            totalBytes={job.estimate.total_bytes}
-            capacityBytes={job.estimate.device.total_bytes}
-            label={t("predicted", { device: job.estimate.device.name })}
-          />
+          <Stack gap="sm" align="stretch">
+            <Group>
+              <TierBadge tier={job.estimate.tier} />
+            </Group>
+            <MemoryLedger
+              ledger={job.estimate.ledger}
+              totalBytes={job.estimate.total_bytes}
+              capacityBytes={job.estimate.device.total_bytes}
+              label={t("predicted", { device: job.estimate.device.name })}
+            />
+          </Stack>
         ) : (
           <Text>{t("noEstimate", { reason: job.estimate_unknown_because })}</Text>
         )}
@@ -188,6 +195,7 @@ function Memory({ job }: { job: Job }) {
         ))}
       </SimpleGrid>
       {job.gpus.length === 0 && <Text className="muted">{t("cpuNote")}</Text>}
+      <TracePanel job={job} />
     </Stack>
   );
 }

@@ -3,6 +3,7 @@ import {
   Autocomplete,
   Button,
   Grid,
+  Group,
   NumberInput,
   Select,
   SimpleGrid,
@@ -25,7 +26,9 @@ import type { Dataset, Estimate, Job, LibraryModel } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import { TierBadge } from "../../ui/TraceView";
 import { type Field, read, SECTIONS, START, write } from "./sections";
+import { VerifyPanel } from "./VerifyPanel";
 
 type Spec = typeof START & { [key: string]: unknown };
 
@@ -238,44 +241,48 @@ function LiveEstimate({ spec }: { spec: Spec }) {
     retry: false,
   });
   return (
-    <section className="card" style={{ position: "sticky", top: 72 }} aria-live="polite">
-      <Title order={2} mb="sm">
-        {t("estimate")}
-      </Title>
-      {estimate.error ? (
-        <Problem error={estimate.error} />
-      ) : estimate.data ? (
-        <Stack>
-          <MemoryLedger
-            ledger={estimate.data.ledger}
-            totalBytes={estimate.data.total_bytes}
-            capacityBytes={estimate.data.device.total_bytes}
-            label={estimate.data.device.name}
-          />
-          {!estimate.data.fits && (
-            <Alert color="red">{t("doesNotFit", { device: estimate.data.device.name })}</Alert>
-          )}
-          {estimate.data.gpus?.length === 0 && <Text className="muted">{t("noGpu")}</Text>}
-          {estimate.data.gpus?.map((gpu) => (
-            <Text key={gpu.uuid} size="sm">
-              {gpu.machine} · {gpu.name}:{" "}
-              {gpu.fits === null ? t("unknown") : t(gpu.fits ? "takesIt" : "tooSmall")}
-            </Text>
-          ))}
-          <details>
-            <summary>{t("assumptions")}</summary>
-            <ul>
-              {estimate.data.assumptions.map((assumption) => (
-                <li key={assumption}>
-                  <Text size="sm">{assumption}</Text>
-                </li>
-              ))}
-            </ul>
-          </details>
-        </Stack>
-      ) : (
-        <Text className="muted">…</Text>
-      )}
+    <section className="card beside-form">
+      <Group justify="space-between" mb="sm">
+        <Title order={2}>{t("estimate")}</Title>
+        <TierBadge tier={estimate.data?.tier} />
+      </Group>
+      <div aria-live="polite">
+        {estimate.error ? (
+          <Problem error={estimate.error} />
+        ) : estimate.data ? (
+          <Stack>
+            <MemoryLedger
+              ledger={estimate.data.ledger}
+              totalBytes={estimate.data.total_bytes}
+              capacityBytes={estimate.data.device.total_bytes}
+              label={estimate.data.device.name}
+            />
+            {!estimate.data.fits && (
+              <Alert color="red">{t("doesNotFit", { device: estimate.data.device.name })}</Alert>
+            )}
+            {estimate.data.gpus?.length === 0 && <Text className="muted">{t("noGpu")}</Text>}
+            {estimate.data.gpus?.map((gpu) => (
+              <Text key={gpu.uuid} size="sm">
+                {gpu.machine} · {gpu.name}:{" "}
+                {gpu.fits === null ? t("unknown") : t(gpu.fits ? "takesIt" : "tooSmall")}
+              </Text>
+            ))}
+            <details>
+              <summary>{t("assumptions")}</summary>
+              <ul>
+                {estimate.data.assumptions.map((assumption) => (
+                  <li key={assumption}>
+                    <Text size="sm">{assumption}</Text>
+                  </li>
+                ))}
+              </ul>
+            </details>
+          </Stack>
+        ) : (
+          <Text className="muted">…</Text>
+        )}
+      </div>
+      {estimate.data && !estimate.error && <VerifyPanel spec={settled} />}
     </section>
   );
 }

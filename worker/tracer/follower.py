@@ -12,7 +12,7 @@ Works alike for meta, CPU and CUDA tensors, in the tracer and inside the real tr
 """
 
 import weakref
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -26,8 +26,8 @@ from worker.tracer.registration import model_tensors, optimizer_tensors
 CUDA_ROUNDING = 512
 """CUDA's caching allocator hands out multiples of this many bytes (``c10/core/AllocatorConfig.h``)."""
 PERSISTENT: frozenset[str] = frozenset({"weights", "quantization_state", "adapters", "master_weights"})
-_SCRATCH = ("dequantize", "quantize_blockwise", "int8_", "_foreach_sqrt")
-"""Operators whose results are scratch of a kernel or an optimizer, never activations."""
+_SCRATCH = ("dequantize",)
+"""Operators whose results are scratch, never activations: a weight unpacked for one product."""
 
 
 class Event(NamedTuple):
@@ -72,12 +72,20 @@ class Follower(TorchDispatchMode):
     """Live bytes of one kind of device, now and at their highest, by category and by site of the step.
 
     ``round_to``: 512 for CUDA's accounting, 1 for exact bytes. ``record``: keep every event, for timelines and replay.
+    ``scratch``: what operators allocate unseen while they run, as tensors to be held meanwhile.
     """
 
-    def __init__(self, device: str, round_to: int = CUDA_ROUNDING, record: bool = False) -> None:
+    def __init__(
+        self,
+        device: str,
+        round_to: int = CUDA_ROUNDING,
+        record: bool = False,
+        scratch: Mapping[Any, Callable[..., list[torch.Tensor]]] | None = None,
+    ) -> None:
         super().__init__()
         self._device = device
         self._round = round_to
+        self._scratch = scratch or {}
         self.events: list[Event] | None = [] if record else None
         self.current = 0
         self.by_category: dict[Category, int] = {}
@@ -162,6 +170,10 @@ class Follower(TorchDispatchMode):
         if self.events is not None:
             self.events.append(Event("retag", block.uid, block.bytes, category, self.phase, self.site, since_birth))
 
+    def uid_of(self, tensor: torch.Tensor) -> int:
+        """The id of a live storage in the events."""
+        return self._live[tensor.untyped_storage()._cdata].uid
+
     def category_of(self, tensor: torch.Tensor) -> Category | None:
         block = self._live.get(tensor.untyped_storage()._cdata)
         return block.category if block is not None else None
@@ -171,6 +183,8 @@ class Follower(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        needed = self._scratch.get(func)
+        held = self._hold(needed(args, kwargs or {})) if needed is not None else None
         out = func(*args, **(kwargs or {}))
         if isinstance(out, torch.Tensor):
             self._see(out, func, args)
@@ -182,7 +196,13 @@ class Follower(TorchDispatchMode):
                     for inner in item:
                         if isinstance(inner, torch.Tensor):
                             self._see(inner, func, args)
+        del held
         return out
+
+    def _hold(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        for tensor in tensors:
+            self.register(tensor, "workspace")
+        return tensors
 
     def _see(self, tensor: torch.Tensor, func: Any, args: tuple[Any, ...]) -> None:
         if tensor.device.type != self._device:
@@ -197,7 +217,7 @@ class Follower(TorchDispatchMode):
     def _classify(self, func: Any, args: tuple[Any, ...]) -> Category:
         if _override:
             return _override[-1]
-        if self.phase not in ("forward", "backward"):
+        if self.phase not in ("forward", "loss", "backward"):
             return self.category
         if func is torch.ops.aten._to_copy.default and self.category_of(args[0]) in PERSISTENT:
             return "workspace"

@@ -1,0 +1,131 @@
+"""trace(spec, config): the exact memory of one training step on one GPU, from the real model on meta tensors."""
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+from tunescope.memory.devices import DEFAULT_DEVICE, Device
+from tunescope.memory.estimate import MAX_TOKENS, Lengths
+from tunescope.memory.stack import DEFAULT, Stack
+from tunescope.memory.trace import Trace
+from tunescope.problems import FieldError, InvalidInput
+from tunescope.spec import JobSpec
+from worker.tracer.follower import Event
+from worker.tracer.moments import MIDDLE
+from worker.tracer.replay import replayed
+from worker.tracer.step import TracedStep, Workload, as_on_cuda
+from worker.tracer.stream import Recording, account, changes, closed_form_sites
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
+STEADY_STEPS = 2
+"""Steps replayed after the first: the allocator's cache settles by then."""
+
+
+def trace(
+    spec: JobSpec,
+    config: dict[str, Any],
+    *,
+    stack: Stack = DEFAULT,
+    lengths: Lengths | None = None,
+    device: Device = DEFAULT_DEVICE,
+    expandable: bool = False,
+) -> Trace:
+    """Trace ``spec`` on the model of ``config`` (a config.json). Raises InvalidInput for what cannot be traced."""
+    began = time.perf_counter()
+    work = workload(spec, lengths)
+    with as_on_cuda(work):
+        recording = record(spec, config, stack, work, device.cublas_workspace_bytes)
+    answer = _answer(recording, expandable)
+    answer.assumptions = _assumptions(spec, config, stack, work, device)
+    answer.seconds = time.perf_counter() - began
+    return answer
+
+
+def workload(spec: JobSpec, lengths: Lengths | None) -> Workload:
+    """The longest micro batch: rows padded to the longest row, which max_length caps; packed ones are full."""
+    sequence = spec.data.max_length
+    batch = spec.batch.per_device_train_batch_size
+    if batch * sequence > MAX_TOKENS:
+        fix = f"stay under {MAX_TOKENS:,}"
+        error = FieldError("data.max_length", f"{batch * sequence:,} tokens in one micro batch", fix)
+        raise InvalidInput("These settings cannot be traced.", errors=[error])
+    if spec.data.packing:
+        return Workload(batch, sequence, packed=True)
+    if lengths is not None:
+        sequence = min(sequence, max(1, lengths.longest))
+    return Workload(batch, sequence, padded=batch > 1 and lengths is not None and lengths.vary)
+
+
+def record(spec: JobSpec, config: dict[str, Any], stack: Stack, work: Workload, workspace: int) -> Recording:
+    """Run the load, a step's micro batches, and the optimizer twice: making its states, and with them."""
+    step = TracedStep(spec, config, stack, work, workspace)
+    events = step.follower.events
+    assert events is not None
+    step.register()
+    step.make_optimizer()
+    loaded = len(events)
+    accumulation = spec.batch.gradient_accumulation_steps
+    ahead = step.fetch(accumulation)
+    # Every micro batch after the second is like it: the gradients are there.
+    for _ in range(min(2, accumulation)):
+        step.micro_batch()
+    gradients, backward_end = step.gradient_ids(), len(events)
+    step.update()
+    updated = len(events)
+    stand_ins = step.stand_in_gradients()
+    second = len(events)
+    step.update()
+    recording = Recording(
+        events[:loaded], events[loaded:backward_end], events[backward_end:updated], events[second:], gradients, stand_ins,
+        step.largest_loading_bytes(),
+    )  # fmt: skip
+    del ahead
+    return recording
+
+
+def _answer(recording: Recording, expandable: bool) -> Trace:
+    first = recording.first_step()
+    steady = [recording.steady_step(number) for number in range(1, STEADY_STEPS + 1)]
+    began = account(recording.load, first)
+    found = account([*recording.load, *first], steady[0])
+    assert found.peak_event is not None
+    backward_end = next(event for event in reversed(steady[0]) if event.phase == "backward")
+    sites, middle = closed_form_sites(found.sites, _live_at(backward_end, steady[0], [*recording.load, *first]))
+    sites["load"] = _live(recording.load) + recording.largest_loading_bytes
+    stream = changes([*recording.load, *first, *(event for part in steady for event in part)])
+    peak_site = found.peak_event.site
+    return Trace(
+        peak_bytes=found.peak,
+        peak_phase=found.peak_event.phase,
+        peak_site=middle if peak_site == MIDDLE else peak_site,
+        ledger={str(name): count for name, count in found.ledger.items()},
+        sites=sites,
+        first_step_peak_bytes=began.peak,
+        replay=replayed(stream, expandable),
+        timeline=found.timeline,
+        versions={package: version(package) for package in PACKAGES},
+        seconds=0.0,
+    )
+
+
+def _live(events: list[Event]) -> int:
+    return sum(event.bytes if event.kind == "malloc" else -event.bytes for event in events if event.kind != "retag")
+
+
+def _live_at(last: Event, events: list[Event], before: list[Event]) -> int:
+    return _live(before) + _live(events[: events.index(last) + 1])
+
+
+def _assumptions(spec: JobSpec, config: dict[str, Any], stack: Stack, work: Workload, device: Device) -> list[str]:
+    rows, tokens = work.shape
+    notes = [f"library versions: {stack.title}", f"longest micro batch: {rows} x {tokens} tokens"]
+    notes.append(f"cuBLAS workspaces of {device.name}: 2 x {device.cublas_workspace_bytes:,} bytes")
+    if spec.memory_savers.fused_loss:
+        notes.append("every token's label counts: with fewer (assistant_only_loss) the loss needs less")
+    if spec.precision.quantization == "int8":
+        notes.append("LLM.int8: no outlier columns")
+    if spec.optimizer.name.startswith("paged"):
+        notes.append("paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi")
+    if any("expert" in key for key in config):
+        notes.append("experts are taken to be evenly loaded")
+    return notes

@@ -73,6 +73,7 @@ class Follower(TorchDispatchMode):
 
     ``round_to``: 512 for CUDA's accounting, 1 for exact bytes. ``record``: keep every event, for timelines and replay.
     ``scratch``: what operators allocate unseen while they run, as tensors to be held meanwhile.
+    ``call``: how operators are called, if not directly.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class Follower(TorchDispatchMode):
         round_to: int = CUDA_ROUNDING,
         record: bool = False,
         scratch: Mapping[Any, Callable[..., list[torch.Tensor]]] | None = None,
+        call: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Any] | None = None,
     ) -> None:
         super().__init__()
         self._device = device
         self._round = round_to
         self._scratch = scratch or {}
+        self._call = call
         self.events: list[Event] | None = [] if record else None
         self.current = 0
         self.by_category: dict[Category, int] = {}
@@ -185,7 +188,7 @@ class Follower(TorchDispatchMode):
     ) -> Any:
         needed = self._scratch.get(func)
         held = self._hold(needed(args, kwargs or {})) if needed is not None else None
-        out = func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {})) if self._call is None else self._call(func, args, kwargs or {})
         if isinstance(out, torch.Tensor):
             self._see(out, func, args)
         elif isinstance(out, (tuple, list)):

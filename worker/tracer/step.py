@@ -15,6 +15,7 @@ from tunescope.spec import JobSpec
 from worker.tracer import fused_head, losses, model, optimizers, standins
 from worker.tracer.cuda import KERNEL_SCRATCH, CudaFunctions
 from worker.tracer.follower import Follower
+from worker.tracer.memoized import Memoized
 from worker.tracer.moments import Moments
 
 SCRATCH = {**KERNEL_SCRATCH, **standins.STANDIN_SCRATCH}
@@ -42,7 +43,7 @@ class TracedStep:
         autocast = model.autocast_type(spec, stack)
         self.autocast = autocast is not None
         self.functions = CudaFunctions(autocast)
-        self.follower = Follower("meta", record=True, scratch=SCRATCH)
+        self.follower = Follower("meta", record=True, scratch=SCRATCH, call=Memoized())
         self.moments = Moments(self.follower, self.base)
         self._held: list[torch.Tensor] = []
         self._with_gradient: list[torch.nn.Parameter] = []

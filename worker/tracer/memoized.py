@@ -60,6 +60,8 @@ def _layout_of(out: Any) -> Any:
         if out.device.type != "meta" or type(out) is not torch.Tensor or out.storage_offset():
             return None
         return tuple(out.shape), out.stride(), out.dtype
+    if not isinstance(out, (tuple, list)):
+        return None
     layouts = tuple(_layout_of(item) for item in out)
     return None if None in layouts else list(layouts)
 

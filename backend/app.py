@@ -19,6 +19,7 @@ from backend.datasets.service import register_builtin
 from backend.estimates import routes as estimates
 from backend.gpus import routes as gpus
 from backend.jobs import routes as jobs
+from backend.measured import routes as measured
 from backend.models import routes as models
 from backend.page import PageFiles
 from backend.resources import resource
@@ -28,7 +29,7 @@ from backend.traces import routes as traces
 from backend.users import routes as users
 from tunescope.settings import ServerSettings
 
-ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, traces, gpus)
+ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, traces, measured, gpus)
 THREADS = 64
 """Requests that may wait for SQL or Redis at once."""
 PAGE_DIR = resource("frontend/dist")

@@ -3,12 +3,14 @@
 from backend.database import Base
 from backend.datasets.tables import DatasetRow
 from backend.jobs.tables import JobRow
+from backend.measured.tables import AccuracyRow
 from backend.models.tables import ModelRow
 from backend.telemetry.tables import EventRow, StepRow, TierRow
 from backend.traces.tables import TraceRow
 from backend.users.tables import SecretRow, UserRow
 
 __all__ = [
+    "AccuracyRow",
     "Base",
     "DatasetRow",
     "EventRow",

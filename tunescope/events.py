@@ -117,6 +117,9 @@ class LedgerEvent(EventBase):
     step: int
     source: str = Field(description="'cuda tensors' or 'cpu tensors': where the followed tensors live.")
     peak_phase: Phase
+    peak_site: str = Field(
+        default="", description="The moment in the VRAM model's words, e.g. forward_end, layer_backward."
+    )
     categories: dict[str, int]
     total_bytes: int = Field(description="Sum of categories: live tensor bytes at the step's highest moment.")
     allocator_peak_bytes: int | None = Field(default=None, description="What torch's allocator says of the same step.")

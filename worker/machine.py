@@ -3,7 +3,7 @@
 - relay: delivers outboxes to Redis
 - leases: renews the leases of running attempts
 - report: tells what the machine has and how full it is
-- control: hears cancel requests
+- control: hears cancels, and what the page asks of a running trainer
 - traces: has specs traced by a helper process (tracedesk.py)
 """
 
@@ -22,6 +22,7 @@ from tunescope.events import Failure, StateEvent
 from tunescope.settings import WorkerSettings
 from tunescope.states import FailureReason, JobState
 from tunescope.wire import Control, MachineReport, Order
+from worker import requests
 from worker.claim import Claim, Hold
 from worker.inventory import Inventory
 from worker.outbox import Outbox
@@ -151,8 +152,14 @@ class Machine:
         return report
 
     def hear(self, message: Control) -> None:
-        """Act on a control message; one that comes before its order is remembered."""
+        """Act on a control message; a cancel that comes before its order is remembered."""
         key = (message.job, message.attempt)
+        if message.action != "cancel":
+            with self._lock:
+                here = key in self._running
+            if here:
+                requests.ask(self.settings.attempt_dir(*key), message.action)
+            return
         with self._lock:
             self._cancels[key] = None
             while len(self._cancels) > REMEMBERED_CANCELS:

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
+from backend.measured.accuracy import keep_accuracy
 from tunescope.events import JobEvent, LogEvent, PlanEvent, StageEvent, StateEvent, StepEvent
-from tunescope.states import ACTIVE, JobState
+from tunescope.states import ACTIVE, TERMINAL, JobState
 
 SMOOTHING = 0.1
 """Weight of the newest step in the mean step time that the ETA uses."""
@@ -118,8 +119,10 @@ def follow_state(session: Session, row: JobRow, event: StateEvent) -> None:
     failure = event.failure.model_dump(mode="json") if event.failure else None
     columns: dict[str, Any] = {"started_at": event.at} if event.state is JobState.STARTING else {}
     catch_up(session, row, event)
-    move(session, row.id, event.state, fence=row.fence, failure=failure, **columns)
+    moved = move(session, row.id, event.state, fence=row.fence, failure=failure, **columns)
     session.refresh(row)
+    if moved and event.state in TERMINAL:
+        keep_accuracy(session, row)
 
 
 def catch_up(session: Session, row: JobRow, event: StateEvent) -> None:

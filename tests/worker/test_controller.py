@@ -5,7 +5,9 @@ import signal
 
 from tests.support.waiting import until
 from tests.worker.parts import Parts
+from tunescope import wire
 from tunescope.states import JobState
+from tunescope.wire import Control
 
 
 def started(parts: Parts) -> Parts:
@@ -78,3 +80,13 @@ def test_sigterm_ends_worker_and_its_trainer_and_the_job_goes_on_later(parts: Pa
     parts.start_worker()
     row = parts.wait_for(job, JobState.SUCCEEDED, within=60)
     assert row.attempt == 2 and row.resume_from_attempt == 1
+
+
+def test_a_wish_of_the_page_reaches_the_running_trainer(parts: Parts) -> None:
+    job = started(parts).submit("slow 1000")
+    parts.wait_for(job, JobState.RUNNING, within=30)
+    message = Control(job=job, attempt=1, action="measure")
+    parts.client.publish(wire.control("m1"), message.model_dump_json())
+    wish = parts.settings.attempt_dir(job, 1) / "requests" / "measure"
+    until(wish.exists, within=10, what="the wish lies in the trainer's directory")
+    assert parts.row(job).state == JobState.RUNNING

@@ -70,6 +70,7 @@ class Measuring:
             step=step,
             source=f"{'cuda' if peaks else 'cpu'} tensors",
             peak_phase=measured.peak_phase,
+            peak_site=measured.peak_site,
             categories=measured.categories,
             total_bytes=measured.total_bytes,
             sites=measured.sites,

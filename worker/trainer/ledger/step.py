@@ -30,6 +30,7 @@ class Measured:
     """One step's account at its highest moment. ``categories`` sum to ``total_bytes``."""
 
     peak_phase: Phase
+    peak_site: str
     categories: dict[str, int]
     total_bytes: int
     sites: dict[str, int]
@@ -85,6 +86,7 @@ class FollowedStep:
             categories["workspace"] = categories.get("workspace", 0) + unfollowed
         return Measured(
             peak_phase=follower.peak_phase,
+            peak_site=follower.peak_site,
             categories=categories,
             total_bytes=sum(categories.values()),
             sites=dict(follower.site_peaks),

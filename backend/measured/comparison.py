@@ -1,0 +1,95 @@
+"""Predicted beside measured, category by category; what cannot be compared says why. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, Field
+
+from tunescope.events import LedgerEvent
+from tunescope.memory.ledger import CATEGORIES
+
+MOVING = ("activations", "logits_and_loss", "workspace")
+OUTSIDE = ("fragmentation", "runtime_context")
+ON_CPU = "the estimate is for a GPU's kernels; those of the CPU keep other tensors"
+NO_GPU = "there is none on the CPU"
+FIRST_STEP = "the first step begins before the optimizer has states"
+
+
+class CategoryComparison(BaseModel):
+    """One category. Errors are predicted minus measured, and percent of measured."""
+
+    category: str
+    predicted_bytes: int | None
+    measured_bytes: int | None
+    error_bytes: int | None = None
+    error_percent: float | None = None
+    incomparable_because: str | None = Field(default=None, description="None where the two mean the same thing.")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An estimate's ledger and the moment that it is for."""
+
+    ledger: Mapping[str, int]
+    site: str
+
+
+def compare(prediction: Prediction | None, measured: LedgerEvent) -> list[CategoryComparison]:
+    """Every category that either side has bytes in, in the order of the VRAM model."""
+    account = measured_account(measured)
+    predicted = dict(prediction.ledger) if prediction else {}
+    rows: list[CategoryComparison] = []
+    for category in CATEGORIES:
+        mine = predicted.get(category, 0) if prediction else None
+        if not mine and not account.get(category, 0):
+            continue
+        row = CategoryComparison(category=category, predicted_bytes=mine, measured_bytes=account.get(category, 0))
+        row.incomparable_because = why_not(category, prediction, measured)
+        if row.incomparable_because and row.category in OUTSIDE:
+            row.measured_bytes = account.get(category)
+        if row.incomparable_because is None and mine is not None and row.measured_bytes is not None:
+            row.error_bytes = mine - row.measured_bytes
+            row.error_percent = 100 * row.error_bytes / row.measured_bytes if row.measured_bytes else None
+        rows.append(row)
+    return rows
+
+
+def measured_account(measured: LedgerEvent) -> dict[str, int]:
+    """Tensors by category, and what lies outside them where it is known."""
+    outside = {figure.source: figure.bytes for figure in measured.outside if figure.bytes is not None}
+    return {**measured.categories, **{name: outside[name] for name in OUTSIDE if name in outside}}
+
+
+def why_not(category: str, prediction: Prediction | None, measured: LedgerEvent) -> str | None:
+    """Why predicted and measured bytes of a category do not mean the same thing; None if they do."""
+    if prediction is None:
+        return "there is no estimate of this job"
+    if category == "optimizer_states" and measured.step == 1:
+        return FIRST_STEP
+    if category == "gradients" and not same_moment(prediction.site, measured.peak_site):
+        return f"at the predicted peak ({prediction.site}) and at the measured one ({measured.peak_site}) other gradients exist"
+    if category in OUTSIDE:
+        figure = next((item for item in measured.outside if item.source == category), None)
+        if figure is None or figure.bytes is None:
+            return figure.unknown_because if figure else "it was not measured"
+    if not on_gpu(measured) and category in MOVING:
+        return ON_CPU
+    return None
+
+
+def same_moment(predicted: str, measured: str) -> bool:
+    """The estimate tells the backward of the last, the first layer and the embedding apart; the measurement does not."""
+    backward = ("layer_backward", "embedding_backward")
+    return predicted == measured or (predicted.startswith(backward) and measured.startswith(backward))
+
+
+def on_gpu(measured: LedgerEvent) -> bool:
+    return measured.source.startswith("cuda")
+
+
+def totals(rows: list[CategoryComparison]) -> tuple[int, int, float | None]:
+    """(predicted, measured, error in percent) over the categories that can be compared."""
+    able = [row for row in rows if row.incomparable_because is None]
+    predicted = sum(row.predicted_bytes or 0 for row in able)
+    measured = sum(row.measured_bytes or 0 for row in able)
+    return predicted, measured, 100 * (predicted - measured) / measured if measured else None

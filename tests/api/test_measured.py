@@ -1,0 +1,168 @@
+"""Measured memory over HTTP, on both databases: beside the prediction, over time, asked for, and for all jobs."""
+
+from typing import Any
+
+import pytest
+import redis
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.api.make import assign, spec, state
+from tests.api.test_jobs import tell
+from tunescope import wire
+from tunescope.events import AnatomyEvent, AnatomyPoint, LedgerEvent, MemoryFigure, PlanEvent, WarningEvent
+from tunescope.settings import ServerSettings
+from tunescope.states import JobState
+from tunescope.wire import Control
+
+Sessions = sessionmaker[Session]
+PERSISTENT = {"weights": 1000, "quantization_state": 10, "adapters": 50, "optimizer_states": 100}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def on_postgres(request: pytest.FixtureRequest) -> bool:
+    return request.param == "postgres"
+
+
+def key(job: str, sequence: int) -> dict[str, Any]:
+    return {"job": job, "attempt": 1, "sequence": sequence, "at": 1000.0 + sequence}
+
+
+def ledger(job: str, sequence: int, step: int, source: str = "cpu tensors", **categories: int) -> LedgerEvent:
+    account = {**PERSISTENT, "activations": 400, **categories}
+    holes = {"fragmentation": 70, "runtime_context": 500} if source.startswith("cuda") else {}
+    return LedgerEvent(
+        **key(job, sequence),
+        step=step,
+        source=source,
+        peak_phase="loss",
+        peak_site="forward_end",
+        categories=account,
+        total_bytes=sum(account.values()),
+        outside=[MemoryFigure(source=name, bytes=count) for name, count in holes.items()]
+        or [MemoryFigure(source="fragmentation", unknown_because="no CUDA")],
+    )
+
+
+def plan(job: str, sequence: int, device: str) -> PlanEvent:
+    counts = {"total_steps": 9, "train_rows": 9, "trainable_parameters": 1, "all_parameters": 2}
+    return PlanEvent(**key(job, sequence), device=device, **counts)
+
+
+def running(client: TestClient, sessions: Sessions, device: str = "CPU") -> str:
+    job = client.post("/api/jobs", json=spec()).json()["id"]
+    assign(sessions, job)
+    tell(sessions, job, [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING), plan(job, 3, device)])
+    return job
+
+
+def measured(client: TestClient, sessions: Sessions, device: str = "CPU", source: str = "cpu tensors") -> str:
+    """A job that has ended, with ledgers of three steps."""
+    job = running(client, sessions, device)
+    told = [ledger(job, 3 + step, step, source, activations=400 + step) for step in (1, 2, 3)]
+    tell(sessions, job, [*told, state(job, 7, JobState.SUCCEEDED)])
+    return job
+
+
+def test_each_measured_step_stands_beside_the_prediction(member: TestClient, sessions: Sessions) -> None:
+    body = member.get(f"/api/jobs/{measured(member, sessions)}/ledgers").json()
+    assert body["predicted"]["total_bytes"] == sum(body["predicted"]["ledger"].values())
+    assert [item["step"] for item in body["items"]] == [1, 2, 3] and body["probe"] is None
+    rows = {row["category"]: row for row in body["items"][1]["comparison"]}
+    weights = rows["weights"]
+    assert weights["measured_bytes"] == 1000 and weights["incomparable_because"] is None
+    assert weights["error_bytes"] == weights["predicted_bytes"] - 1000
+    assert weights["error_percent"] == pytest.approx(weights["error_bytes"] / 10)
+    assert "CPU" in rows["activations"]["incomparable_because"] and rows["activations"]["error_bytes"] is None
+    assert (
+        rows["fragmentation"]["incomparable_because"] == "no CUDA" and rows["fragmentation"]["measured_bytes"] is None
+    )
+    assert rows["optimizer_states"]["incomparable_because"] is None
+    first = {row["category"]: row for row in body["items"][0]["comparison"]}
+    assert "first step" in first["optimizer_states"]["incomparable_because"]
+    total = sum(row["measured_bytes"] for row in rows.values() if row["incomparable_because"] is None)
+    assert body["items"][1]["comparable_measured_bytes"] == total
+
+
+def test_on_a_gpu_everything_is_compared(member: TestClient, sessions: Sessions) -> None:
+    job = measured(member, sessions, "NVIDIA H100", "cuda tensors")
+    rows = member.get(f"/api/jobs/{job}/ledgers").json()["items"][2]["comparison"]
+    told = {row["category"]: row for row in rows}
+    assert told["runtime_context"]["measured_bytes"] == 500 and told["fragmentation"]["measured_bytes"] == 70
+    assert all(row["error_bytes"] is not None for name, row in told.items() if name != "gradients")
+
+
+def test_a_job_without_measurements_says_so(member: TestClient, sessions: Sessions) -> None:
+    job = running(member, sessions)
+    assert member.get(f"/api/jobs/{job}/ledgers").json()["items"] == []
+    answer = member.get(f"/api/jobs/{job}/anatomy")
+    assert answer.status_code == 404 and "No step" in answer.json()["detail"]
+    assert member.get(f"/api/jobs/{job}/warnings").json() == {"items": []}
+    assert member.get("/api/jobs/nothing/ledgers").status_code == 404
+
+
+def test_anatomy_of_a_step_and_of_the_newest(member: TestClient, sessions: Sessions) -> None:
+    job = running(member, sessions)
+    point = AnatomyPoint(seconds=0.5, phase="forward", bytes_by_category={"weights": 7})
+    tell(sessions, job, [AnatomyEvent(**key(job, 3 + step), step=step, points=[point]) for step in (1, 2)])
+    newest, first = (member.get(f"/api/jobs/{job}/anatomy{query}").json() for query in ("", "?step=1"))
+    assert (newest["step"], first["step"]) == (2, 1) and newest["steps"] == [1, 2]
+    assert first["points"] == [{"seconds": 0.5, "phase": "forward", "bytes_by_category": {"weights": 7}}]
+    missing = member.get(f"/api/jobs/{job}/anatomy?step=9")
+    assert missing.status_code == 404 and "1, 2" in missing.json()["fix"]
+
+
+def test_warnings_come_newest_first(member: TestClient, sessions: Sessions) -> None:
+    job = running(member, sessions)
+    told = [
+        WarningEvent(**key(job, 3 + step), code="rising", step=step, message=f"at {step}", figures={"free": 1.0})
+        for step in (1, 2)
+    ]
+    tell(sessions, job, told)
+    items = member.get(f"/api/jobs/{job}/warnings").json()["items"]
+    assert [(item["step"], item["message"], item["figures"]) for item in items] == [
+        (2, "at 2", {"free": 1.0}),
+        (1, "at 1", {"free": 1.0}),
+    ]
+
+
+def test_the_owner_asks_the_worker_to_measure(
+    member: TestClient, admin: TestClient, sessions: Sessions, settings: ServerSettings
+) -> None:
+    job = running(member, sessions)
+    with redis.Redis.from_url(settings.redis_url) as connection, connection.pubsub() as channel:
+        channel.subscribe(wire.control("m1"))
+        assert channel.get_message(timeout=5)
+        answer = member.post(f"/api/jobs/{job}/measure")
+        assert answer.status_code == 202 and answer.json() == {"action": "measure", "after_step": 0}
+        message = channel.get_message(timeout=5)
+    assert message and Control.model_validate_json(message["data"]) == Control(job=job, attempt=1, action="measure")
+    refused = member.post(f"/api/jobs/{job}/snapshot")
+    assert refused.status_code == 409 and "CPU" in refused.json()["detail"]
+    ended = measured(member, sessions)
+    assert member.post(f"/api/jobs/{ended}/measure").status_code == 409
+    foreign = running(admin, sessions)
+    assert member.post(f"/api/jobs/{foreign}/measure").status_code == 403
+
+
+def test_every_measured_job_becomes_a_row(member: TestClient, sessions: Sessions) -> None:
+    jobs = [measured(member, sessions) for _ in range(3)]
+    page = member.get("/api/accuracy?limit=2").json()
+    rest = member.get("/api/accuracy", params={"cursor": page["next_cursor"]}).json()
+    assert {item["job"] for item in [*page["items"], *rest["items"]]} == set(jobs) and len(rest["items"]) == 1
+    row = page["items"][0]
+    assert (row["device"], row["on_gpu"], row["step"]) == ("CPU", False, 3), "the highest step after the first"
+    assert row["summary"]["quantization"] == "nf4" and row["measured_bytes"] == sum(PERSISTENT.values())
+    assert page["calibrations"] == [] and "CPU" in page["note"]
+    assert member.get("/api/accuracy?cursor=x").status_code == 422
+    member.delete(f"/api/jobs/{jobs[0]}")
+    assert len(member.get("/api/accuracy").json()["items"]) == 2
+
+
+def test_five_runs_of_a_gpu_calibrate_it(member: TestClient, sessions: Sessions) -> None:
+    for _ in range(4):
+        measured(member, sessions, "NVIDIA H100", "cuda tensors")
+    assert member.get("/api/accuracy").json()["calibrations"] == []
+    measured(member, sessions, "NVIDIA H100", "cuda tensors")
+    (found,) = member.get("/api/accuracy").json()["calibrations"]
+    assert (found["device"], found["runs"], found["context_bytes"]) == ("NVIDIA H100", 5, 500)

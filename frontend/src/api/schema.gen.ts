@@ -550,6 +550,126 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/jobs/{job_id}/ledgers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ledgers
+         * @description Predicted and measured bytes by category, with the error of each, for every measured step.
+         */
+        get: operations["measured_ledgers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/anatomy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Anatomy
+         * @description Memory over time within one measured step; the newest if no step is given.
+         */
+        get: operations["measured_anatomy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/warnings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Warnings
+         * @description What a person should hear about this job's memory, newest first.
+         */
+        get: operations["measured_warnings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/measure": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Measure
+         * @description Have the trainer account for every tensor of its next step, which takes longer for it.
+         */
+        post: operations["measured_measure"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Snapshot
+         * @description Have the trainer keep the allocator's history of its next step: a file for PyTorch's memory viewer.
+         */
+        post: operations["measured_snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/accuracy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Accuracy
+         * @description Every measured job beside its estimate, and what the runs of each GPU calibrate.
+         */
+        get: operations["measured_accuracy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gpus": {
         parameters: {
             query?: never;
@@ -571,6 +691,53 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** Accuracy */
+        Accuracy: {
+            /** Items */
+            items: components["schemas"]["AccuracyItem"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+            /**
+             * Calibrations
+             * @description GPUs with at least five measured runs; others use defaults.
+             */
+            calibrations: components["schemas"]["Calibration"][];
+            /** Note */
+            note: string;
+        };
+        /** AccuracyItem */
+        AccuracyItem: {
+            /** Job */
+            job: string;
+            /** Name */
+            name: string;
+            /** At */
+            at: number;
+            /** Device */
+            device: string;
+            /** On Gpu */
+            on_gpu: boolean;
+            /** Step */
+            step: number;
+            /**
+             * Summary
+             * @description What decides the memory: model, method, precision, batch, length …
+             */
+            summary: {
+                [key: string]: unknown;
+            };
+            /**
+             * Predicted Bytes
+             * @description Over the categories that can be compared.
+             */
+            predicted_bytes: number;
+            /** Measured Bytes */
+            measured_bytes: number;
+            /** Error Percent */
+            error_percent: number | null;
+            /** Comparison */
+            comparison: components["schemas"]["CategoryComparison"][];
+        };
         /** Adaptation */
         Adaptation: {
             /**
@@ -652,6 +819,20 @@ export interface components {
             reserved_bytes: number;
             /** Allocated Bytes */
             allocated_bytes: number;
+        };
+        /**
+         * Anatomy
+         * @description Memory over time within one step; ``steps`` are all that can be asked for.
+         */
+        Anatomy: {
+            /** Attempt */
+            attempt: number;
+            /** Step */
+            step: number;
+            /** Points */
+            points: components["schemas"]["AnatomyPoint"][];
+            /** Steps */
+            steps: number[];
         };
         /**
          * AnatomyEvent
@@ -749,6 +930,19 @@ export interface components {
             /** Sha256 */
             sha256: string;
         };
+        /**
+         * Asked
+         * @description The trainer was told; it answers with a ledger event, or a file, when its next step has ended.
+         */
+        Asked: {
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "measure" | "snapshot";
+            /** After Step */
+            after_step: number;
+        };
         /** Batch */
         Batch: {
             /**
@@ -773,6 +967,51 @@ export interface components {
              * @default
              */
             name: string;
+        };
+        /**
+         * Calibration
+         * @description What measured runs on one kind of GPU say of the two terms that cannot be derived.
+         */
+        Calibration: {
+            /** Device */
+            device: string;
+            /** Runs */
+            runs: number;
+            /**
+             * Context Bytes
+             * @description Median of what NVML counts beyond torch's allocator.
+             */
+            context_bytes: number;
+            /**
+             * Fragmentation Share
+             * @description Lowest, median and highest of measured / predicted fragmentation.
+             */
+            fragmentation_share: [
+                number,
+                number,
+                number
+            ];
+        };
+        /**
+         * CategoryComparison
+         * @description One category. Errors are predicted minus measured, and percent of measured.
+         */
+        CategoryComparison: {
+            /** Category */
+            category: string;
+            /** Predicted Bytes */
+            predicted_bytes: number | null;
+            /** Measured Bytes */
+            measured_bytes: number | null;
+            /** Error Bytes */
+            error_bytes?: number | null;
+            /** Error Percent */
+            error_percent?: number | null;
+            /**
+             * Incomparable Because
+             * @description None where the two mean the same thing.
+             */
+            incomparable_because?: string | null;
         };
         /** CheckpointEvent */
         CheckpointEvent: {
@@ -1264,6 +1503,12 @@ export interface components {
              * @enum {string}
              */
             peak_phase: "load" | "data" | "forward" | "loss" | "backward" | "optimizer" | "evaluation" | "checkpoint";
+            /**
+             * Peak Site
+             * @description The moment in the VRAM model's words, e.g. forward_end, layer_backward.
+             * @default
+             */
+            peak_site: string;
             /** Categories */
             categories: {
                 [key: string]: number;
@@ -1298,6 +1543,19 @@ export interface components {
              * @default false
              */
             probe: boolean;
+        };
+        /** Ledgers */
+        Ledgers: {
+            predicted: components["schemas"]["PredictedLedger"] | null;
+            /** Predicted Unknown Because */
+            predicted_unknown_because: string | null;
+            /** @description The probe run's account, which replaces the estimate. */
+            probe: components["schemas"]["MeasuredLedger"] | null;
+            /**
+             * Items
+             * @description Measured steps of all attempts, oldest first.
+             */
+            items: components["schemas"]["MeasuredLedger"][];
         };
         /** LogEvent */
         LogEvent: {
@@ -1406,6 +1664,52 @@ export interface components {
             must_set_password: boolean;
         };
         /**
+         * MeasuredLedger
+         * @description One step's account at its highest moment, beside the prediction.
+         */
+        MeasuredLedger: {
+            /** Attempt */
+            attempt: number;
+            /** Step */
+            step: number;
+            /** At */
+            at: number;
+            /** Source */
+            source: string;
+            /** Peak Phase */
+            peak_phase: string;
+            /** Peak Site */
+            peak_site: string;
+            /** Categories */
+            categories: {
+                [key: string]: number;
+            };
+            /** Total Bytes */
+            total_bytes: number;
+            /** Allocator Peak Bytes */
+            allocator_peak_bytes: number | null;
+            /** Unfollowed Bytes */
+            unfollowed_bytes: number | null;
+            /** Outside */
+            outside: components["schemas"]["MemoryFigure"][];
+            /** Probe */
+            probe: boolean;
+            /** Comparison */
+            comparison: components["schemas"]["CategoryComparison"][];
+            /**
+             * Comparable Predicted Bytes
+             * @description Over the categories that can be compared.
+             */
+            comparable_predicted_bytes: number;
+            /** Comparable Measured Bytes */
+            comparable_measured_bytes: number;
+            /**
+             * Error Percent
+             * @description Of those, predicted against measured; None without an estimate.
+             */
+            error_percent: number | null;
+        };
+        /**
          * MemoryFigure
          * @description One memory figure in bytes, or why it is unknown.
          */
@@ -1446,6 +1750,30 @@ export interface components {
              * @default false
              */
             fused_loss: boolean;
+        };
+        /** MemoryWarning */
+        MemoryWarning: {
+            /** Attempt */
+            attempt: number;
+            /** Sequence */
+            sequence: number;
+            /** At */
+            at: number;
+            /** Step */
+            step: number;
+            /** Code */
+            code: string;
+            /** Message */
+            message: string;
+            /** Figures */
+            figures: {
+                [key: string]: number;
+            };
+        };
+        /** MemoryWarnings */
+        MemoryWarnings: {
+            /** Items */
+            items: components["schemas"]["MemoryWarning"][];
         };
         /** Metrics */
         Metrics: {
@@ -1757,6 +2085,19 @@ export interface components {
              * @enum {string}
              */
             adapter_dtype: "float32" | "bfloat16" | "float16";
+        };
+        /** PredictedLedger */
+        PredictedLedger: {
+            /** Total Bytes */
+            total_bytes: number;
+            /** Ledger */
+            ledger: {
+                [key: string]: number;
+            };
+            /** Site */
+            site: string;
+            /** Tier */
+            tier: string;
         };
         /** Preview */
         Preview: {
@@ -3346,6 +3687,195 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TraceStatus"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    measured_ledgers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ledgers"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    measured_anatomy: {
+        parameters: {
+            query?: {
+                step?: number | null;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Anatomy"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    measured_warnings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemoryWarnings"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    measured_measure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asked"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    measured_snapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Asked"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    measured_accuracy: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accuracy"];
                 };
             };
             /** @description Validation Error */

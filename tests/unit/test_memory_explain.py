@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunescope.memory.advise import advise, apply
+from tunescope.memory.advise import advise, apply, merged
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES
 from tunescope.memory.estimate import estimate
@@ -116,3 +116,38 @@ def test_a_spec_that_fits_nowhere_has_no_cheapest_gpu() -> None:
     )
     advice = advise(spec, catalogue("meta-llama/Llama-3.1-405B-Instruct"), DEVICES["T4-16GB"])
     assert advice.cheapest_gpu is None and advice.largest_batch is None and not advice.fits
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(NAMES), st.data())
+def test_suggestions_combine(name: str, data: st.DataObject) -> None:
+    """Any several of them, in any order: a valid spec, and never more memory than the worst of them alone."""
+    recipe = recipe_named(name)
+    model, device = catalogue(recipe.spec.model.id), DEVICES["T4-16GB"]
+    found = advise(recipe.spec, model, device, None, recipe.stack).suggestions
+    if not found:
+        return
+    chosen = data.draw(st.lists(st.sampled_from(found), min_size=1, unique_by=lambda item: item.change.id))
+    after = apply(recipe.spec, merged(item.change for item in chosen))
+    total = estimate(after, model, device, None, recipe.stack).total_bytes
+    assert total <= max(item.total_bytes for item in chosen)
+
+
+def test_where_no_change_is_enough_a_few_are() -> None:
+    spec = parse_spec(
+        {
+            "model": {"id": "x"},
+            "adaptation": {"r": 64},
+            "precision": {"quantization": "none"},
+            "batch": {"per_device_train_batch_size": 4},
+            "data": {"dataset": "d", "max_length": 4096},
+        }
+    )
+    model, device = catalogue("Qwen/Qwen2.5-14B-Instruct"), DEVICES["RTX4090-24GB"]
+    advice = advise(spec, model, device)
+    assert not advice.fits and not any(item.fits for item in advice.suggestions)
+    assert advice.together is not None and advice.together.fits
+    assert estimate(apply(spec, advice.together.patch), model, device).fits
+    for left_out in advice.together.changes:
+        rest = merged(change for change in advice.together.changes if change is not left_out)
+        assert not estimate(apply(spec, rest), model, device).fits, f"{left_out.id} was not needed"

@@ -7,38 +7,35 @@ from sqlalchemy.orm import Session
 
 from backend.jobs.tables import JobRow
 from backend.models.service import find_model, read_config
-from tunescope.memory.architecture import Architecture, architecture_from_config
-from tunescope.memory.catalogue import catalogue, catalogue_config
+from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
 from tunescope.memory.estimate import Estimate, estimate
 from tunescope.memory.explain import Subject
-from tunescope.models import DEMO, DEMO_CATALOGUE_NAME
+from tunescope.memory.model_config import architecture_for, config_for
 from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.recipes import load_recipes
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec, parse_spec
 
 
+def library_config(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any] | None:
+    """config.json of a model in this server's library; None for others, and for one that is not prepared yet."""
+    if spec.model.source != "library":
+        return None
+    found = find_model(session, settings, spec.model.id)
+    if found is None or not (Path(found.path) / "config.json").is_file():
+        return None
+    return read_config(found.path)
+
+
 def architecture_of(session: Session, settings: ServerSettings, spec: JobSpec) -> Architecture:
     """The dimensions of a spec's model. Raises InvalidInput where they are not known."""
-    if spec.model.source == "library":
-        found = find_model(session, settings, spec.model.id)
-        if found is not None and (Path(found.path) / "config.json").is_file():
-            return architecture_from_config(read_config(found.path))
-        if spec.model.id == DEMO:
-            return catalogue(DEMO_CATALOGUE_NAME)
-    return catalogue(spec.model.id)
+    return architecture_for(spec, library_config(session, settings, spec))
 
 
 def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any]:
     """config.json of a spec's model, in the library or the catalogue. Raises InvalidInput where it is not known."""
-    if spec.model.source == "library":
-        found = find_model(session, settings, spec.model.id)
-        if found is not None and (Path(found.path) / "config.json").is_file():
-            return read_config(found.path)
-        if spec.model.id == DEMO:
-            return catalogue_config(DEMO_CATALOGUE_NAME)
-    return catalogue_config(spec.model.id)
+    return config_for(spec, library_config(session, settings, spec))
 
 
 def estimate_spec(session: Session, settings: ServerSettings, spec: JobSpec, gpu: str | None = None) -> Estimate:

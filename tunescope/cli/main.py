@@ -71,6 +71,9 @@ def add_memory_commands(commands: Commands) -> None:
     estimate.add_argument("spec")
     estimate.add_argument("--gpu", help="GPU of the catalogue, e.g. H100-80GB")
     estimate.add_argument(
+        "--config", metavar="FILE", help="config.json of a model that is not in the catalogue, or its directory"
+    )
+    estimate.add_argument(
         "--trace", action="store_true", help="run the real model without weights or a GPU: exact bytes, in seconds"
     )
     explain = command(commands, "explain", "Why B needs more or less memory than A, by section.", memory.explain)

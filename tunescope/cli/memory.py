@@ -10,33 +10,22 @@ from tunescope.cli.jobs import read_spec
 from tunescope.cli.output import console, print_json, print_table
 from tunescope.cli.trace import print_trace, trace_of
 from tunescope.client import Client
-from tunescope.memory.catalogue import catalogue, catalogue_config
 from tunescope.memory.devices import DEFAULT_DEVICE, device_named
 from tunescope.memory.estimate import estimate as estimate_memory
 from tunescope.memory.explain import Subject
 from tunescope.memory.explain import explain as explain_memory
+from tunescope.memory.model_config import architecture_for, config_for, local_config
 from tunescope.memory.verified import verified
-from tunescope.models import DEMO, DEMO_CATALOGUE_NAME
 from tunescope.recipes import load_recipes
-from tunescope.spec import JobSpec
 from tunescope.units import format_bytes
-
-
-def architecture_of(spec: JobSpec) -> Any:
-    """The catalogue's architecture of a spec's model, or that of a local model directory."""
-    return catalogue(DEMO_CATALOGUE_NAME if spec.model.id == DEMO else spec.model.id)
-
-
-def config_of(spec: JobSpec) -> dict[str, Any]:
-    """The catalogue's config.json of a spec's model."""
-    return catalogue_config(DEMO_CATALOGUE_NAME if spec.model.id == DEMO else spec.model.id)
 
 
 def estimate(args: Namespace) -> int:
     spec = read_spec(args.spec)
     device = device_named(args.gpu) if args.gpu else DEFAULT_DEVICE
-    answer: dict[str, Any] = estimate_memory(spec, architecture_of(spec), device).to_dict()
-    trace = trace_of(spec, config_of(spec)) if args.trace else None
+    config = local_config(spec, args.config)
+    answer: dict[str, Any] = estimate_memory(spec, architecture_for(spec, config), device).to_dict()
+    trace = trace_of(spec, config_for(spec, config)) if args.trace else None
     if trace is not None:
         answer = {**verified(answer, trace), "trace": trace.model_dump(mode="json")}
     if args.json:
@@ -78,6 +67,9 @@ def explain(args: Namespace) -> int:
     )
     rows = [[part["section"], format_bytes(part["bytes"]), part["because"]] for part in answer["sections"]]
     print_table(["section", "B minus A", "because"], rows, "No difference.")
+    for line in (answer["note"], answer["turning"]):
+        if line:
+            console.print(line, markup=False)
     return 0
 
 
@@ -93,9 +85,9 @@ def side_for_server(side: str) -> Any:
 def subject(side: str) -> Subject:
     recipe = load_recipes().get(side)
     if recipe is not None:
-        return Subject(recipe.title, recipe.spec, architecture_of(recipe.spec), stack=recipe.stack)
+        return Subject(recipe.title, recipe.spec, architecture_for(recipe.spec), stack=recipe.stack)
     spec = read_spec(side)
-    return Subject(spec.name, spec, architecture_of(spec))
+    return Subject(spec.name, spec, architecture_for(spec, local_config(spec)))
 
 
 def recipes(args: Namespace) -> int:

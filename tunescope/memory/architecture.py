@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from tunescope.memory.config_reader import ALIASES, ConfigReader
 from tunescope.memory.families import FAMILIES, Family, family_of
-from tunescope.problems import FieldError, InvalidInput
+from tunescope.problems import FieldError
 
 Reads = Literal["attention_input", "attention_output", "mlp_input", "mlp_product"]
 
@@ -76,6 +77,8 @@ class Architecture:
     layers: tuple[Layer, ...]
     traits: Family = field(repr=False)
     max_positions: int | None = None
+    stored_as: str | None = None
+    """The quantization its checkpoint comes in, as a spec names it (gptq-int4, gptq-int8); None: 16 or 32 bit."""
 
     @property
     def layer_count(self) -> int:
@@ -110,73 +113,17 @@ class Architecture:
         return (self.max_positions or 0) * self.hidden if self.traits.learned_positions else 0
 
 
-_LIMITS = {
-    "hidden_size": 1_000_000,
-    "num_hidden_layers": 10_000,
-    "num_attention_heads": 100_000,
-    "num_key_value_heads": 100_000,
-    "head_dim": 100_000,
-    "intermediate_size": 10_000_000,
-    "vocab_size": 100_000_000,
-    "num_experts": 100_000,
-    "num_experts_per_tok": 100_000,
-    "moe_intermediate_size": 10_000_000,
-    "max_position_embeddings": 1_000_000_000,
-}
-_ALIASES = {
-    "hidden_size": ("n_embd", "d_model"),
-    "num_hidden_layers": ("n_layer", "num_layers"),
-    "num_attention_heads": ("n_head",),
-    "num_key_value_heads": ("multi_query_group_num", "num_kv_heads"),
-    "head_dim": ("kv_channels",),
-    "intermediate_size": ("ffn_hidden_size", "n_inner"),
-    "vocab_size": ("padded_vocab_size",),
-    "num_experts": ("num_local_experts",),
-    "max_position_embeddings": ("n_positions",),
-}
-
-
-class _Reader:
-    """Reads whole numbers from a config.json, collecting every error before it raises."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
-        self.errors: list[FieldError] = []
-
-    def number(self, name: str, default: int | None = None) -> int:
-        found = next((key for key in (name, *_ALIASES.get(name, ())) if self.config.get(key) is not None), None)
-        if found is None:
-            if default is not None:
-                return default
-            self.errors.append(
-                FieldError(f"config.{name}", "is missing", "use the config.json published with the model")
-            )
-            return 1
-        value = self.config[found]
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.errors.append(FieldError(f"config.{found}", f"must be a whole number, not {value!r}"))
-            return 1
-        if not 1 <= value <= _LIMITS[name]:
-            self.errors.append(FieldError(f"config.{found}", f"{value} is outside 1 to {_LIMITS[name]:,}"))
-            return 1
-        return value
-
-    def finish(self) -> None:
-        if self.errors:
-            raise InvalidInput("This config.json does not describe a model that can be estimated.", errors=self.errors)
-
-
 def architecture_from_config(config: dict[str, Any], name: str = "") -> Architecture:
     """Read a decoder's dimensions from a config.json. Raises InvalidInput naming each bad field, or the unknown type."""
     model_type, family = family_of(config)
-    read = _Reader(config)
+    read = ConfigReader(config)
     hidden, count = read.number("hidden_size"), read.number("num_hidden_layers")
     heads, vocab = read.number("num_attention_heads"), read.number("vocab_size")
     kv_heads = read.number("num_key_value_heads", _default_kv_heads(config, heads))
     head_dim = read.number("head_dim", max(1, hidden // heads))
     intermediate = read.number("intermediate_size", 4 * hidden if not family.gated else None)
     stated = any(
-        config.get(key) is not None for key in ("max_position_embeddings", *_ALIASES["max_position_embeddings"])
+        config.get(key) is not None for key in ("max_position_embeddings", *ALIASES["max_position_embeddings"])
     )
     positions = read.number("max_position_embeddings") if stated or family.learned_positions else None
     experts = None
@@ -200,15 +147,17 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
         read.errors.append(
             FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP")
         )
+    plan = _plan(read, family, experts)
+    stored_as = read.stored_as()
+    tied = read.switch("tie_word_embeddings", family.tied)
     read.finish()
     if family.halved_intermediate:
         intermediate //= 2
     shape = _Shape(hidden, heads * head_dim, kv_heads * head_dim, intermediate, head_dim)
-    layers = _layers(config, family, shape, count, experts)
-    tied = config.get("tie_word_embeddings", family.tied)
+    layers = _layers(plan, family, shape, count)
     return Architecture(
         name or str(config.get("_name_or_path") or model_type),
-        model_type, hidden, heads, kv_heads, head_dim, vocab, bool(tied), layers, family, positions,
+        model_type, hidden, heads, kv_heads, head_dim, vocab, tied, layers, family, positions, stored_as,
     )  # fmt: skip
 
 
@@ -225,41 +174,57 @@ class _Shape:
     head_dim: int
 
 
-def _layers(
-    config: dict[str, Any], family: Family, shape: _Shape, count: int, experts: Experts | None
-) -> tuple[Layer, ...]:
-    attention = _attention(config, family, shape)
+@dataclass(frozen=True)
+class _Plan:
+    """Where biases and experts sit."""
+
+    qkv_bias: bool
+    out_bias: bool
+    mlp_bias: bool
+    experts: Experts | None
+    sparse_step: int
+    dense_only: frozenset[int]
+    shared: int
+
+
+def _plan(read: ConfigReader, family: Family, experts: Experts | None) -> _Plan:
+    told = read.config.get("attention_bias") is not None
+    bias = read.switch("attention_bias", read.switch("add_qkv_bias", family.qkv_bias))
+    out_bias = (bias and told) if family.out_bias is None else family.out_bias
+    shared = 0
+    if experts and read.config.get("shared_expert_intermediate_size"):
+        shared = read.number("shared_expert_intermediate_size")
+    return _Plan(
+        bias, out_bias, read.switch("mlp_bias", family.mlp_bias), experts, read.number("decoder_sparse_step", 1),
+        read.indices("mlp_only_layers"), shared,
+    )  # fmt: skip
+
+
+def _layers(plan: _Plan, family: Family, shape: _Shape, count: int) -> tuple[Layer, ...]:
+    attention = _attention(plan, family, shape)
     norms = [shape.hidden * (2 if family.layer_norm else 1)] * family.norms_per_layer
     if family.qk_norm:
         norms += [shape.head_dim, shape.head_dim]
     if family.wide_qk_norm:
         norms += [shape.q, shape.kv]
-    dense = Layer(
-        count, (*attention, *_mlp(config, family, shape, shape.intermediate)), tuple(norms), shape.intermediate
-    )
-    if experts is None:
+    dense = Layer(count, (*attention, *_mlp(plan, family, shape, shape.intermediate)), tuple(norms), shape.intermediate)
+    if plan.experts is None:
         return (dense,)
-    step = int(config.get("decoder_sparse_step") or 1)
-    only = {int(index) for index in config.get("mlp_only_layers") or []}
-    routed = sum(1 for index in range(count) if index not in only and (index + 1) % step == 0)
-    shared = int(config.get("shared_expert_intermediate_size") or 0)
+    routed = sum(1 for index in range(count) if index not in plan.dense_only and (index + 1) % plan.sparse_step == 0)
     extra: tuple[Linear, ...] = ()
-    if shared:
+    if plan.shared:
         extra = (
-            *_mlp(config, family, shape, shared, "mlp.shared_expert"),
+            *_mlp(plan, family, shape, plan.shared, "mlp.shared_expert"),
             Linear("mlp.shared_expert_gate", shape.hidden, 1, False, "mlp_input"),
         )
-    mixture = Layer(routed, (*attention, *extra), tuple(norms), shared, experts)
+    mixture = Layer(routed, (*attention, *extra), tuple(norms), plan.shared, plan.experts)
     kinds = (mixture, Layer(count - routed, dense.linears, dense.norms, dense.mlp_width))
     return tuple(kind for kind in kinds if kind.count)
 
 
-def _attention(config: dict[str, Any], family: Family, shape: _Shape) -> tuple[Linear, ...]:
-    bias = bool(config.get("attention_bias", config.get("add_qkv_bias", family.qkv_bias)))
-    out_bias = bias if family.out_bias is None else family.out_bias
-    if family.out_bias is None and "attention_bias" not in config:
-        out_bias = False
-    out = Linear(family.output, shape.q, shape.hidden, out_bias, "attention_output")
+def _attention(plan: _Plan, family: Family, shape: _Shape) -> tuple[Linear, ...]:
+    bias = plan.qkv_bias
+    out = Linear(family.output, shape.q, shape.hidden, plan.out_bias, "attention_output")
     if family.fused_qkv:
         return Linear(family.fused_qkv, shape.hidden, shape.q + 2 * shape.kv, bias, "attention_input"), out
     return (
@@ -270,12 +235,13 @@ def _attention(config: dict[str, Any], family: Family, shape: _Shape) -> tuple[L
     )
 
 
-def _mlp(config: dict[str, Any], family: Family, shape: _Shape, width: int, prefix: str = "") -> tuple[Linear, ...]:
-    bias = bool(config.get("mlp_bias", family.mlp_bias))
+def _mlp(plan: _Plan, family: Family, shape: _Shape, width: int, prefix: str = "") -> tuple[Linear, ...]:
     paths = [f"{prefix}.{path.split('.')[-1]}" if prefix else path for path in family.mlp]
     widths = [2 * width] if family.gated and len(paths) == 2 else [width] * (len(paths) - 1)
-    ups = [Linear(path, shape.hidden, size, bias, "mlp_input") for path, size in zip(paths, widths, strict=False)]
-    return (*ups, Linear(paths[-1], width, shape.hidden, bias, "mlp_product"))
+    ups = [
+        Linear(path, shape.hidden, size, plan.mlp_bias, "mlp_input") for path, size in zip(paths, widths, strict=False)
+    ]
+    return (*ups, Linear(paths[-1], width, shape.hidden, plan.mlp_bias, "mlp_product"))
 
 
 def known_families() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
 from tunescope.memory.lengths import Lengths
-from tunescope.memory.persistent import persistent_tensors, weight_width
+from tunescope.memory.persistent import persistent_tensors, targets_of, weight_width
 from tunescope.memory.sharding import Share, share
 from tunescope.memory.sites import Site, Workload, training_sites
 from tunescope.memory.stack import DEFAULT, Stack
@@ -90,10 +90,14 @@ def estimate(
     device: Device = DEFAULT_DEVICE,
     lengths: Lengths | None = None,
     stack: Stack = DEFAULT,
+    limited: bool = True,
 ) -> Estimate:
-    """Predict the peak VRAM of ``spec`` on one ``device``. Raises InvalidInput for settings that cannot be."""
+    """Predict the peak VRAM of ``spec`` on one ``device``. Raises InvalidInput for settings that cannot be.
+
+    ``limited`` False lets any number of tokens pass: for the mixtures of two specs that an explanation goes through.
+    """
     work = workload(spec, architecture, lengths)
-    check(spec, architecture, work)
+    check(spec, architecture, work, limited)
     persistent = persistent_tensors(spec, architecture, stack)
     stored_as_master = persistent.weights if weight_width(spec) == 4 and spec.precision.dtype != "float32" else 0
     held = share(spec, architecture, persistent, stack)
@@ -148,26 +152,36 @@ def _spread(spec: JobSpec, work: Workload, lengths: Lengths | None, stack: Stack
     return lengths.spread(spec.data.max_length, work.batch, stack.drops_long_rows)
 
 
-def check(spec: JobSpec, architecture: Architecture, work: Workload) -> None:
+def check(spec: JobSpec, architecture: Architecture, work: Workload, limited: bool = True) -> None:
     """Refuse settings that no machine can run, naming the field."""
     errors: list[FieldError] = []
-    if work.tokens > MAX_TOKENS:
+    if limited and work.tokens > MAX_TOKENS:
         errors.append(
             FieldError("data.max_length", f"{work.tokens:,} tokens in one micro batch", f"stay under {MAX_TOKENS:,}")
         )
     if spec.adaptation.method == "lora":
-        smallest = min(
-            min(linear.inputs, linear.outputs)
-            for layer in architecture.layers
-            for linear in layer.linears
-            if linear.outputs > 1
-        )
+        smallest = largest_rank(spec, architecture)
         if spec.adaptation.r > smallest:
-            errors.append(
-                FieldError("adaptation.r", f"is larger than the layer ({smallest})", f"use at most {smallest}")
-            )
+            fix = f"use at most {smallest}"
+            errors.append(FieldError("adaptation.r", f"is larger than the smallest target layer ({smallest})", fix))
+    stored = architecture.stored_as
+    if stored is not None and stored != spec.precision.quantization:
+        fix = f"use {stored}, or the unquantized model"
+        errors.append(FieldError("precision.quantization", f"this checkpoint is stored as {stored}", fix))
     if errors:
         raise InvalidInput("These settings cannot be estimated.", errors=errors)
+
+
+def largest_rank(spec: JobSpec, architecture: Architecture) -> int:
+    """The smaller side of the smallest matrix that gets an adapter (gates of one output aside)."""
+    targets, _ = targets_of(spec, architecture)
+    sizes = (
+        min(linear.inputs, linear.outputs)
+        for layer in architecture.layers
+        for linear in layer.linears
+        if linear.path in targets and linear.outputs > 1
+    )
+    return min(sizes, default=architecture.hidden)
 
 
 def _base_ledger(held: Share, device: Device, stored_as_master: int) -> MemoryLedger:
@@ -227,6 +241,8 @@ def _assumptions(
         notes.append("experts are taken to be evenly loaded")
     if not architecture.traits.certain:
         notes.append(f"{architecture.family}: weights are exact, activations by analogy (5 %)")
+    if work.sequence < spec.data.max_length and architecture.traits.learned_positions:
+        notes.append(f"rows are cut to the {work.sequence} positions that the model has")
     if unmatched:
         notes.append("target_modules that match nothing here: " + ", ".join(unmatched))
     return tuple(notes)

@@ -12,13 +12,15 @@ from typing import Any, Literal
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.differences import changed
-from tunescope.memory.estimate import Estimate, estimate
+from tunescope.memory.estimate import Estimate, estimate, largest_rank
 from tunescope.memory.ledger import CATEGORIES, MemoryLedger
 from tunescope.memory.lengths import Lengths
+from tunescope.memory.persistent import saved_module
 from tunescope.memory.sentences import because, site_name, unchanged
 from tunescope.memory.shapley import shapley, whole_bytes
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.memory.turning import LengthPoint, by_length, turning_sentence
+from tunescope.problems import InvalidInput
 from tunescope.spec import SECTIONS, JobSpec
 
 Language = Literal["en", "zh"]
@@ -149,20 +151,35 @@ def _estimate_mixed(a: Subject, b: Subject, switched: frozenset[str]) -> Estimat
         return b if name in switched else a
 
     sections = {name: getattr(side(name).spec, name) for name in SECTIONS}
-    sections["adaptation"] = _fitting_targets(sections["adaptation"], side("model").architecture)
-    spec = a.spec.model_copy(update=sections)
+    architecture = replace(side("model").architecture, stored_as=None)
+    spec = _fitting(a.spec.model_copy(update=sections), architecture)
     return estimate(
-        spec, side("model").architecture, side("device").device, side("data").lengths, side("libraries").stack
+        spec, architecture, side("device").device, side("data").lengths, side("libraries").stack, limited=False
     )
 
 
-def _fitting_targets(adaptation: Any, architecture: Architecture) -> Any:
-    """Module names of one model mean nothing in another: between models, names that match nothing become all-linear."""
+def _fitting(spec: JobSpec, architecture: Architecture) -> JobSpec:
+    """Module names and ranks of one model mean little in another: names that match nothing become all-linear or go, ranks are capped."""
+    adaptation = spec.adaptation
     targets = adaptation.target_modules
     linears = [linear for layer in architecture.layers for linear in layer.linears]
-    if targets == "all-linear" or any(linear.matches(target) for target in targets for linear in linears):
-        return adaptation
-    return adaptation.model_copy(update={"target_modules": "all-linear"})
+    if targets != "all-linear" and not any(linear.matches(target) for target in targets for linear in linears):
+        targets = "all-linear"
+    saved = [module for module in adaptation.modules_to_save if _has_module(module, architecture)]
+    fitted = adaptation.model_copy(update={"target_modules": targets, "modules_to_save": saved})
+    spec = spec.model_copy(update={"adaptation": fitted})
+    rank = largest_rank(spec, architecture) if fitted.method == "lora" else fitted.r
+    if rank >= fitted.r:
+        return spec
+    return spec.model_copy(update={"adaptation": fitted.model_copy(update={"r": rank})})
+
+
+def _has_module(module: str, architecture: Architecture) -> bool:
+    try:
+        saved_module(module, architecture, 1)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _site_note(before: Estimate, after: Estimate, language: Language) -> str:

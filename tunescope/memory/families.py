@@ -98,6 +98,13 @@ def family_of(config: dict[str, Any]) -> tuple[str, Family]:
             [FieldError("config.model_type", "is missing")],
         )
     family = FAMILIES.get(model_type)
+    if family is None and isinstance(config.get("text_config"), dict):
+        fix = "give its text_config as a config.json of its own; what else is in the model comes on top"
+        raise InvalidInput(
+            f"{model_type!r} is more than a text decoder: its memory is not guessed.",
+            fix,
+            [FieldError("config.model_type", "has a text_config inside", fix)],
+        )
     if family is None:
         fix = "estimates exist for " + ", ".join(sorted(FAMILIES))
         raise InvalidInput(

@@ -115,9 +115,7 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
         if full:
             trained.append(tensor)
     for module in spec.adaptation.modules_to_save if not full else ():
-        copy = _saved_module(
-            module, architecture, adapter_width(spec) if stack.saved_modules_follow_adapters else width
-        )
+        copy = saved_module(module, architecture, adapter_width(spec) if stack.saved_modules_follow_adapters else width)
         trained.append(copy)
         adapters += copy.stored
     frozen = 0 if full else architecture.parameter_count
@@ -179,7 +177,8 @@ def _adapter(linear: Linear, spec: JobSpec, copies: int) -> list[Trainable]:
     return found
 
 
-def _saved_module(module: str, architecture: Architecture, width: int) -> Trainable:
+def saved_module(module: str, architecture: Architecture, width: int) -> Trainable:
+    """The tensors of one of ``modules_to_save``. Raises InvalidInput for a name that the model has not."""
     name = module.split(".")[-1]
     if name in ("embed_tokens", "wte", "lm_head", "embed_out", "word_embeddings", "output_layer"):
         return Trainable(architecture.vocab, architecture.hidden, 1, width)

@@ -25,7 +25,7 @@ def found_entry(name: str) -> str:
     """The full hub id of an entry. Raises InvalidInput."""
     found = _by_lowercase().get(name.lower())
     if found is None:
-        fix = "choose a catalogue model, or give the model's config.json"
+        fix = "choose a catalogue model, or give the model's config.json (tunescope estimate SPEC --config FILE)"
         raise InvalidInput(
             f"The catalogue has no model {name!r}.", fix, [FieldError("model.id", "is not in the catalogue", fix)]
         )

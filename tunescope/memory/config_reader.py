@@ -1,0 +1,103 @@
+"""Reads figures from a model's config.json, under all the names they go by, and collects every error before it raises."""
+
+from typing import Any
+
+from tunescope.problems import FieldError, InvalidInput
+
+LIMITS = {
+    "hidden_size": 1_000_000,
+    "num_hidden_layers": 10_000,
+    "num_attention_heads": 100_000,
+    "num_key_value_heads": 100_000,
+    "head_dim": 100_000,
+    "intermediate_size": 10_000_000,
+    "vocab_size": 100_000_000,
+    "num_experts": 100_000,
+    "num_experts_per_tok": 100_000,
+    "moe_intermediate_size": 10_000_000,
+    "max_position_embeddings": 1_000_000_000,
+    "decoder_sparse_step": 10_000,
+    "shared_expert_intermediate_size": 10_000_000,
+}
+ALIASES = {
+    "hidden_size": ("n_embd", "d_model"),
+    "num_hidden_layers": ("n_layer", "num_layers"),
+    "num_attention_heads": ("n_head",),
+    "num_key_value_heads": ("multi_query_group_num", "num_kv_heads"),
+    "head_dim": ("kv_channels",),
+    "intermediate_size": ("ffn_hidden_size", "n_inner"),
+    "vocab_size": ("padded_vocab_size",),
+    "num_experts": ("num_local_experts",),
+    "max_position_embeddings": ("n_positions",),
+}
+
+
+class ConfigReader:
+    """Reads whole numbers from a config.json, collecting every error before it raises."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.errors: list[FieldError] = []
+
+    def number(self, name: str, default: int | None = None) -> int:
+        found = next((key for key in (name, *ALIASES.get(name, ())) if self.config.get(key) is not None), None)
+        if found is None:
+            if default is not None:
+                return default
+            self.errors.append(
+                FieldError(f"config.{name}", "is missing", "use the config.json published with the model")
+            )
+            return 1
+        return self.whole(found, self.config[found], LIMITS[name])
+
+    def whole(self, found: str, value: object, largest: int, least: int = 1) -> int:
+        """``value`` if it is a whole number in range, else an error and 1."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.errors.append(FieldError(f"config.{found}", f"must be a whole number, not {shown(value)}"))
+            return 1
+        if not least <= value <= largest:
+            told = str(value) if abs(value) < 10**18 else "a number of far too many digits"
+            self.errors.append(FieldError(f"config.{found}", f"{told} is outside {least} to {largest:,}"))
+            return 1
+        return value
+
+    def switch(self, name: str, default: bool) -> bool:
+        value = self.config.get(name)
+        if value is not None and not isinstance(value, bool):
+            self.errors.append(FieldError(f"config.{name}", f"must be true or false, not {shown(value)}"))
+        return value if isinstance(value, bool) else default
+
+    def indices(self, name: str) -> frozenset[int]:
+        value = self.config.get(name)
+        if value is None:
+            return frozenset()
+        if not isinstance(value, list):
+            self.errors.append(FieldError(f"config.{name}", f"must be a list of layer numbers, not {shown(value)}"))
+            return frozenset()
+        return frozenset(self.whole(name, item, LIMITS["num_hidden_layers"], 0) for item in value)
+
+    def stored_as(self) -> str | None:
+        """What the checkpoint's weights are quantized in, as a spec names it; None where they are not."""
+        told = self.config.get("quantization_config")
+        if told is None:
+            return None
+        method = told.get("quant_method") if isinstance(told, dict) else None
+        bits = told.get("bits") if isinstance(told, dict) else None
+        if method == "gptq" and bits in (4, 8):
+            return f"gptq-int{bits}"
+        if method in ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit"):
+            return None
+        named = f"{shown(method)} of {shown(bits)} bits" if method == "gptq" else shown(method)
+        fix = "use the unquantized model with precision.quantization nf4 or int8, or a GPTQ one of 4 or 8 bits"
+        self.errors.append(FieldError("config.quantization_config", f"quantization {named} is not known", fix))
+        return None
+
+    def finish(self) -> None:
+        if self.errors:
+            raise InvalidInput("This config.json does not describe a model that can be estimated.", errors=self.errors)
+
+
+def shown(value: object) -> str:
+    """A value as an error names it, cut short."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

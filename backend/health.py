@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.gpus.routes import reports
+from backend.gpus.reports import reports
 
 router = APIRouter(tags=["health"])
 

@@ -147,6 +147,9 @@ class Placement(BaseModel):
     gpu_memory_margin: float = Field(
         default=0.05, ge=0, le=0.9, description="Share of the estimate added when choosing a GPU."
     )
+    share_gpu: bool = Field(
+        default=False, description="Train beside other jobs that allow it too, on a GPU whose memory suffices for all."
+    )
 
 
 class JobSpec(BaseModel):

@@ -17,7 +17,7 @@ from backend.controller.leases import Leases
 from backend.controller.recorder import Recorder
 from backend.controller.traces import Traces
 from backend.database import make_engine, make_sessions, transaction
-from backend.gpus.routes import reports
+from backend.gpus.reports import reports
 from tunescope import wire
 from tunescope.settings import ServerSettings
 

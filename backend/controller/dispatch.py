@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from backend.controller.placement import Assignment, Busy, Waiting, place
 from backend.datasets.service import find_dataset, path_of
+from backend.jobs.reservation import reservation
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
 from backend.models.service import reference
@@ -44,10 +45,26 @@ def make_celery(settings: ServerSettings) -> Celery:
 
 def waiting_job(row: JobRow) -> Waiting:
     spec = JobSpec.model_validate(row.spec)
-    estimate = row.estimate or {}
-    total = estimate.get("least_bytes", estimate.get("total_bytes"))
-    need = int(total * (1 + spec.placement.gpu_memory_margin)) if isinstance(total, int) else None
-    return Waiting(row.id, row.owner_id, row.priority, row.created_at, need, spec.parallelism.gpus)
+    return Waiting(
+        job=row.id,
+        owner=row.owner_id,
+        priority=row.priority,
+        created_at=row.created_at,
+        need_bytes=reservation(row),
+        gpus=spec.parallelism.gpus,
+        shares=spec.placement.share_gpu,
+    )
+
+
+def busy_job(row: JobRow) -> Busy:
+    return Busy(
+        owner=row.owner_id,
+        machine=row.machine or "",
+        gpus=tuple(row.gpus),
+        job=row.id,
+        reserve_bytes=reservation(row),
+        shares=JobSpec.model_validate(row.spec).placement.share_gpu,
+    )
 
 
 def assign_queued(session: Session, machines: Sequence[MachineReport]) -> int:
@@ -56,7 +73,7 @@ def assign_queued(session: Session, machines: Sequence[MachineReport]) -> int:
     if not queued:
         return 0
     active = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
-    busy = [Busy(row.owner_id, row.machine, tuple(row.gpus)) for row in active if row.machine]
+    busy = [busy_job(row) for row in active if row.machine]
     plan = place([waiting_job(row) for row in queued.values()], machines, busy)
     assigned = sum(assign(session, queued[assignment.job], assignment) for assignment in plan.assignments)
     for job, reason in plan.reasons.items():

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.estimates import resolve
-from backend.gpus.routes import reports
+from backend.gpus.reports import reports
 from tunescope.memory.advise import advise
 from tunescope.memory.explain import Language, explain
 from tunescope.recipes import load_recipes

@@ -1,32 +1,75 @@
-"""Machines and their GPUs, as their workers report them every few seconds."""
-
-from typing import Any
+"""Machines and their GPUs, as their workers report them every few seconds, with the jobs that the server has there."""
 
 import redis
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from backend.dependencies import CurrentUser, RedisDep
+from backend.dependencies import CurrentUser, RedisDep, SessionDep
+from backend.gpus.reports import reports
+from backend.jobs.reservation import reservation
+from backend.jobs.tables import JobRow
+from backend.users.tables import UserRow
 from tunescope import wire
 from tunescope.problems import Unavailable
+from tunescope.states import ACTIVE, JobState
 
 router = APIRouter(prefix="/gpus", tags=["gpus"])
 
 
+class MachineJob(BaseModel):
+    """A job that is at work on a machine, or on its way there."""
+
+    id: str
+    name: str
+    owner: str = Field(description="Username.")
+    state: JobState
+    gpus: list[str] = Field(description="UUIDs of its GPUs; empty where it trains on the CPU.")
+    reserved_bytes: int | None = Field(description="What the queue keeps for it on each GPU.")
+    peak_bytes: int | None = Field(description="The most that it was measured to hold of one GPU.")
+    step: int
+    total_steps: int | None
+
+
+class Machine(wire.MachineReport):
+    jobs: list[MachineJob] = Field(default_factory=list[MachineJob])
+
+
 class Machines(BaseModel):
-    machines: list[wire.MachineReport]
-
-
-def reports(connection: redis.Redis) -> list[wire.MachineReport]:
-    """The newest report of each machine whose worker is connected. Raises redis.RedisError."""
-    keys = sorted(connection.scan_iter(wire.MACHINES))
-    values: list[Any] = connection.mget(keys) if keys else []  # pyright: ignore[reportAssignmentType]
-    return [wire.MachineReport.model_validate_json(value) for value in values if value]
+    machines: list[Machine]
 
 
 @router.get("", name="list")
-def list_gpus(connection: RedisDep, _user: CurrentUser) -> Machines:
+def list_gpus(connection: RedisDep, session: SessionDep, _user: CurrentUser) -> Machines:
     try:
-        return Machines(machines=reports(connection))
+        found = reports(connection)
     except redis.RedisError as error:
         raise Unavailable("Redis does not answer, so machines are unknown.", "Try again in a moment.") from error
+    jobs = jobs_by_machine(session)
+    return Machines(machines=[Machine(**dict(report), jobs=jobs.get(report.name, [])) for report in found])
+
+
+def jobs_by_machine(session: Session) -> dict[str, list[MachineJob]]:
+    """Jobs at work, oldest first, by the name of their machine."""
+    statement = (
+        select(JobRow, UserRow.username)
+        .join(UserRow, UserRow.id == JobRow.owner_id)
+        .where(JobRow.state.in_(ACTIVE))
+        .order_by(JobRow.assigned_at, JobRow.id)
+    )
+    found: dict[str, list[MachineJob]] = {}
+    for row, username in session.execute(statement):
+        job = MachineJob(
+            id=row.id,
+            name=row.name,
+            owner=username,
+            state=JobState(row.state),
+            gpus=row.gpus,
+            reserved_bytes=reservation(row),
+            peak_bytes=row.peak_gpu_bytes,
+            step=row.step,
+            total_steps=row.total_steps,
+        )
+        found.setdefault(row.machine or "", []).append(job)
+    return found

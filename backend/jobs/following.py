@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
+from backend.jobs.reservation import highest, predicted_context
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
 from backend.measured.accuracy import keep_accuracy
@@ -24,8 +25,10 @@ PROGRESS = (
         total_steps=bindparam("of_steps"),
         stage=bindparam("at_stage"),
         latest=bindparam("told"),
+        peak_gpu_bytes=bindparam("peak"),
     )
 )
+CONTEXT = JobRow.estimate["ledger"]["runtime_context"].as_integer()
 
 
 def follow(session: Session, by_job: Mapping[str, Sequence[JobEvent]]) -> None:
@@ -50,9 +53,11 @@ def only_steps(events: Sequence[JobEvent]) -> list[StepEvent] | None:
 
 def follow_steps(session: Session, stepped: Mapping[str, Sequence[StepEvent]]) -> None:
     wanted = [job for job, steps in stepped.items() if steps]
-    columns = (JobRow.id, JobRow.attempt, JobRow.state, JobRow.step, JobRow.latest)
+    columns = (JobRow.id, JobRow.attempt, JobRow.state, JobRow.step, JobRow.latest, JobRow.peak_gpu_bytes, CONTEXT)
     changes: list[dict[str, Any]] = []
-    for job, attempt, state, step, latest in session.execute(select(*columns).where(JobRow.id.in_(wanted))):
+    for job, attempt, state, step, latest, peak, context in session.execute(
+        select(*columns).where(JobRow.id.in_(wanted))
+    ):
         mine = [event for event in stepped[job] if event.attempt == attempt]
         progress = after_steps(step, latest, mine) if state in ACTIVE else None
         if progress:
@@ -65,6 +70,7 @@ def follow_steps(session: Session, stepped: Mapping[str, Sequence[StepEvent]]) -
                     "of_steps": last.total_steps,
                     "at_stage": None,
                     "told": latest,
+                    "peak": highest(peak, mine, context),
                 }
             )
     if changes:
@@ -143,3 +149,4 @@ def follow_progress(row: JobRow, steps: Sequence[StepEvent]) -> None:
     if progress:
         last, row.latest = progress
         row.step, row.total_steps, row.stage = last.step, last.total_steps, None
+        row.peak_gpu_bytes = highest(row.peak_gpu_bytes, steps, predicted_context(row.estimate))

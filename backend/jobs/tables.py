@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.database import Base
@@ -27,6 +27,8 @@ class JobRow(Base):
     total_steps: Mapped[int | None] = mapped_column(Integer)
     stage: Mapped[str | None] = mapped_column(String(300))
     latest: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    peak_gpu_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """The most that any attempt was measured to hold of one GPU."""
     failure: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     waiting_because: Mapped[str | None] = mapped_column(Text)
     resume_from_attempt: Mapped[int | None] = mapped_column(Integer)

@@ -4,7 +4,7 @@ import redis
 from fastapi import APIRouter, BackgroundTasks, Response
 
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
-from backend.gpus.routes import reports
+from backend.gpus.reports import reports
 from backend.jobs import service as jobs
 from backend.jobs.routes import wake
 from backend.traces import service

@@ -1,6 +1,7 @@
 """Stands in for the trainer in the tests of what surrounds it: tells events the same way, and does what the job's name says.
 
-Run as the trainer is: ``python standin.py <attempt_dir>/order.json``.
+Run as the trainer is: ``python standin.py <attempt_dir>/order.json``. A name is what to do, how many steps, and on simulated GPUs
+how much to hold of them: "slow 200 holding 8" (GiB).
 """
 
 import os
@@ -9,17 +10,30 @@ import sys
 import time
 from pathlib import Path
 
-from tunescope.events import CheckpointEvent, StateEvent, StepEvent
+from tests.worker.simulated import process
+from tunescope.events import CheckpointEvent, MemoryFigure, StateEvent, StepEvent
 from tunescope.states import JobState
+from tunescope.units import GIB
 from tunescope.wire import Order
 from worker.outbox import Outbox
+
+
+def hold(gpus: list[str], held: int) -> None:
+    """Tell the simulated driver that this process holds memory of its GPUs, until it dies."""
+    scenario = os.environ.get("NVML_SCENARIO")
+    if scenario and held:
+        with open(f"{scenario}.jobs", "a") as file:
+            file.writelines(process(uuid, os.getpid(), held) + "\n" for uuid in gpus)
 
 
 def main() -> int:
     order_file = Path(sys.argv[1])
     order = Order.model_validate_json(order_file.read_text())
     outbox = Outbox(order_file.parent, job=order.job, attempt=order.attempt)
-    wish, _, count = order.spec.name.partition(" ")
+    wish, *rest = order.spec.name.split()
+    count = rest[0] if rest else "3"
+    held = int(float(rest[2]) * GIB) if rest[1:2] == ["holding"] else 0
+    hold(order.gpus, held)
     asked: list[int] = []
     if wish == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -27,7 +41,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     signal.signal(signal.SIGUSR1, lambda number, _: asked.append(number))
     outbox.emit(StateEvent, state=JobState.RUNNING)
-    steps = int(count or 3)
+    steps = int(count)
     for step in range(1, steps + 1):
         print(f"step {step}")
         outbox.emit(
@@ -41,6 +55,7 @@ def main() -> int:
             tokens=10,
             tokens_per_second=100.0,
             step_seconds=0.1,
+            memory=[MemoryFigure(source="nvml.process", bytes=held, peak_bytes=held)] if held else [],
         )
         if step == 1:
             outbox.emit(CheckpointEvent, step=step, path="checkpoints/checkpoint-1")

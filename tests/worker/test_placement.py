@@ -1,11 +1,16 @@
 """Placement: properties that hold for any queue on any machines, and the reasons people read."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.controller.placement import Busy, Waiting, place
+from backend.jobs.reservation import measured_peak, reserve
+from tests.api.make import step
+from tunescope.events import MemoryFigure
 from tunescope.units import GIB
-from tunescope.wire import NO_GPU_DRIVER, GpuReport, MachineReport
+from tunescope.wire import NO_GPU_DRIVER, GpuProcess, GpuReport, MachineReport
 
 
 def gpu(uuid: str, total: int | None = 24, free: int | None = 24) -> GpuReport:
@@ -26,9 +31,25 @@ def machine(name: str, *gpus: GpuReport, because: str | None = None) -> MachineR
 
 
 def job(
-    name: str, need: int | None = 8, owner: str = "ann", priority: int = 0, at: float = 0, gpus: int = 1
+    name: str,
+    need: int | None = 8,
+    owner: str = "ann",
+    priority: int = 0,
+    at: float = 0,
+    gpus: int = 1,
+    shares: bool = False,
 ) -> Waiting:
-    return Waiting(name, owner, priority, at, None if need is None else need * GIB, gpus)
+    return Waiting(name, owner, priority, at, None if need is None else need * GIB, gpus, shares)
+
+
+def tenant(name: str, uuid: str, reserve_gib: int, shares: bool = True) -> Busy:
+    return Busy("bob", "m", (uuid,), name, reserve_gib * GIB, shares)
+
+
+def holding(device: GpuReport, **jobs: int) -> GpuReport:
+    """A GPU whose jobs hold this many GiB of what is used."""
+    held = [GpuProcess(pid=number, job=name, used_bytes=size * GIB) for number, (name, size) in enumerate(jobs.items())]
+    return device.model_copy(update={"processes": held})
 
 
 sizes = st.one_of(st.none(), st.sampled_from([8, 24, 80]))
@@ -116,3 +137,78 @@ def test_reasons_are_in_words() -> None:
     assert "one job at a time" in reason([job("j")], [machine("m")], [Busy("bob", "m", ())])
     fault = "the NVIDIA driver is installed but not loaded"
     assert fault in reason([job("j")], [machine("m", because=fault)])
+
+
+def test_gpus_that_cannot_be_used_are_left_out_and_named() -> None:
+    lost = gpu("lost").model_copy(update={"unusable_because": "the GPU has fallen off the bus"})
+    divided = gpu("whole").model_copy(update={"divided": True})
+    plan = place([job("j")], [machine("m", lost, divided, gpu("works"))], [])
+    assert [item.gpus for item in plan.assignments] == [("works",)]
+    assert "fallen off the bus" in reason([job("j")], [machine("m", lost)])
+    assert "no instance" in reason([job("j")], [machine("m", divided)])
+    assert "so many that work" in reason([job("j", gpus=2)], [machine("m", lost, gpu("works"))])
+
+
+def test_mig_instances_take_jobs_but_are_never_joined_into_one() -> None:
+    whole = gpu("whole", 80).model_copy(update={"divided": True})
+    parts = [gpu(name, 20, 20).model_copy(update={"parent": "whole"}) for name in ("part-1", "part-2")]
+    machines = [machine("m", whole, *parts)]
+    assert [item.gpus for item in place([job("a"), job("b")], machines, []).assignments] == [("part-1",), ("part-2",)]
+    assert place([job("two", gpus=2)], machines, []).assignments == []
+    assert "largest connected one has 20.0 GiB" in reason([job("j", need=40)], machines)
+
+
+def test_jobs_that_share_are_put_together_while_their_reservations_fit() -> None:
+    machines = [machine("m", holding(gpu("a", 24, 18), first=4))]  # 4 of the first's 8, 2 of somebody else's
+    beside = [tenant("first", "a", 8)]
+    assert place([job("j", need=14, shares=True)], machines, beside).assignments != []
+    assert place([job("j", need=15, shares=True)], machines, beside).assignments == []
+    assert "other jobs and programs leave 14.0 GiB free on GPU 0 of m" in reason(
+        [job("j", need=15, shares=True)], machines, beside
+    )
+    assert place([job("j", need=1)], machines, beside).assignments == [], "it does not share"
+    alone = [tenant("first", "a", 8, shares=False)]
+    assert place([job("j", need=1, shares=True)], machines, alone).assignments == [], "the first one does not"
+    assert place([job("j", need=None, shares=True)], machines, beside).assignments == [], "nobody knows what it needs"
+
+
+def test_jobs_that_share_spread_over_empty_gpus_first() -> None:
+    queue = [job(name, need=6, at=at, shares=True) for at, name in enumerate(("one", "two", "three", "four", "five"))]
+    plan = place(queue, [machine("m", gpu("a", 24, 13), gpu("b", 24, 13))], [])
+    assert [item.gpus[0] for item in plan.assignments] == ["a", "b", "a", "b"]
+    assert "leave 1.0 GiB" in plan.reasons["five"]
+
+
+@given(queues, machines_of())
+def test_reservations_on_a_shared_gpu_never_exceed_what_is_free(
+    queue: list[Waiting], machines: list[MachineReport]
+) -> None:
+    sharing = [replace(item, shares=True) for item in queue]
+    needs = {item.job: item.need_bytes for item in sharing}
+    free = {(item.name, device.uuid): device.free_bytes for item in machines for device in item.gpus}
+    given_out: dict[tuple[str, str], list[int | None]] = {}
+    for item in place(sharing, machines, []).assignments:
+        for uuid in item.gpus:
+            given_out.setdefault((item.machine, uuid), []).append(needs[item.job])
+    for place_, claims in given_out.items():
+        known = [claim for claim in claims if claim is not None]
+        assert len(claims) == 1 or len(known) == len(claims), "one of unknown needs shares with nobody"
+        assert free[place_] is None or sum(known) <= (free[place_] or 0)
+
+
+def test_reservation_is_predicted_then_measured() -> None:
+    assert reserve(None, None, 0.05, proven=True) is None
+    assert reserve(100, None, 0.1, proven=True) == 110
+    assert reserve(100, 120, 0.1, proven=False) == 132, "more than predicted counts at once"
+    assert reserve(100, 50, 0.1, proven=False) == 110, "less, only after enough steps"
+    assert reserve(100, 50, 0.1, proven=True) == 55
+
+
+def test_measured_peak_is_the_drivers_figure_else_torchs_with_the_context() -> None:
+    told = step("j", 1, 1)
+    assert measured_peak(told, 5) is None, "no GPU figure"
+    told.memory = [MemoryFigure(source="torch.reserved", bytes=70, peak_bytes=90)]
+    assert measured_peak(told, 5) == 95
+    assert measured_peak(told, None) is None
+    told.memory.append(MemoryFigure(source="nvml.process", bytes=80, peak_bytes=99))
+    assert measured_peak(told, None) == 99

@@ -1,0 +1,56 @@
+"""How much memory of each GPU is kept for a job: what was predicted until enough was measured, plus its margin."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from backend.jobs.tables import JobRow
+from tunescope.events import StepEvent
+from tunescope.spec import JobSpec
+
+PROVEN_STEPS = 20
+PROVEN_SHARE = 0.1
+"""Once a run has made this many steps and this share of all, its measured peak may be taken for less than was predicted: batches
+of every length have come by then, as far as chance allows."""
+
+
+def reserve(predicted: int | None, measured: int | None, margin: float, *, proven: bool) -> int | None:
+    """Bytes to keep on each GPU. A measured peak above the prediction always counts, one below it once it is ``proven``."""
+    known = [value for value in (predicted, measured) if value is not None]
+    if not known:
+        return None
+    base = measured if proven and measured is not None else max(known)
+    return int(base * (1 + margin))
+
+
+def reservation(row: JobRow) -> int | None:
+    """Bytes to keep for a job on each of its GPUs; None where nothing is known of it."""
+    spec = JobSpec.model_validate(row.spec)
+    estimate = row.estimate or {}
+    total = estimate.get("least_bytes", estimate.get("total_bytes"))
+    predicted = total if isinstance(total, int) else None
+    proven = row.step >= max(PROVEN_STEPS, PROVEN_SHARE * (row.total_steps or 0))
+    return reserve(predicted, row.peak_gpu_bytes, spec.placement.gpu_memory_margin, proven=proven)
+
+
+def predicted_context(estimate: Mapping[str, Any] | None) -> int | None:
+    """Bytes of the CUDA context in an estimate."""
+    context = ((estimate or {}).get("ledger") or {}).get("runtime_context")
+    return context if isinstance(context, int) else None
+
+
+def highest(peak: int | None, steps: Iterable[StepEvent], context: int | None) -> int | None:
+    """The most that a process was measured to hold of its GPU in ``steps`` or, by ``peak``, before."""
+    found = [value for step in steps if (value := measured_peak(step, context)) is not None]
+    return max([*found, *([peak] if peak is not None else [])], default=None)
+
+
+def measured_peak(step: StepEvent, context: int | None) -> int | None:
+    """Bytes that a step's process held of its GPU at most: as the driver says, else torch's cache and the predicted context."""
+    figures = {figure.source: figure for figure in step.memory}
+    process = figures.get("nvml.process")
+    if process is not None and process.bytes is not None:
+        return max(process.bytes, process.peak_bytes or 0)
+    cache = figures.get("torch.reserved")
+    if cache is None or cache.bytes is None or context is None:
+        return None
+    return max(cache.bytes, cache.peak_bytes or 0) + context

@@ -1607,11 +1607,8 @@ export interface components {
             /** Next After */
             next_after: number | null;
         };
-        /**
-         * MachineReport
-         * @description What a worker says of its machine every few seconds.
-         */
-        MachineReport: {
+        /** Machine */
+        Machine: {
             /** Name */
             name: string;
             /** At */
@@ -1646,11 +1643,48 @@ export interface components {
              * @description Key of the TraceRequest under way here.
              */
             tracing?: string | null;
+            /** Jobs */
+            jobs?: components["schemas"]["MachineJob"][];
+        };
+        /**
+         * MachineJob
+         * @description A job that is at work on a machine, or on its way there.
+         */
+        MachineJob: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Owner
+             * @description Username.
+             */
+            owner: string;
+            state: components["schemas"]["JobState"];
+            /**
+             * Gpus
+             * @description UUIDs of its GPUs; empty where it trains on the CPU.
+             */
+            gpus: string[];
+            /**
+             * Reserved Bytes
+             * @description What the queue keeps for it on each GPU.
+             */
+            reserved_bytes: number | null;
+            /**
+             * Peak Bytes
+             * @description The most that it was measured to hold of one GPU.
+             */
+            peak_bytes: number | null;
+            /** Step */
+            step: number;
+            /** Total Steps */
+            total_steps: number | null;
         };
         /** Machines */
         Machines: {
             /** Machines */
-            machines: components["schemas"]["MachineReport"][];
+            machines: components["schemas"]["Machine"][];
         };
         /** Me */
         Me: {
@@ -2005,6 +2039,12 @@ export interface components {
              * @default 0.05
              */
             gpu_memory_margin: number;
+            /**
+             * Share Gpu
+             * @description Train beside other jobs that allow it too, on a GPU whose memory suffices for all.
+             * @default false
+             */
+            share_gpu: boolean;
         };
         /**
          * PlanEvent

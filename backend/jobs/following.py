@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from backend.jobs.reservation import highest, predicted_context
@@ -16,10 +16,14 @@ from tunescope.states import ACTIVE, TERMINAL, JobState
 SMOOTHING = 0.1
 """Weight of the newest step in the mean step time that the ETA uses."""
 
-ACTIVE_STATES = [state.value for state in sorted(ACTIVE)]
 PROGRESS = (
     update(JobRow)
-    .where(JobRow.id == bindparam("job"), JobRow.attempt == bindparam("of_attempt"), JobRow.state.in_(ACTIVE_STATES))
+    .where(
+        JobRow.id == bindparam("job"),
+        JobRow.attempt == bindparam("of_attempt"),
+        # Not in_(): its parameters cannot be used with a list of changes.
+        or_(*(JobRow.state == state.value for state in sorted(ACTIVE))),
+    )
     .values(
         step=bindparam("at_step"),
         total_steps=bindparam("of_steps"),

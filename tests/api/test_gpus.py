@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.jobs.following import apply_events
+from backend.jobs.following import apply_events, follow
 from backend.jobs.transitions import move
 from backend.telemetry.lag import between, recorder_lag
 from tests.api.make import spec, state, step
@@ -125,3 +125,10 @@ def test_lag_is_what_is_read_and_not_acknowledged_plus_what_is_not_read(redis_ur
         connection.xack(key, wire.RECORDERS, "2-1", "2-2")
         assert recorder_lag(connection) == 8
     assert between("1-7", "2-3") == 3
+
+
+def test_steps_of_many_jobs_are_followed_in_one_batch(admin: TestClient, sessions: sessionmaker[Session]) -> None:
+    jobs = [running_job(admin, sessions) for _ in range(3)]
+    with sessions.begin() as session:
+        follow(session, {job: [step(job, 4, 2), step(job, 5, 3)] for job in jobs})
+    assert [admin.get(f"/api/jobs/{job}").json()["progress"]["step"] for job in jobs] == [3, 3, 3]

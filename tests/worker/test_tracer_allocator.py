@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunescope.units import MIB
-from worker.tracer.allocator import CachingAllocator, Change, OutOfMemory, rounded
+from worker.tracer.allocator import CachingAllocator, Change, OutOfMemory
 from worker.tracer.expandable import ExpandableAllocator
-from worker.tracer.replay import replayed, runs_within, smallest_budget
+from worker.tracer.replay import highest_requested, replayed, runs_within, smallest_budget
 
 KINDS = [CachingAllocator, ExpandableAllocator]
 
@@ -98,9 +98,9 @@ def test_unmapped_addresses_in_the_middle_are_used_again() -> None:
 
 def test_the_smallest_budget_lies_between_the_peaks() -> None:
     """Roomy: 40 + 40 + 60. Giving the first 40 back, 100 MiB are enough; the active peak is 100 MiB."""
-    changes = [(1, 40 * MIB), (2, 40 * MIB), (-1, 0), (3, 60 * MIB), (-2, 0), (-3, 0)]
+    changes = [(1, 40 * MIB), (2, 40 * MIB), (-1, 40 * MIB), (3, 60 * MIB), (-2, 40 * MIB), (-3, 60 * MIB)]
     assert smallest_budget(changes) == 100 * MIB
-    answer = replayed(changes)
+    answer = replayed(changes, [])
     assert (answer.active_peak_bytes, answer.reserved_peak_bytes) == (100 * MIB, 140 * MIB)
 
 
@@ -143,17 +143,8 @@ def test_what_always_holds(kind: type[CachingAllocator], steps: list[tuple[int, 
 @given(steps=STEPS)
 def test_a_budget_is_enough_and_less_is_not(expandable: bool, steps: list[tuple[int, int]]) -> None:
     changes = sequence(steps)
-    answer = replayed(changes, expandable)
-    needed = highest(changes)
+    answer = replayed(changes, [], expandable)
+    needed = highest_requested(changes)
     assert needed <= answer.smallest_budget_bytes <= answer.reserved_peak_bytes
     assert runs_within(changes, answer.smallest_budget_bytes, expandable)
     assert not runs_within(changes, needed - 512, expandable)
-
-
-def highest(changes: list[Change]) -> int:
-    """Highest bytes asked for at once, each rounded to 512."""
-    live = peak = 0
-    for uid, size in changes:
-        live += (1 if uid > 0 else -1) * rounded(size)
-        peak = max(peak, live)
-    return peak

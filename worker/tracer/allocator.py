@@ -79,6 +79,11 @@ class FreeBlocks:
     def remove(self, block: Block) -> None:
         del self._sorted[bisect.bisect_left(self._sorted, (block.size, block.address))]
 
+    def smallest(self, size: int) -> Block | None:
+        """The best fit."""
+        index = bisect.bisect_left(self._sorted, (size,))
+        return self._sorted[index][2] if index < len(self._sorted) else None
+
     def at_least(self, size: int) -> Iterator[Block]:
         """Blocks that are large enough, the best fit first."""
         for index in range(bisect.bisect_left(self._sorted, (size,)), len(self._sorted)):
@@ -125,7 +130,7 @@ class CachingAllocator:
         return self
 
     def malloc(self, uid: int, size: int) -> None:
-        wanted = rounded(size)
+        wanted = (size + 511) // 512 * 512 or MINIMUM_BLOCK
         pool: Pool = "small" if wanted <= SMALL_SIZE else "large"
         block = self._best_fit(pool, wanted)
         if block is not None:
@@ -138,8 +143,10 @@ class CachingAllocator:
         self._used[uid] = block, wanted
         self.requested += wanted
         self.active += block.size
-        self.active_peak = max(self.active_peak, self.active)
-        self.reserved_peak = max(self.reserved_peak, self.reserved)
+        if self.active > self.active_peak:
+            self.active_peak = self.active
+        if self.reserved > self.reserved_peak:
+            self.reserved_peak = self.reserved
 
     def free(self, uid: int) -> None:
         block, wanted = self._used.pop(uid)
@@ -157,7 +164,7 @@ class CachingAllocator:
                     self.reserved -= block.size
 
     def _best_fit(self, pool: Pool, wanted: int) -> Block | None:
-        return next(self._free[pool].at_least(wanted), None)
+        return self._free[pool].smallest(wanted)
 
     def _grow(self, pool: Pool, wanted: int) -> Block:
         size = segment_bytes(wanted)

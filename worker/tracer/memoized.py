@@ -23,7 +23,7 @@ class Memoized:
         if pure is None:
             pure = self._pure[func] = _makes_new_tensors(func)
         if not pure:
-            return func(*args, **kwargs)
+            return None if _is_list_in_place(func, args) else func(*args, **kwargs)
         try:
             key = (func, _described(args), _described(tuple(kwargs.items())) if kwargs else None)
             layout = self._known.get(key)
@@ -42,6 +42,12 @@ def _makes_new_tensors(func: Any) -> bool:
     schema = func._schema
     aliased = any(item.alias_info is not None for item in (*schema.arguments, *schema.returns))
     return not aliased and bool(schema.returns) and all(str(item.type) == "Tensor" for item in schema.returns)
+
+
+def _is_list_in_place(func: Any, args: tuple[Any, ...]) -> bool:
+    """Lists worked on in place (by optimizers) allocate nothing, and on meta there is nothing to work out."""
+    schema = func._schema
+    return not schema.returns and schema.name.startswith("aten::_foreach") and args[0][0].device.type == "meta"
 
 
 def _described(value: Any) -> Any:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from tunescope.memory.trace import Replay
 from tunescope.units import MIB
-from worker.tracer.allocator import CachingAllocator, Change, OutOfMemory
+from worker.tracer.allocator import CachingAllocator, Change, OutOfMemory, rounded
 from worker.tracer.expandable import ExpandableAllocator
 
-RESOLUTION = 2 * MIB
-"""Budgets are told to this many bytes: the driver hands out nothing finer."""
+PAGE = 2 * MIB
+"""The driver hands out nothing finer."""
+PRECISION = 512
+"""The smallest budget is told to one part in so many (or to a page): each halving is one more replay."""
 
 
 def allocator(expandable: bool, limit: int | None = None) -> CachingAllocator:
@@ -25,24 +27,36 @@ def runs_within(changes: Sequence[Change], limit: int, expandable: bool = False)
 
 
 def smallest_budget(changes: Sequence[Change], expandable: bool = False) -> int:
-    """The least reserved bytes with which the changes still run, by bisection up to the roomy peak."""
+    """The least reserved bytes with which the changes still run, by bisection between what is asked for and the roomy peak."""
     roomy = allocator(expandable).run(changes)
-    low, high = 0, -(-roomy.reserved_peak // RESOLUTION)
-    while high - low > 1:
+    low, high = highest_requested(changes) // PAGE - 1, -(-roomy.reserved_peak // PAGE)
+    while high - low > max(1, high // PRECISION):
         middle = (low + high) // 2
-        if runs_within(changes, middle * RESOLUTION, expandable):
+        if runs_within(changes, middle * PAGE, expandable):
             high = middle
         else:
             low = middle
-    return high * RESOLUTION
+    return high * PAGE
 
 
-def replayed(changes: Sequence[Change], expandable: bool = False) -> Replay:
-    """The three answers to "how much" for one stream of changes."""
-    roomy = allocator(expandable).run(changes)
+def highest_requested(changes: Sequence[Change]) -> int:
+    """Highest bytes asked for at once: no allocator needs less."""
+    live = peak = 0
+    for uid, size in changes:
+        live += rounded(size) if uid > 0 else -rounded(size)
+        peak = max(peak, live)
+    return peak
+
+
+def replayed(run: Sequence[Change], again: Sequence[Change], expandable: bool = False) -> Replay:
+    """The three answers to "how much": ``run`` is the load and the first steps, ``again`` one more step, for the peaks.
+
+    The budget is that of ``run``: a step more changes what is cached, not what must be live.
+    """
+    roomy = allocator(expandable).run(run).run(again)
     return Replay(
         expandable_segments=expandable,
         active_peak_bytes=roomy.active_peak,
         reserved_peak_bytes=roomy.reserved_peak,
-        smallest_budget_bytes=smallest_budget(changes, expandable),
+        smallest_budget_bytes=smallest_budget(run, expandable),
     )

@@ -18,7 +18,7 @@ from worker.tracer.stream import Recording, account, changes, closed_form_sites
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 STEADY_STEPS = 2
-"""Steps replayed after the first: the allocator's cache settles by then."""
+"""Steps replayed after the first: the allocator's cache has settled by then."""
 
 
 def trace(
@@ -92,7 +92,6 @@ def _answer(recording: Recording, expandable: bool) -> Trace:
     backward_end = next(event for event in reversed(steady[0]) if event.phase == "backward")
     sites, middle = closed_form_sites(found.sites, _live_at(backward_end, steady[0], [*recording.load, *first]))
     sites["load"] = _live(recording.load) + recording.largest_loading_bytes
-    stream = changes([*recording.load, *first, *(event for part in steady for event in part)])
     peak_site = found.peak_event.site
     return Trace(
         peak_bytes=found.peak,
@@ -101,7 +100,7 @@ def _answer(recording: Recording, expandable: bool) -> Trace:
         ledger={str(name): count for name, count in found.ledger.items()},
         sites=sites,
         first_step_peak_bytes=began.peak,
-        replay=replayed(stream, expandable),
+        replay=replayed(changes([*recording.load, *first, *steady[0]]), changes(steady[1]), expandable),
         timeline=found.timeline,
         versions={package: version(package) for package in PACKAGES},
         seconds=0.0,

@@ -49,9 +49,16 @@ def trace_here(spec: JobSpec, config: dict[str, Any]) -> Trace:
             check=False,
         )
     if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or [f"the tracer ended with exit code {ended.returncode}"]
-        raise NotTraceable(lines[-1])
+        raise NotTraceable(last_words(ended))
     return Trace.model_validate_json(ended.stdout)
+
+
+def last_words(ended: "subprocess.CompletedProcess[str]") -> str:
+    """Why the tracer failed: its own words (exit code 2), or the last line of what a library raised."""
+    lines = ended.stderr.strip().splitlines()
+    if not lines:
+        return f"the tracer ended with exit code {ended.returncode}"
+    return "\n".join(lines) if ended.returncode == 2 else lines[-1]
 
 
 def trace_on_server(spec: JobSpec) -> Trace:

@@ -1,6 +1,7 @@
 """``tunescope estimate --trace`` where the worker's libraries are missing. With them: tests/worker/test_tracer_process.py."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,16 @@ def test_a_server_that_cannot_trace_it_says_why(
     answering(monkeypatch, {"state": "failed", "trace": None, "reason": "Not traceable: no such family"})
     assert main(["estimate", spec_file, "--trace"]) == 1
     assert "Not traceable: no such family" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "told"),
+    [
+        (2, "unknown architecture 'qwen'\nthe estimate by formula still holds\n", "unknown architecture 'qwen'"),
+        (1, "Traceback (most recent call last):\n  File\nTypeError: no such thing\n", "TypeError: no such thing"),
+        (-9, "", "exit code -9"),
+    ],
+)
+def test_what_the_tracer_said_last_becomes_the_reason(code: int, stderr: str, told: str) -> None:
+    reason = cli_trace.last_words(subprocess.CompletedProcess([], code, "", stderr))
+    assert told in reason and "Traceback" not in reason

@@ -96,7 +96,7 @@ function Plot({ points, categories, marks, index, choose }: PlotProps) {
   };
   const middle = x(((edges[index] ?? 0) + (edges[index + 1] ?? 1)) / 2);
   return (
-    <div ref={host}>
+    <div ref={host} style={{ overflow: "hidden" }}>
       <svg
         role="img"
         aria-label={t("summary", {

@@ -24,7 +24,7 @@ def test_a_spec_is_verified_in_the_form_and_the_answer_goes_when_it_changes(page
     expect(page.get_by_role("columnheader", name="optimizer")).to_be_visible()
     assert serious_problems(page) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390", timeout=5_000)
     page.get_by_label("Rank r").fill("64")
     expect(page.get_by_role("button", name="Verify exactly")).to_be_visible()
 

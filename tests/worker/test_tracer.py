@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from tunescope.memory.stack import DEFAULT
 from tunescope.memory.trace import Trace
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec
-from worker.tracer.trace import trace
+from worker.tracer import step
+from worker.tracer.trace import record, trace, workload
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 8,
@@ -58,6 +60,17 @@ def test_what_every_trace_holds(recipe: str) -> None:
     assert 1 <= len(answer.timeline) <= 600
     assert max(sum(point.bytes_by_category.values()) for point in answer.timeline) == answer.peak_bytes
     assert min(answer.ledger.values()) >= 0
+
+
+@pytest.mark.parametrize("recipe", ["qlora", "lora", "full", "fused loss, full"])
+def test_remembered_results_change_no_event(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = job(**RECIPES[recipe])
+    work = workload(spec, None)
+    with step.as_on_cuda(work):
+        remembered = record(spec, LLAMA, DEFAULT, work, 0)
+        monkeypatch.setattr(step, "Memoized", lambda: None)
+        worked_out = record(spec, LLAMA, DEFAULT, work, 0)
+    assert remembered == worked_out
 
 
 @pytest.mark.parametrize("optimizer", ["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit",

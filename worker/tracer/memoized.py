@@ -32,6 +32,10 @@ class Memoized:
         if layout is not None:
             return _made(layout)
         out = func(*args, **kwargs)
+        if _shares_storage(out, args):
+            # Not all views say so in their schema (_unsafe_view).
+            self._pure[func] = False
+            return out
         layout = _layout_of(out)
         if layout is not None:
             self._known[key] = layout
@@ -48,6 +52,12 @@ def _is_list_in_place(func: Any, args: tuple[Any, ...]) -> bool:
     """Lists worked on in place (by optimizers) allocate nothing, and on meta there is nothing to work out."""
     schema = func._schema
     return not schema.returns and schema.name.startswith("aten::_foreach") and args[0][0].device.type == "meta"
+
+
+def _shares_storage(out: Any, args: tuple[Any, ...]) -> bool:
+    made = [item for item in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(item, torch.Tensor)]
+    given = {item.untyped_storage()._cdata for item in args if isinstance(item, torch.Tensor)}
+    return any(item.untyped_storage()._cdata in given for item in made)
 
 
 def _described(value: Any) -> Any:

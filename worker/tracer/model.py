@@ -14,8 +14,7 @@ from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
 from worker.tracer import attention, standins
-from worker.trainer.model import DTYPES, cast_adapters, lora_config
-from worker.trainer.train import needs_autocast
+from worker.trainer.model import DTYPES, cast_adapters, lora_config, needs_autocast
 
 BOOKKEEPING = ("architectures", "auto_map", "quantization_config", "torch_dtype", "dtype", "transformers_version")
 """Keys of config.json that say nothing about the shape of the model."""

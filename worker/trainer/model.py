@@ -117,6 +117,11 @@ def lora_config(adaptation: Adaptation) -> LoraConfig | None:
     )
 
 
+def needs_autocast(spec: JobSpec) -> bool:
+    """Adapters, and full training on master weights, compute below the precision that they are kept in."""
+    return spec.adaptation.method == "lora" or spec.precision.master_weights
+
+
 def cast_adapters(model: torch.nn.Module, precision: Precision) -> None:
     """Keep what is trained beside frozen weights in ``adapter_dtype``: peft and TRL each choose their own otherwise."""
     for parameter in model.parameters():

@@ -19,7 +19,7 @@ from worker.trainer.data import TrainingData
 from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.hooks import mark_phases
 from worker.trainer.meter.meter import Meter, StepFigures
-from worker.trainer.model import cast_adapters, lora_config
+from worker.trainer.model import cast_adapters, lora_config, needs_autocast
 
 KEPT_CHECKPOINTS = 2
 
@@ -172,11 +172,6 @@ def sft_config(spec: JobSpec, data: TrainingData, checkpoints: Path) -> SFTConfi
         disable_tqdm=True,
         dataloader_pin_memory=cuda,
     )
-
-
-def needs_autocast(spec: JobSpec) -> bool:
-    """Adapters, and full training on master weights, compute below the precision that they are kept in."""
-    return spec.adaptation.method == "lora" or spec.precision.master_weights
 
 
 def build_trainer(

@@ -5,11 +5,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from backend.datasets.lengths import lengths_of
 from backend.jobs.tables import JobRow
 from backend.models.service import find_model, read_config
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
-from tunescope.memory.estimate import Estimate, estimate
+from tunescope.memory.estimate import Estimate, estimate, workload
 from tunescope.memory.explain import Subject
 from tunescope.memory.model_config import architecture_for, config_for
 from tunescope.problems import FieldError, InvalidInput, Problem
@@ -39,7 +40,8 @@ def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict
 
 
 def estimate_spec(session: Session, settings: ServerSettings, spec: JobSpec, gpu: str | None = None) -> Estimate:
-    return estimate(spec, architecture_of(session, settings, spec), device_of(gpu))
+    lengths = lengths_of(session, settings, spec)
+    return estimate(spec, architecture_of(session, settings, spec), device_of(gpu), lengths)
 
 
 def device_of(gpu: str | None) -> Device:
@@ -59,7 +61,7 @@ def estimate_or_reason(
 def subject_of(session: Session, settings: ServerSettings, side: JobSpec | str, field: str) -> Subject:
     """One side of an explanation. Raises InvalidInput naming ``field`` for a name that is neither recipe nor job."""
     if isinstance(side, JobSpec):
-        return Subject(side.name, side, architecture_of(session, settings, side))
+        return subject(session, settings, side.name, side)
     recipe = load_recipes().get(side)
     if recipe is not None:
         return Subject(recipe.title, recipe.spec, architecture_of(session, settings, recipe.spec), stack=recipe.stack)
@@ -69,5 +71,18 @@ def subject_of(session: Session, settings: ServerSettings, side: JobSpec | str, 
         raise InvalidInput(
             "There is nothing to compare.", errors=[FieldError(field, f"{side} is neither recipe nor job", fix)]
         )
-    spec = parse_spec(row.spec)
-    return Subject(row.name, spec, architecture_of(session, settings, spec))
+    return subject(session, settings, row.name, parse_spec(row.spec), row.peak_gpu_bytes)
+
+
+def subject(
+    session: Session, settings: ServerSettings, name: str, spec: JobSpec, measured_bytes: int | None = None
+) -> Subject:
+    architecture, lengths = architecture_of(session, settings, spec), lengths_of(session, settings, spec)
+    return Subject(name, spec, architecture, lengths=lengths, measured_bytes=measured_bytes)
+
+
+def padded_spec(session: Session, settings: ServerSettings, spec: JobSpec) -> JobSpec:
+    """The spec with ``max_length`` as long as its longest micro batch really is, for a tracer that has no data."""
+    lengths = lengths_of(session, settings, spec)
+    longest = workload(spec, architecture_of(session, settings, spec), lengths).sequence
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"max_length": longest})})

@@ -84,8 +84,9 @@ def create_advice(
     body: AdviceRequest, session: SessionDep, settings: SettingsDep, _user: CurrentUser
 ) -> dict[str, Any]:
     """The changes that save most memory for the least cost, and what fits."""
-    architecture = resolve.architecture_of(session, settings, body.spec)
-    return advise(body.spec, architecture, resolve.device_of(body.gpu), language=body.language).to_dict()
+    it = resolve.subject(session, settings, body.spec.name, body.spec)
+    device = resolve.device_of(body.gpu)
+    return advise(it.spec, it.architecture, device, it.lengths, language=body.language).to_dict()
 
 
 @router.get("/recipes", tags=["recipes"], name="list")

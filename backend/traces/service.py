@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from backend.estimates.resolve import config_of, estimate_spec
+from backend.estimates.resolve import config_of, estimate_spec, padded_spec
 from backend.jobs.tables import JobRow
 from backend.traces.schemas import TraceStatus, status_of
 from backend.traces.tables import TraceRow
@@ -53,6 +53,7 @@ def ask(
     Raises Problem for a spec that cannot be traced.
     """
     config = config_of(session, settings, spec)
+    spec = padded_or_as_it_is(session, settings, spec)
     key = trace_key(spec, config, versions)
     now = time.time()
     row = session.get(TraceRow, key, with_for_update=True)
@@ -74,6 +75,14 @@ def ask(
         row.state, row.reason, row.tries, row.sent_at, row.answered_at = "pending", WAITS, 0, None, None
     row.asked_at = now
     return row
+
+
+def padded_or_as_it_is(session: Session, settings: ServerSettings, spec: JobSpec) -> JobSpec:
+    """As long as its rows are; a model that only the tracer knows is traced at ``max_length``."""
+    try:
+        return padded_spec(session, settings, spec)
+    except Problem:
+        return spec
 
 
 def insert(session: Session, row: TraceRow) -> TraceRow:

@@ -12,13 +12,14 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
-from backend import health, problems, prometheus
+from backend import health, openapi, problems, prometheus
 from backend.database import make_engine, make_sessions, transaction
 from backend.datasets import routes as datasets
 from backend.datasets.service import register_builtin
 from backend.estimates import routes as estimates
 from backend.gpus import routes as gpus
 from backend.jobs import routes as jobs
+from backend.limits import BodyLimit
 from backend.measured import routes as measured
 from backend.models import routes as models
 from backend.page import PageFiles
@@ -76,6 +77,8 @@ def create_app(settings: ServerSettings | None = None, page_dir: Path = PAGE_DIR
     )
     app.state.settings = settings or ServerSettings()
     problems.install(app)
+    openapi.install(app)
+    app.add_middleware(BodyLimit, max_upload_bytes=app.state.settings.max_upload_bytes)
     api = APIRouter(prefix="/api")
     for module in ROUTERS:
         api.include_router(module.router)

@@ -6,38 +6,76 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
-from tunescope.problems import FieldError, Problem
+from tunescope.problems import FieldError, Problem, TooMany
+from tunescope.validation import field_errors
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+HTTP_FIXES = {
+    400: "Send JSON in UTF-8 that is not nested deeply, or a well-formed upload.",
+    404: "See /api/docs for what there is.",
+    405: "See /api/docs for what can be done here.",
+}
+
+
+class ProblemField(BaseModel):
+    loc: str = Field(description="Dotted path of the field in the input.")
+    message: str
+    fix: str = ""
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    fix: str = Field(default="", description="What to do next.")
+    errors: list[ProblemField] = []
 
 
 def response(
     status: int, code: str, title: str, detail: str, fix: str = "", errors: list[FieldError] | None = None
 ) -> JSONResponse:
-    body: dict[str, Any] = {
-        "type": f"urn:tunescope:{code}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "fix": fix,
-        "errors": [{"loc": error.loc, "message": error.message, "fix": error.fix} for error in errors or []],
-    }
-    return JSONResponse(body, status, media_type=MEDIA_TYPE)
+    body = ProblemDetails(
+        type=f"urn:tunescope:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        fix=fix,
+        errors=[ProblemField(loc=error.loc, message=error.message, fix=error.fix) for error in errors or []],
+    )
+    return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
 
 
 def request_errors(error: RequestValidationError) -> list[FieldError]:
     """Field errors with dotted paths, without FastAPI's leading 'body'."""
-    found: list[FieldError] = []
+    special: list[FieldError] = []
+    items: list[dict[str, Any]] = []
     for item in error.errors():
-        loc = [str(part) for part in item["loc"]]
-        if loc and loc[0] in ("body", "query", "path"):
-            loc = loc[1:]
-        found.append(FieldError(".".join(loc) or "body", str(item["msg"]).removeprefix("Value error, ")))
-    return found
+        loc = (
+            item["loc"][1:]
+            if item["loc"][:1] and item["loc"][0] in ("body", "query", "path", "header")
+            else item["loc"]
+        )
+        where = ".".join(str(part) for part in loc)
+        if item["type"] == "json_invalid":
+            why = item.get("ctx", {}).get("error", "it cannot be read")
+            special.append(
+                FieldError("body", f"this is not valid JSON: {why} at character {where}", "send one JSON object")
+            )
+        elif not where and item["type"] in ("missing", "model_attributes_type"):
+            special.append(FieldError("body", "a JSON object is needed", "send it with Content-Type: application/json"))
+        elif "UploadFile" in str(item["msg"]):
+            special.append(FieldError(where, "this must be a file", "send it as a file of multipart/form-data"))
+        else:
+            items.append({**item, "loc": loc})
+    return special + field_errors(items, whole="body")
 
 
 def install(app: FastAPI) -> None:
@@ -45,7 +83,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def on_problem(_request: Request, error: Problem) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        return response(error.status, error.code, error.title, error.detail, error.fix, error.errors)
+        answer = response(error.status, error.code, error.title, error.detail, error.fix, error.errors)
+        if isinstance(error, TooMany):
+            answer.headers["Retry-After"] = str(error.retry_after_seconds)
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
@@ -55,11 +96,17 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        answer = response(
-            error.status_code, f"http-{error.status_code}", str(error.detail), f"{request.method} {request.url.path}"
-        )
+        what = f"{request.method} {request.url.path}"
+        fix = HTTP_FIXES.get(error.status_code, "")
+        answer = response(error.status_code, f"http-{error.status_code}", str(error.detail), what, fix)
         answer.headers.update(error.headers or {})
         return answer
+
+    @app.exception_handler(DataError)
+    async def on_data(_request: Request, _error: DataError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        # Postgres stores no NUL character, SQLite does.
+        detail = "The input holds a character or number that the database cannot store."
+        return response(422, "invalid-input", "The input is not valid", detail, "Leave out control characters.")
 
     @app.exception_handler(OperationalError)
     async def on_database(_request: Request, error: OperationalError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

@@ -8,28 +8,32 @@
 Errors are those of tunescope.problems, as the server sent them, and
 
 ClientError
-└── CannotReach     the server did not answer at this address
+├── CannotReach     nothing answered at this address
+└── NotTunescope    something answered, but not as Tunescope does
 """
 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
+from urllib.parse import quote, urlsplit
 
 import httpx
+from pydantic import ValidationError
 
 from tunescope import problems
 from tunescope.events import JobEvent, job_event
-from tunescope.problems import FieldError, Problem
+from tunescope.problems import FieldError, InvalidInput, Problem, Unavailable
 from tunescope.spec import JobSpec
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 RECONNECT_SECONDS = 1.0
 POLL_SECONDS = 0.5
-BY_STATUS: dict[int, type[Problem]] = {
+PATIENCE_SECONDS = 300.0
+BY_STATUS: dict[int, Callable[[str, str, list[FieldError]], Problem]] = {
     kind.status: kind
     for kind in (
         problems.InvalidInput,
@@ -51,13 +55,20 @@ class CannotReach(ClientError):
     """Nothing answers at the server's address."""
 
 
+class NotTunescope(ClientError):
+    """What answers at the server's address is something else."""
+
+
 class Client:
-    """One server, as one user. ``url`` and ``token`` come from TUNESCOPE_URL and TUNESCOPE_TOKEN if not given."""
+    """One server, as one user. ``url`` and ``token`` come from TUNESCOPE_URL and TUNESCOPE_TOKEN if not given.
+
+    Raises InvalidInput for a URL or token that can be none.
+    """
 
     def __init__(self, url: str | None = None, token: str | None = None, timeout_seconds: float = 30) -> None:
-        self.url = (url or os.environ.get("TUNESCOPE_URL") or DEFAULT_URL).rstrip("/")
+        self.url = checked_url(url or os.environ.get("TUNESCOPE_URL") or DEFAULT_URL)
         token = token or os.environ.get("TUNESCOPE_TOKEN") or os.environ.get("TUNESCOPE_ADMIN_TOKEN")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"Bearer {checked_token(token)}"} if token else {}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds)
 
     def __enter__(self) -> Self:
@@ -72,16 +83,19 @@ class Client:
         self._http.close()
 
     def request(self, method: str, path: str, **options: Any) -> Any:
-        """Call ``/api`` + path; the decoded JSON, or None. Raises Problem or CannotReach."""
+        """Call ``/api`` + path; the decoded JSON, or None. Raises Problem or ClientError."""
         try:
             response = self._http.request(method, f"/api{path}", **options)
         except httpx.HTTPError as error:
             raise CannotReach(
                 f"No Tunescope answers at {self.url} ({error}). Is it running? Set TUNESCOPE_URL."
             ) from error
-        if response.is_error:
+        if not response.is_success:
             raise problem_of(response)
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise not_tunescope(response) from error
 
     def submit(self, spec: JobSpec) -> dict[str, Any]:
         """Queue a job; the job."""
@@ -93,19 +107,19 @@ class Client:
         return self.request("GET", "/jobs", params={key: value for key, value in params.items() if value is not None})
 
     def job(self, job_id: str) -> dict[str, Any]:
-        return self.request("GET", f"/jobs/{job_id}")
+        return self.request("GET", job_path(job_id))
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Ask a job to save a checkpoint and leave; its state is then ``cancelling`` or ``cancelled``."""
-        return self.request("POST", f"/jobs/{job_id}/cancel")
+        return self.request("POST", job_path(job_id, "cancel"))
 
     def retry(self, job_id: str) -> dict[str, Any]:
-        return self.request("POST", f"/jobs/{job_id}/retry")
+        return self.request("POST", job_path(job_id, "retry"))
 
     def clone(self, job_id: str, spec: JobSpec | None = None) -> dict[str, Any]:
         """Queue a new job with the same spec, or with ``spec``."""
         body = {"spec": spec.model_dump(mode="json")} if spec else None
-        return self.request("POST", f"/jobs/{job_id}/clone", json=body)
+        return self.request("POST", job_path(job_id, "clone"), json=body)
 
     def trace(self, spec: JobSpec, wait_seconds: float = 300) -> dict[str, Any]:
         """The exact memory trace of a spec: ``state`` is ready (``trace``, ``comparison``) or failed (``reason``).
@@ -121,22 +135,30 @@ class Client:
 
     def job_trace(self, job_id: str) -> dict[str, Any]:
         """The exact trace that was made when a job was submitted; the same shape as ``trace``."""
-        return self.request("GET", f"/jobs/{job_id}/trace")
+        return self.request("GET", job_path(job_id, "trace"))
 
     def metrics(self, job_id: str, points: int = 1000) -> dict[str, Any]:
         """Series of every figure: ``steps`` and, by name, ``mean``, ``min`` and ``max``. Memory is in bytes."""
-        return self.request("GET", f"/jobs/{job_id}/metrics", params={"points": points})
+        return self.request("GET", job_path(job_id, "metrics"), params={"points": points})
 
     def logs(self, job_id: str, after: int = 0) -> dict[str, Any]:
         """Log lines after a sequence number: ``items`` and ``next_after``."""
-        return self.request("GET", f"/jobs/{job_id}/logs", params={"after": after})
+        return self.request("GET", job_path(job_id, "logs"), params={"after": after})
 
     def artifacts(self, job_id: str) -> list[dict[str, Any]]:
-        return self.request("GET", f"/jobs/{job_id}/artifacts")
+        return self.request("GET", job_path(job_id, "artifacts"))
 
     def estimate(self, spec: JobSpec, gpu: str | None = None) -> dict[str, Any]:
         """Bytes of VRAM at the job's peak on one GPU, by category."""
         return self.request("POST", "/estimates", json={"spec": spec.model_dump(mode="json"), "gpu": gpu})
+
+    def explain(self, a: JobSpec | str, b: JobSpec | str) -> dict[str, Any]:
+        """Why b needs more or less memory than a, in bytes by section. Each is a spec, a recipe's name or a job's id."""
+        sides = [side if isinstance(side, str) else side.model_dump(mode="json") for side in (a, b)]
+        return self.request("POST", "/explanations", json={"a": sides[0], "b": sides[1]})
+
+    def recipes(self) -> list[dict[str, Any]]:
+        return self.request("GET", "/recipes")["items"]
 
     def datasets(self) -> list[dict[str, Any]]:
         return self.request("GET", "/datasets")["items"]
@@ -157,27 +179,81 @@ class Client:
     def machines(self) -> list[dict[str, Any]]:
         return self.request("GET", "/gpus")["machines"]
 
-    def follow(self, job_id: str, last_event_id: str | None = None) -> Iterator[JobEvent]:
-        """Every event of a job, each once, until it ends; reconnects by itself where it left off."""
+    def follow(
+        self,
+        job_id: str,
+        last_event_id: str | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        on_lost: Callable[[str], None] | None = None,
+    ) -> Iterator[JobEvent]:
+        """Every event of a job, each once, until it ends; reconnects by itself where it left off.
+
+        ``on_lost`` hears once each time that the connection is lost. Raises CannotReach after ``patience_seconds`` without.
+        """
+        lost_at: float | None = None
         while True:
             try:
                 for name, identity, data in self._listen(job_id, last_event_id):
+                    lost_at = None
                     if name == "end":
                         return
                     last_event_id = identity or last_event_id
-                    yield job_event.validate_json(data)
-            except httpx.HTTPError:
-                pass
+                    event = known_event(data)
+                    if event is not None:
+                        yield event
+            except (httpx.HTTPError, CannotReach, Unavailable) as error:
+                reason = f"The connection to {self.url} is lost ({error or type(error).__name__})"
+                if lost_at is None:
+                    lost_at = time.monotonic()
+                    if on_lost:
+                        on_lost(reason)
+                elif time.monotonic() - lost_at > patience_seconds:
+                    raise CannotReach(f"{reason}, for {patience_seconds:.0f} s by now.") from error
             time.sleep(RECONNECT_SECONDS)
 
     def _listen(self, job_id: str, last_event_id: str | None) -> Iterator[tuple[str, str, str]]:
         headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
         timeout = httpx.Timeout(30, read=60)
-        with self._http.stream("GET", f"/api/jobs/{job_id}/events", headers=headers, timeout=timeout) as response:
-            if response.is_error:
+        path = f"/api{job_path(job_id, 'events')}"
+        with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
                 response.read()
                 raise problem_of(response)
             yield from server_sent_events(response.iter_lines())
+
+
+def checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidInput(
+            f"{url} is not the address of a server.", "Set TUNESCOPE_URL, e.g. to http://127.0.0.1:8000."
+        )
+    return url.rstrip("/")
+
+
+def checked_token(token: str) -> str:
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidInput("The API token has characters that no token has.", "Copy it again into TUNESCOPE_TOKEN.")
+    return token
+
+
+def job_path(job_id: str, *rest: str) -> str:
+    """Path of a job below /api. An id is one segment, whatever characters it has."""
+    segment = quote(job_id, safe="") if job_id.strip(".") else "-"
+    return "/".join(["/jobs", segment, *rest])
+
+
+def known_event(data: str) -> JobEvent | None:
+    """An event, or None for a kind that a newer server has and this client does not know."""
+    try:
+        return job_event.validate_json(data)
+    except ValidationError:
+        return None
 
 
 def server_sent_events(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
@@ -194,13 +270,22 @@ def server_sent_events(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
             fields[name] = f"{fields[name]}\n{value}" if name == "data" and "data" in fields else value
 
 
-def problem_of(response: httpx.Response) -> Problem:
+def problem_of(response: httpx.Response) -> Problem | ClientError:
     """The server's problem details as the exception that raised them."""
+    if not response.headers.get("content-type", "").startswith("application/problem+json"):
+        return not_tunescope(response)
     try:
-        body: dict[str, Any] = response.json()
+        body = cast(dict[str, Any], response.json())
     except json.JSONDecodeError:
-        body = {}
+        return not_tunescope(response)
     kind = BY_STATUS.get(response.status_code, Problem)
     detail = str(body.get("detail") or body.get("title") or f"The server answered {response.status_code}.")
     errors = [FieldError(item["loc"], item["message"], item.get("fix", "")) for item in body.get("errors", [])]
     return kind(detail, str(body.get("fix", "")), errors)
+
+
+def not_tunescope(response: httpx.Response) -> ClientError:
+    url = response.request.url.copy_with(path="/", query=None)
+    if response.status_code in (502, 503, 504):
+        return CannotReach(f"A proxy at {url} answers, but no Tunescope behind it ({response.status_code}).")
+    return NotTunescope(f"{url} answered {response.status_code}, but not as Tunescope does. Check TUNESCOPE_URL.")

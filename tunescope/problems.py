@@ -7,6 +7,7 @@ Problem
 ├── NotFound (404)         no such thing, or not visible to this user
 ├── Conflict (409)         the thing's state does not allow it
 ├── TooLarge (413)         an upload over the limit
+├── TooMany (429)          too many tries in too short a time
 └── Unavailable (503)      a part that is needed (Redis, a worker) is not there now
 """
 
@@ -38,7 +39,8 @@ class Problem(Exception):
     def __str__(self) -> str:
         lines = [f"{error.loc}: {error.message}" + (f" ({error.fix})" if error.fix else "") for error in self.errors]
         text = "\n".join([self.detail, *lines])
-        return f"{text}\n{self.fix}" if self.fix else text
+        told = any(error.fix == self.fix for error in self.errors)
+        return f"{text}\n{self.fix}" if self.fix and not told else text
 
 
 class InvalidInput(Problem):
@@ -75,6 +77,17 @@ class TooLarge(Problem):
     status = 413
     code = "too-large"
     title = "Too large"
+
+
+class TooMany(Problem):
+    status = 429
+    code = "too-many"
+    title = "Too many tries"
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        minutes = -(-retry_after_seconds // 60)
+        super().__init__(detail, f"Try again in {minutes} minute{'s' if minutes != 1 else ''}.")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(Problem):

@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +18,20 @@ class CommonSettings(BaseSettings):
         description="Redis; unix:///path.sock works too.",
     )
     log_level: str = Field(default="INFO", description="Level of the process's own log.")
+
+    @field_validator("redis_url")
+    @classmethod
+    def has_a_scheme(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("begin it with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("log_level")
+    @classmethod
+    def is_a_level(cls, level: str) -> str:
+        if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError("use DEBUG, INFO, WARNING or ERROR")
+        return level
 
     def datasets_dir(self) -> Path:
         return self.data_dir / "datasets"
@@ -38,9 +52,9 @@ class ServerSettings(CommonSettings):
     )
     admin_token: str | None = Field(default=None, description="If set, accepted as an admin's API token.")
     max_upload_bytes: int = Field(
-        default=20 * 1024**3, description="Largest data set file that may be uploaded, in bytes."
+        default=20 * 1024**3, gt=0, description="Largest data set file that may be uploaded, in bytes."
     )
-    session_days: int = Field(default=30, description="Days after which a browser session ends.")
+    session_days: int = Field(default=30, gt=0, le=3650, description="Days after which a browser session ends.")
     secure_cookies: bool = Field(
         default=False, description="Set true behind HTTPS: cookies are then sent over HTTPS only."
     )
@@ -56,9 +70,9 @@ class ServerSettings(CommonSettings):
 class WorkerSettings(CommonSettings):
     machine: str = Field(default_factory=socket.gethostname, description="Name of this machine; unique per server.")
     grace_seconds: float = Field(
-        default=30.0, description="Time a cancelled trainer has to save a checkpoint before SIGKILL."
+        default=30.0, ge=0, description="Time a cancelled trainer has to save a checkpoint before SIGKILL."
     )
-    cpu_jobs: int = Field(default=1, description="Jobs that may train at once on a machine without a GPU.")
+    cpu_jobs: int = Field(default=1, ge=1, description="Jobs that may train at once on a machine without a GPU.")
     trace_seconds: float = Field(
         default=60.0,
         ge=0,

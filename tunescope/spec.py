@@ -8,10 +8,14 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tunescope.problems import FieldError, InvalidInput
+from tunescope.problems import InvalidInput
+from tunescope.validation import field_errors
 
 SECTIONS = ("adaptation", "precision", "batch", "parallelism", "data", "memory_savers", "optimizer")
 """The sections that an explanation attributes bytes to, in the order of the form."""
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+"""At least one visible character and no control characters: names end up in terminals, tables and databases."""
 
 Strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -19,12 +23,20 @@ Strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 class Model(BaseModel):
     model_config = Strict
     id: str = Field(
-        min_length=1, max_length=400, description="Hub id (owner/name) or the name in this server's library."
+        min_length=1,
+        max_length=400,
+        pattern=PRINTABLE,
+        description="Hub id (owner/name) or the name in this server's library.",
     )
     source: Literal["huggingface", "modelscope", "library", "catalogue"] = Field(
         default="huggingface", description="Where the model comes from; catalogue models are for estimates only."
     )
-    revision: str | None = Field(default=None, max_length=200, description="Branch, tag or commit on the hub.")
+    revision: str | None = Field(
+        default=None, min_length=1, max_length=200, pattern=PRINTABLE, description="Branch, tag or commit on the hub."
+    )
+
+
+ModuleName = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class Adaptation(BaseModel):
@@ -39,12 +51,14 @@ class Adaptation(BaseModel):
     lora_dropout: float = Field(
         default=0.05, ge=0, lt=1, description="Dropout before the adapter; any value over 0 costs memory."
     )
-    target_modules: Literal["all-linear"] | list[str] = Field(
+    target_modules: Literal["all-linear"] | Annotated[list[ModuleName], Field(min_length=1, max_length=1000)] = Field(
         default="all-linear",
         description="Which linear layers get an adapter: all-linear (all but the head) or a list of names.",
     )
-    modules_to_save: list[str] = Field(
-        default_factory=list, description="Modules trained in full beside the adapters, such as embed_tokens, lm_head."
+    modules_to_save: list[ModuleName] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="Modules trained in full beside the adapters, such as embed_tokens, lm_head.",
     )
     use_dora: bool = Field(default=False, description="Weight-decomposed LoRA.")
     use_rslora: bool = Field(default=False, description="Scale by alpha / sqrt(r) instead of alpha / r.")
@@ -94,7 +108,9 @@ class Parallelism(BaseModel):
 
 class Data(BaseModel):
     model_config = Strict
-    dataset: str = Field(min_length=1, max_length=200, description="Name of a data set on this server.")
+    dataset: str = Field(
+        min_length=1, max_length=200, pattern=PRINTABLE, description="Name of a data set on this server."
+    )
     max_length: int = Field(
         default=2048, ge=8, le=10_000_000, description="Longest sequence in tokens; longer rows are cut."
     )
@@ -136,8 +152,13 @@ class Schedule(BaseModel):
     max_steps: int | None = Field(
         default=None, ge=1, le=1_000_000_000, description="Stop after so many optimizer steps."
     )
-    logging_steps: int = Field(default=1, ge=1)
-    save_steps: int = Field(default=100, ge=1, description="Write a checkpoint every so many steps.")
+    logging_steps: int = Field(
+        default=1,
+        ge=1,
+        le=1_000_000_000,
+        description="Write a log line every so many steps; every step is charted anyway.",
+    )
+    save_steps: int = Field(default=100, ge=1, le=1_000_000_000, description="Write a checkpoint every so many steps.")
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
 
 
@@ -156,7 +177,7 @@ class JobSpec(BaseModel):
     """A fine-tune, complete: everything but ``model.id`` and ``data.dataset`` has a default."""
 
     model_config = Strict
-    name: Annotated[str, Field(min_length=1, max_length=120)] = "untitled"
+    name: str = Field(default="untitled", min_length=1, max_length=120, pattern=PRINTABLE)
     model: Model
     adaptation: Adaptation = Field(default_factory=Adaptation)
     precision: Precision = Field(default_factory=Precision)
@@ -178,27 +199,12 @@ class JobSpec(BaseModel):
         return self
 
 
-def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
-    """Turn pydantic's errors into ours, with dotted field paths."""
-    found: list[FieldError] = []
-    for item in error.errors():
-        loc = ".".join(
-            str(part) for part in item["loc"] if part not in ("function-after", "literal['all-linear']", "list[str]")
-        )
-        message = item["msg"].removeprefix("Value error, ")
-        fix = "remove it, or check its spelling" if item["type"] == "extra_forbidden" else ""
-        if item["type"] == "extra_forbidden":
-            message = "there is no such field"
-        found.append(FieldError(loc=prefix + (loc or "spec"), message=message, fix=fix))
-    return found
-
-
 def parse_spec(values: Any) -> JobSpec:
     """Check ``values`` (a mapping) as a JobSpec. Raises InvalidInput that names every wrong field."""
     try:
         return JobSpec.model_validate(values)
     except ValidationError as error:
-        raise InvalidInput("The job spec has errors.", errors=field_errors(error)) from error
+        raise InvalidInput("The job spec has errors.", errors=field_errors(error.errors())) from error
 
 
 def load_spec(text: str) -> JobSpec:
@@ -207,6 +213,8 @@ def load_spec(text: str) -> JobSpec:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidInput(f"This is not valid YAML or JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidInput("This is not a job spec: it is nested too deeply.") from error
     if not isinstance(values, dict):
         raise InvalidInput("A job spec is a mapping with at least model.id and data.dataset.")
     return parse_spec(values)

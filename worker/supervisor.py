@@ -1,6 +1,6 @@
 """Runs one attempt as a child in its own process group: starts it, hears it, ends it, and always says how it ended.
 
-One thread calls ``run()``; ``ask()`` may be called from any other. The child dies with that thread (see launch.py).
+One thread calls ``run()``; ``ask()`` may be called from any other. The child dies with that thread (see tunescope/launch.py).
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.events import LogEvent, StateEvent, job_event
+from tunescope.launch import tied_to_parent
 from tunescope.states import TERMINAL, JobState
 from tunescope.wire import Order
 from worker.childlog import ChildLog, Stream
@@ -27,7 +28,6 @@ from worker.outbox import BELL_ENV, Outbox, complete_lines
 log = logging.getLogger(__name__)
 
 TRAINER = (sys.executable, "-m", "worker.trainer")
-LAUNCH = Path(__file__).with_name("launch.py")
 LINGER_SECONDS = 15.0
 """How long a trainer may take to exit after its last word."""
 NOT_FOR_TRAINERS = ("TUNESCOPE_ADMIN_TOKEN", "DATABASE_URL", "REDIS_URL")
@@ -90,7 +90,7 @@ class Supervisor:
         self._look()
         try:
             child = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), *self._command, str(order_file)],
+                tied_to_parent([*self._command, str(order_file)], signal.SIGKILL),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -44,10 +44,9 @@ def add(
 ) -> DatasetRow:
     """Keep an uploaded file and check its rows. Raises InvalidInput if none is usable; then nothing is kept."""
     name = name.strip() or Path(file_name).stem
-    if not re.fullmatch(r"[\w.-]{1,100}", name):
-        raise InvalidInput(
-            "This name cannot be used.", errors=[FieldError("name", "use letters, digits, dots and dashes")]
-        )
+    if not re.fullmatch(r"[\w.-]{1,100}", name) or not name.strip("."):
+        message = "use letters, digits, dots, dashes and underscores, at most 100 of them"
+        raise InvalidInput("This name cannot be used.", errors=[FieldError("name", message)])
     suffix = Path(file_name).suffix.lower()
     if suffix not in SUFFIXES:
         message = f"{suffix or 'a file without an ending'} is not a kind of data set file"
@@ -94,9 +93,9 @@ def check_and_register(
     if report.rows == 0 or report.format is None:
         errors = [FieldError(f"file.line {problem.line}", problem.message) for problem in report.problems[:20]]
         raise InvalidInput(
-            "This file has no usable row." if errors else "This file is empty.",
+            "This file is empty." if report.empty else "This file has no usable row.",
             "Rows are messages, ShareGPT conversations, Alpaca, prompt and completion, or text.",
-            errors=errors or [FieldError("file", "it holds no rows", "choose another file")],
+            errors=[FieldError("file", "it holds no rows", "choose another file")] if report.empty else errors,
         )
     row = DatasetRow(
         id=dataset_id,

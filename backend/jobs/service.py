@@ -1,5 +1,6 @@
 """The rules of jobs: accept, list, cancel, retry."""
 
+import math
 import time
 from pathlib import Path
 
@@ -134,11 +135,12 @@ def page_of(
 def parse_cursor(cursor: str) -> tuple[float, str]:
     created_at, _, job_id = cursor.partition("~")
     try:
-        return float(created_at), job_id
-    except ValueError as error:
-        raise InvalidInput(
-            "Unknown cursor.", errors=[FieldError("cursor", "use next_cursor of the page before")]
-        ) from error
+        moment = float(created_at)
+    except ValueError:
+        moment = math.nan
+    if not math.isfinite(moment):
+        raise InvalidInput("Unknown cursor.", errors=[FieldError("cursor", "use next_cursor of the page before")])
+    return moment, job_id
 
 
 def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:

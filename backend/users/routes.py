@@ -2,16 +2,19 @@
 
 from typing import Literal
 
+import redis
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from backend.dependencies import COOKIE, CurrentAdmin, CurrentUser, SessionDep, SettingsDep
-from backend.users import service
+from backend.dependencies import COOKIE, CurrentAdmin, CurrentUser, RedisDep, SessionDep, SettingsDep
+from backend.users import attempts, service
 from backend.users.tables import SecretRow, UserRow
-from tunescope.problems import FieldError, InvalidInput, NotFound
+from tunescope.problems import FieldError, InvalidInput, NotFound, NotSignedIn
 
 router = APIRouter()
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 
 class Me(BaseModel):
@@ -42,7 +45,12 @@ class User(BaseModel):
 
 
 class NewUser(BaseModel):
-    username: str = Field(min_length=1, max_length=60, pattern=r"^[\w.@ -]+$")
+    username: str = Field(
+        min_length=1,
+        max_length=60,
+        pattern=r"^[\w.@-]([\w.@ -]*[\w.@-])?$",
+        description="Letters, digits, dots, dashes, @, and spaces between them.",
+    )
     password: str = Field(max_length=500)
     role: Literal["admin", "member"] = "member"
 
@@ -52,7 +60,7 @@ class Users(BaseModel):
 
 
 class NewToken(BaseModel):
-    name: str = Field(min_length=1, max_length=120)
+    name: str = Field(min_length=1, max_length=120, pattern=PRINTABLE)
 
 
 class Token(BaseModel):
@@ -75,19 +83,39 @@ def me(user: UserRow) -> Me:
 
 
 @router.post("/session", tags=["session"])
-def sign_in(body: SignIn, response: Response, session: SessionDep, settings: SettingsDep) -> Me:
+def sign_in(
+    body: SignIn,
+    request: Request,
+    response: Response,
+    session: SessionDep,
+    settings: SettingsDep,
+    connection: RedisDep,
+) -> Me:
     if body.sign_in_token:
         user = service.sign_in_with_link(session, body.sign_in_token)
     elif body.username and body.password:
-        user = service.sign_in(session, body.username, body.password)
+        address = request.client.host if request.client else "unknown"
+        user = with_password(session, connection, body.username, body.password, address)
     else:
         raise InvalidInput("A username and password are needed.", errors=[FieldError("username", "fill this in")])
+    service.forget_old_sessions(session, user)
     seconds = settings.session_days * 24 * 3600
     secret = service.issue(session, user, "session", seconds=seconds)
     response.set_cookie(
         COOKIE, secret, max_age=seconds, httponly=True, samesite="lax", secure=settings.secure_cookies, path="/"
     )
     return me(user)
+
+
+def with_password(session: Session, connection: redis.Redis, username: str, password: str, address: str) -> UserRow:
+    attempts.refuse_after_too_many(connection, username, address)
+    try:
+        user = service.sign_in(session, username, password)
+    except NotSignedIn:
+        attempts.count_wrong(connection, username, address)
+        raise
+    attempts.forget(connection, username, address)
+    return user
 
 
 @router.get("/session", tags=["session"])
@@ -104,8 +132,10 @@ def sign_out(request: Request, response: Response, session: SessionDep, _user: C
 
 
 @router.post("/session/password", tags=["session"])
-def set_password(body: NewPassword, session: SessionDep, user: CurrentUser) -> Me:
+def set_password(body: NewPassword, request: Request, session: SessionDep, user: CurrentUser) -> Me:
+    """Every other browser that was signed in as this user must sign in again."""
     service.set_password(session, user, body.password, body.current_password)
+    service.forget_old_sessions(session, user, keep=request.cookies.get(COOKIE, ""))
     return me(user)
 
 

@@ -2,10 +2,11 @@
 
 import hashlib
 import secrets
+import threading
 import time
 
 from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -13,7 +14,10 @@ from sqlalchemy.orm import Session
 from backend.users.tables import SecretRow, UserRow
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, NotSignedIn
 
-hasher = PasswordHasher()
+hasher = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4)
+"""argon2id, RFC 9106's second recommended option: 3 passes over 64 MiB, 4 lanes."""
+hashing = threading.BoundedSemaphore(4)
+"""Each hash holds 64 MiB: a crowd that signs in at once must not fill the machine."""
 DECOY = hasher.hash("so that an unknown username takes as long as a wrong password")
 FIRST_ADMIN = "admin"
 MINIMUM_PASSWORD_LENGTH = 10
@@ -41,7 +45,7 @@ def create_user(session: Session, username: str, role: str, password: str | None
         role=role,
         active=True,
         created_at=time.time(),
-        password_hash=hasher.hash(password) if password is not None else None,
+        password_hash=hashed(password) if password is not None else None,
     )
     session.add(row)
     try:
@@ -51,6 +55,19 @@ def create_user(session: Session, username: str, role: str, password: str | None
     return row
 
 
+def hashed(password: str) -> str:
+    with hashing:
+        return hasher.hash(password)
+
+
+def matches(kept: str, password: str) -> bool:
+    try:
+        with hashing:
+            return hasher.verify(kept, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
 def check_password(password: str) -> None:
     if len(password) < MINIMUM_PASSWORD_LENGTH:
         message = f"a password has at least {MINIMUM_PASSWORD_LENGTH} characters"
@@ -58,9 +75,9 @@ def check_password(password: str) -> None:
 
 
 def first_admin(session: Session) -> UserRow:
-    """The first admin, made when there is no user yet."""
-    row = session.scalar(select(UserRow).where(UserRow.role == "admin").order_by(UserRow.created_at).limit(1))
-    return row or create_user(session, FIRST_ADMIN, "admin")
+    """The first admin whose account is open, made when there is none yet."""
+    admins = select(UserRow).where(UserRow.role == "admin", UserRow.active).order_by(UserRow.created_at)
+    return session.scalar(admins.limit(1)) or create_user(session, FIRST_ADMIN, "admin")
 
 
 def first_sign_in_link(session: Session) -> str | None:
@@ -70,7 +87,14 @@ def first_sign_in_link(session: Session) -> str | None:
     )
     if admins_with_password:
         return None
-    token = issue(session, first_admin(session), "link", seconds=LINK_SECONDS)
+    return new_admin_link(session)
+
+
+def new_admin_link(session: Session) -> str:
+    """Path of a new one-time sign-in link for the first admin; earlier ones stop working."""
+    admin = first_admin(session)
+    session.query(SecretRow).filter(SecretRow.user_id == admin.id, SecretRow.kind == "link").delete()
+    token = issue(session, admin, "link", seconds=LINK_SECONDS)
     return f"/sign-in?token={token}"
 
 
@@ -107,23 +131,33 @@ def user_of(session: Session, secret: str, kind: str) -> UserRow | None:
 
 def sign_in(session: Session, username: str, password: str) -> UserRow:
     user = session.scalar(select(UserRow).where(UserRow.username == username.strip(), UserRow.active))
-    try:
-        hasher.verify(user.password_hash if user and user.password_hash else DECOY, password)
-    except VerificationError as error:
-        raise NotSignedIn("This username and password do not match.", "Check both, or ask an admin.") from error
-    if user is None or user.password_hash is None:
+    kept = user.password_hash if user else None
+    right = matches(kept or DECOY, password)
+    if user is None or kept is None or not right:
         raise NotSignedIn("This username and password do not match.", "Check both, or ask an admin.")
+    if hasher.check_needs_rehash(kept):
+        user.password_hash = hashed(password)
     return user
 
 
 def sign_in_with_link(session: Session, token: str) -> UserRow:
+    """The user of a link, which then no longer works. A password set before is forgotten: the link replaces it."""
     user = user_of(session, token, "link")
     if user is None:
         raise NotSignedIn(
-            "This sign-in link was used before or has expired.", "Start the server again: it prints a new one."
+            "This sign-in link was used before or has expired.", "Make a new one on the server: `tunescope admin-link`."
         )
     sign_out(session, token)
+    user.password_hash = None
     return user
+
+
+def forget_old_sessions(session: Session, user: UserRow, keep: str | None = None) -> None:
+    """Delete the user's expired secrets; with ``keep``, every browser session but that one too."""
+    mine = session.query(SecretRow).filter(SecretRow.user_id == user.id)
+    mine.filter(SecretRow.expires_at < time.time()).delete()
+    if keep is not None:
+        mine.filter(SecretRow.kind == "session", SecretRow.hash != digest(keep)).delete()
 
 
 def sign_out(session: Session, secret: str) -> None:
@@ -133,13 +167,10 @@ def sign_out(session: Session, secret: str) -> None:
 def set_password(session: Session, user: UserRow, password: str, current: str | None) -> None:
     """Set a password; one that exists must be given first."""
     check_password(password)
-    if user.password_hash is not None:
-        try:
-            hasher.verify(user.password_hash, current or "")
-        except VerificationError as error:
-            problem = [FieldError("current_password", "this is not the current password")]
-            raise InvalidInput("The password was not changed.", errors=problem) from error
-    user.password_hash = hasher.hash(password)
+    if user.password_hash is not None and not matches(user.password_hash, current or ""):
+        problem = [FieldError("current_password", "this is not the current password")]
+        raise InvalidInput("The password was not changed.", errors=problem)
+    user.password_hash = hashed(password)
 
 
 def remove_user(session: Session, acting: UserRow, user_id: str) -> None:
@@ -149,6 +180,10 @@ def remove_user(session: Session, acting: UserRow, user_id: str) -> None:
         raise NotFound("There is no such user.")
     if user.id == acting.id:
         raise Forbidden("You cannot remove yourself.", "Ask another admin.")
+    # Locked, so that two admins who remove each other at once cannot both succeed.
+    admins = session.scalars(select(UserRow).where(UserRow.role == "admin", UserRow.active).with_for_update()).all()
+    if [admin.id for admin in admins] == [user.id]:
+        raise Conflict("This is the last admin.", "Make another user an admin first.")
     user.active = False
     user.username = f"{user.username} (removed {user.id})"
     session.query(SecretRow).filter(SecretRow.user_id == user.id).delete()

@@ -6,23 +6,22 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from tunescope.cli.follow import exit_code, watch
 from tunescope.cli.output import console, errors, print_json, print_table
 from tunescope.client import Client
-from tunescope.events import LogEvent, MemoryFigure, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, load_spec
-from tunescope.states import JobState
-from tunescope.units import format_bytes
+from tunescope.units import format_bytes, format_duration
 
 
 def read_spec(path: str) -> JobSpec:
     """Read a spec file, or stdin for ``-``. Raises InvalidInput."""
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidInput(f"{path} is not a text file in UTF-8.", "Give a job spec in YAML or JSON.") from error
     return load_spec(text)
 
 
@@ -31,23 +30,35 @@ def submit(args: Namespace) -> int:
     with Client() as client:
         job = client.submit(spec)
         if args.json:
-            print_json(job)
-            return 0
-        console.print(f"Job [bold]{job['id']}[/] is {job['state']}.")
-        estimate = job["estimate"]
-        if estimate:
-            console.print(f"Estimated peak on a GPU: {format_bytes(estimate['total_bytes'])}")
-        elif job["estimate_unknown_because"]:
-            console.print(f"No estimate: {job['estimate_unknown_because']}", style="dim", markup=False)
+            return submit_json(client, job, follow=args.follow)
+        console.print(f"Job {job['id']} is {job['state']}.")
+        console.print(estimate_text(job))
         if args.follow:
             return watch(client, job["id"])
-        console.print(f"Watch it with: tunescope jobs follow {job['id']}", style="dim")
+        errors.print(f"Watch it with: tunescope jobs follow {job['id']}", style="dim")
     return 0
+
+
+def submit_json(client: Client, job: dict[str, Any], *, follow: bool) -> int:
+    """The new job; with ``follow`` the job as it is once it has ended."""
+    if not follow:
+        print_json(job)
+        return 0
+    for _ in client.follow(job["id"]):
+        pass
+    print_json(client.job(job["id"]))
+    return exit_code(client, job["id"])
+
+
+def estimate_text(job: dict[str, Any]) -> str:
+    if job["estimate"]:
+        return f"Estimated peak on a GPU: {format_bytes(job['estimate']['total_bytes'])}"
+    return f"No estimate: {job['estimate_unknown_because'] or 'unknown'}"
 
 
 def list_jobs(args: Namespace) -> int:
     with Client() as client:
-        page = client.jobs(state=args.state, limit=args.limit)
+        page = client.jobs(state=args.state, limit=args.limit, cursor=args.cursor)
     if args.json:
         print_json(page)
         return 0
@@ -57,6 +68,8 @@ def list_jobs(args: Namespace) -> int:
     print_table(
         ["id", "name", "state", "steps", "owner", "age"], rows, "No jobs yet. Start one: tunescope jobs submit SPEC"
     )
+    if page["next_cursor"]:
+        errors.print(f"There are more: tunescope jobs list --cursor {page['next_cursor']}", style="dim")
     return 0
 
 
@@ -66,23 +79,46 @@ def steps(job: dict[str, Any]) -> str:
 
 
 def age(job: dict[str, Any]) -> str:
-    minutes = int((time.time() - job["created_at"]) / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+    return format_duration(max(0, time.time() - job["created_at"]))
 
 
 def show(args: Namespace) -> int:
     with Client() as client:
         job = client.job(args.job)
+        files = client.artifacts(args.job)
     if args.json:
         print_json(job)
         return 0
-    console.print(f"[bold]{job['id']}[/]  {job['name']}  {job['state']}  {steps(job)} steps, attempt {job['attempt']}")
-    if job["waiting_because"]:
-        console.print(f"Waiting: {job['waiting_because']}", markup=False)
-    if job["failure"]:
-        console.print(job["failure"]["detail"], style="red", markup=False)
-        console.print(job["failure"]["advice"], markup=False)
+    for name, value in facts(job):
+        console.print(f"{name:<10}{value}")
+    for file in files:
+        console.print(f"{'file':<10}{file['name']}  {format_bytes(file['bytes'])}  {file['url']}")
     return 0
+
+
+def facts(job: dict[str, Any]) -> list[tuple[str, str]]:
+    """What there is to say of a job, as (name, text)."""
+    progress, latest = job["progress"], job["latest"] or {}
+    found = [
+        ("job", f"{job['id']}  {job['name']}"),
+        ("state", job["state"] + (f" ({job['stage']})" if job["stage"] else "")),
+        ("steps", steps(job) + f", attempt {job['attempt']}"),
+        ("model", job["spec"]["model"]["id"]),
+        ("data set", job["spec"]["data"]["dataset"]),
+        ("owner", job["owner"]["username"]),
+        ("memory", estimate_text(job)),
+    ]
+    if progress["eta_seconds"] is not None:
+        found.append(("left", format_duration(progress["eta_seconds"])))
+    if latest.get("loss") is not None:
+        found.append(("loss", f"{latest['loss']:.4f}"))
+    if job["machine"]:
+        found.append(("machine", " ".join([job["machine"], *job["gpus"]])))
+    if job["waiting_because"]:
+        found.append(("waiting", job["waiting_because"]))
+    if job["failure"]:
+        found += [("failure", job["failure"]["detail"]), ("advice", job["failure"]["advice"])]
+    return found
 
 
 def cancel(args: Namespace) -> int:
@@ -132,57 +168,3 @@ def print_events(client: Client, job_id: str) -> int:
     events = list(client.follow(job_id))
     print_json([event.model_dump(mode="json") for event in events])
     return exit_code(client, job_id)
-
-
-def exit_code(client: Client, job_id: str) -> int:
-    return 0 if client.job(job_id)["state"] == JobState.SUCCEEDED else 1
-
-
-def watch(client: Client, job_id: str) -> int:
-    """A live progress bar until the job ends; Ctrl-C leaves the job running."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
-    try:
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("queued", total=None, figures="")
-            for event in client.follow(job_id):
-                if isinstance(event, PlanEvent):
-                    progress.update(task, total=event.total_steps)
-                elif isinstance(event, StageEvent):
-                    progress.update(task, description=event.stage)
-                elif isinstance(event, StepEvent):
-                    progress.update(
-                        task,
-                        completed=event.step,
-                        total=event.total_steps,
-                        description="running",
-                        figures=figures(event),
-                    )
-                elif isinstance(event, LogEvent):
-                    progress.console.print(event.line, style="dim", markup=False, highlight=False)
-                elif isinstance(event, StateEvent):
-                    progress.update(task, description=event.state.value)
-                    if event.failure:
-                        errors.print(f"{event.failure.detail}\n{event.failure.advice}", markup=False)
-    except KeyboardInterrupt:
-        errors.print(f"\nThe job goes on. Watch again: tunescope jobs follow {job_id}")
-        return 130
-    return exit_code(client, job_id)
-
-
-def figures(event: StepEvent) -> str:
-    loss = "loss ?" if event.loss is None else f"loss {event.loss:.3f}"
-    return f"{loss}  {event.tokens_per_second:.0f} tok/s  {memory_text(event.memory)}"
-
-
-def memory_text(figures: list[MemoryFigure]) -> str:
-    known = [figure for figure in figures if figure.peak_bytes or figure.bytes]
-    if not known:
-        return "memory unknown"
-    first = known[0]
-    return f"{format_bytes(first.peak_bytes or first.bytes or 0)} ({first.source})"

@@ -29,11 +29,12 @@ def add_dataset(args: Namespace) -> int:
     if args.json:
         print_json(found)
         return 0
-    console.print(
-        f"Data set [bold]{found['name']}[/]: {found['rows']} usable rows, {found['problem_count']} with problems."
-    )
+    console.print(f"Data set {found['name']}: {found['rows']} usable rows, {found['problem_count']} with problems.")
     for problem in found["problems"]:
-        errors.print(f"line {problem['line']}: {problem['message']}", markup=False)
+        errors.print(f"line {problem['line']}: {problem['message']}")
+    unsaid = found["problem_count"] - len(found["problems"])
+    if unsaid:
+        errors.print(f"and {unsaid} more")
     return 0
 
 
@@ -57,7 +58,7 @@ def add_model(args: Namespace) -> int:
     if args.json:
         print_json(found)
     else:
-        console.print(f"Model [bold]{found['name']}[/] is in the library.")
+        console.print(f"Model {found['name']} is in the library ({found['state']}).")
     return 0
 
 

@@ -5,14 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
 from tunescope.cli import jobs, library, memory
-from tunescope.cli.output import errors
-from tunescope.cli.up import api_command, python, up
-from tunescope.client import ClientError
-from tunescope.problems import Conflict, Forbidden, InvalidInput, NotFound, Problem, TooLarge
+from tunescope.cli.output import errors, lenient_output
+from tunescope.cli.up import api_command, make_data_dir, python, refuse_taken_port, up
+from tunescope.client import DEFAULT_URL, ClientError
+from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, Problem, TooLarge
+from tunescope.settings import ServerSettings, WorkerSettings
 
 Commands = Any
 """argparse's collection of subcommands; its type has no public name."""
@@ -24,12 +29,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tunescope", description="Launch and watch fine-tunes, and account for every byte of VRAM."
     )
+    parser.add_argument("--version", action="version", version=f"tunescope {installed_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_server_commands(commands)
     add_memory_commands(commands)
     add_job_commands(commands)
     add_library_commands(commands)
     return parser
+
+
+def installed_version() -> str:
+    try:
+        return version("tunescope")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def command(
@@ -53,11 +66,23 @@ def add_server_commands(commands: Commands) -> None:
         ("api", "Start the API and page only.", run_api),
     ):
         parser = command(commands, name, help, run, json=False)
-        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every network")
         parser.add_argument("--port", type=port, default=8000)
-        parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("TUNESCOPE_DATA_DIR", "data")))
+        add_data_dir(parser)
     command(commands, "controller", "Start the controller only.", run_controller, json=False)
     command(commands, "worker", "Start a worker on this machine only.", run_worker, json=False)
+    link = command(
+        commands, "admin-link", "Print a new one-time sign-in link for an admin.", run_admin_link, json=False
+    )
+    add_data_dir(link)
+    link.add_argument("--url", default=DEFAULT_URL, help="address of the server, for the printed link")
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    default = Path(os.environ.get("TUNESCOPE_DATA_DIR") or "data")
+    parser.add_argument(
+        "--data-dir", type=Path, default=default, help="what the server keeps; TUNESCOPE_DATA_DIR or data"
+    )
 
 
 def port(text: str) -> int:
@@ -68,7 +93,7 @@ def port(text: str) -> int:
 
 def add_memory_commands(commands: Commands) -> None:
     estimate = command(commands, "estimate", "Predict the VRAM of a job spec, by category.", memory.estimate)
-    estimate.add_argument("spec")
+    estimate.add_argument("spec", help="YAML or JSON file, - for stdin")
     estimate.add_argument("--gpu", help="GPU of the catalogue, e.g. H100-80GB")
     estimate.add_argument(
         "--config", metavar="FILE", help="config.json of a model that is not in the catalogue, or its directory"
@@ -85,11 +110,12 @@ def add_memory_commands(commands: Commands) -> None:
 def add_job_commands(commands: Commands) -> None:
     group = commands.add_parser("jobs", help="Submit and watch jobs.").add_subparsers(metavar="COMMAND", required=True)
     submit = command(group, "submit", "Submit a job spec (YAML or JSON file, - for stdin).", jobs.submit)
-    submit.add_argument("spec")
+    submit.add_argument("spec", help="YAML or JSON file, - for stdin")
     submit.add_argument("--follow", action="store_true", help="watch it until it ends")
     listing = command(group, "list", "List jobs, newest first.", jobs.list_jobs)
     listing.add_argument("--state", help="only this state, or several with commas")
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=int, default=50, help="jobs a page, at most 200")
+    listing.add_argument("--cursor", help="go on after an earlier page: its next_cursor")
     for name, help, run in (
         ("show", "Show one job.", jobs.show),
         ("follow", "Watch a job live until it ends.", jobs.follow),
@@ -97,7 +123,7 @@ def add_job_commands(commands: Commands) -> None:
         ("retry", "Queue a failed or cancelled job again.", jobs.retry),
         ("logs", "Print a job's log.", jobs.logs),
     ):
-        command(group, name, help, run).add_argument("job")
+        command(group, name, help, run).add_argument("job", help="id of the job")
 
 
 def add_library_commands(commands: Commands) -> None:
@@ -105,20 +131,43 @@ def add_library_commands(commands: Commands) -> None:
     datasets = commands.add_parser("datasets", help="Data sets.").add_subparsers(metavar="COMMAND", required=True)
     command(datasets, "list", "List data sets.", library.list_datasets)
     adding = command(datasets, "add", "Upload a data set file and check its rows.", library.add_dataset)
-    adding.add_argument("file")
+    adding.add_argument("file", help=".jsonl, .json, .csv or .parquet")
     adding.add_argument("--name", default="", help="name on the server; the file's name if not given")
     models = commands.add_parser("models", help="Models.").add_subparsers(metavar="COMMAND", required=True)
     command(models, "list", "List the library of models.", library.list_models)
     adding = command(models, "add", "Add a directory on the server to the library.", library.add_model)
-    adding.add_argument("name")
-    adding.add_argument("path")
+    adding.add_argument("name", help="name in the library")
+    adding.add_argument("path", help="directory on the server, with config.json and *.safetensors")
+
+
+def check_settings(*kinds: type[BaseSettings]) -> None:
+    """Raises InvalidInput that names each environment variable whose value cannot be used."""
+    wrong: list[FieldError] = []
+    for kind in kinds:
+        try:
+            kind()
+        except ValidationError as error:
+            wrong += [
+                FieldError(variable(str(item["loc"][0])), item["msg"], "see docs/settings.md")
+                for item in error.errors()
+            ]
+    if wrong:
+        raise InvalidInput("Some settings cannot be used.", errors=wrong)
+
+
+def variable(field: str) -> str:
+    return field if field.isupper() else f"TUNESCOPE_{field.upper()}"
 
 
 def run_up(args: argparse.Namespace) -> int:
+    check_settings(ServerSettings, WorkerSettings)
     return up(args.host, args.port, args.data_dir)
 
 
 def run_api(args: argparse.Namespace) -> int:
+    check_settings(ServerSettings)
+    refuse_taken_port(args.host, args.port)
+    make_data_dir(args.data_dir)
     environment = os.environ | {"TUNESCOPE_DATA_DIR": str(args.data_dir)}
     migrated = subprocess.run(python("backend.migrate"), env=environment, check=False)
     if migrated.returncode:
@@ -127,27 +176,41 @@ def run_api(args: argparse.Namespace) -> int:
 
 
 def run_controller(_args: argparse.Namespace) -> int:
+    check_settings(ServerSettings)
     os.execv(sys.executable, python("backend.controller"))
 
 
 def run_worker(_args: argparse.Namespace) -> int:
+    check_settings(WorkerSettings)
     os.execv(sys.executable, python("worker"))
+
+
+def run_admin_link(args: argparse.Namespace) -> int:
+    check_settings(ServerSettings)
+    environment = os.environ | {"TUNESCOPE_DATA_DIR": str(args.data_dir)}
+    return subprocess.run(python("backend.users", args.url), env=environment, check=False).returncode
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
+    lenient_output()
     args = build_parser().parse_args(words)
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except BAD_INPUT as error:
-        errors.print(str(error), markup=False)
+        errors.print(str(error))
         return 2
     except (Problem, ClientError) as error:
-        errors.print(str(error), markup=False)
+        errors.print(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; a second error while Python closes stdout would be noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        errors.print(f"{error.filename or 'This'}: {error.strerror or error}")
         return 1

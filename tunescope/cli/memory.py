@@ -37,7 +37,7 @@ def estimate(args: Namespace) -> int:
     if trace is not None:
         print_trace(trace, answer)
     for assumption in answer["assumptions"]:
-        console.print(f"- {assumption}", style="dim", markup=False)
+        console.print(f"- {assumption}", style="dim")
     return 0
 
 
@@ -47,29 +47,26 @@ def print_ledger(ledger: dict[str, int], total: int) -> None:
         if count:
             table.add_row(category, f"{count:,}", format_bytes(count))
     table.add_row("total", f"{total:,}", format_bytes(total), style="bold")
-    console.print(table)
+    console.print(table, soft_wrap=False)
 
 
 def explain(args: Namespace) -> int:
     if subject_is_job(args.a) or subject_is_job(args.b):
         with Client() as client:
             sides = [side_for_server(side) for side in (args.a, args.b)]
-            answer = client.request("POST", "/explanations", json={"a": sides[0], "b": sides[1]})
+            answer = client.explain(sides[0], sides[1])
     else:
         answer = explain_memory(subject(args.a), subject(args.b)).to_dict()
     if args.json:
         print_json(answer)
         return 0
     a, b = answer["a"], answer["b"]
-    console.print(
-        f"A  {a['name']}: {format_bytes(a['total_bytes'])}\nB  {b['name']}: {format_bytes(b['total_bytes'])}",
-        markup=False,
-    )
+    console.print(f"A  {a['name']}: {format_bytes(a['total_bytes'])}\nB  {b['name']}: {format_bytes(b['total_bytes'])}")
     rows = [[part["section"], format_bytes(part["bytes"]), part["because"]] for part in answer["sections"]]
     print_table(["section", "B minus A", "because"], rows, "No difference.")
     for line in (answer["note"], answer["turning"]):
         if line:
-            console.print(line, markup=False)
+            console.print(line)
     return 0
 
 
@@ -78,8 +75,8 @@ def subject_is_job(side: str) -> bool:
     return side not in load_recipes() and not Path(side).exists()
 
 
-def side_for_server(side: str) -> Any:
-    return read_spec(side).model_dump(mode="json") if Path(side).exists() else side
+def side_for_server(side: str) -> JobSpec | str:
+    return read_spec(side) if side not in load_recipes() and Path(side).exists() else side
 
 
 def subject(side: str) -> Subject:

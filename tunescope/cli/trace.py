@@ -86,11 +86,11 @@ def print_trace(trace: Trace, answer: dict[str, Any]) -> None:
         ("first step's peak", trace.first_step_peak_bytes, "optimizer states come into being"),
     ):
         figures.add_row(name, f"{count:,}", format_bytes(count), meaning)
-    console.print(figures)
+    console.print(figures, soft_wrap=False)
     sites = Table("site", "bytes", "", box=None, header_style="bold")
     for name, count in sorted(trace.sites.items(), key=lambda item: -item[1]):
         sites.add_row(name, f"{count:,}", format_bytes(count))
-    console.print(sites)
+    console.print(sites, soft_wrap=False)
     console.print(f"Traced in {trace.seconds:.1f} s with {', '.join(f'{k} {v}' for k, v in trace.versions.items())}.")
     formula = answer["formula"]["allocated_bytes"]
     percent = difference_percent(formula, trace)
@@ -98,5 +98,4 @@ def print_trace(trace: Trace, answer: dict[str, Any]) -> None:
         console.print(
             f"The formula says {format_bytes(formula)} for the active peak: {percent:+.1f} %. Trust the trace.",
             style="yellow",
-            markup=False,
         )

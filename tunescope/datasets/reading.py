@@ -45,6 +45,7 @@ class DatasetReport:
     problems: list[RowProblem] = field(default_factory=list[RowProblem])
     first_rows: list[Row] = field(default_factory=list[Row])
     sha256: str = ""
+    empty: bool = False
 
 
 def read_rows(path: Path) -> Iterator[Row | RowProblem]:
@@ -96,6 +97,7 @@ def check_dataset(path: Path) -> DatasetReport:
         if len(report.first_rows) < KEPT_ROWS:
             report.first_rows.append(row)
     if report.rows == 0 and report.problem_count == 0:
+        report.empty = True
         report.problem_count = 1
         report.problems.append(RowProblem(1, "The file has no rows."))
     with path.open("rb") as stream:

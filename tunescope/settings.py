@@ -8,7 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class CommonSettings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="TUNESCOPE_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUNESCOPE_", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
     data_dir: Path = Field(
         default=Path("data"), description="Directory of everything Tunescope keeps; shared by API and workers."
     )

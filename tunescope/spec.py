@@ -17,6 +17,8 @@ SECTIONS = ("adaptation", "precision", "batch", "parallelism", "data", "memory_s
 PRINTABLE = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 """At least one visible character and no control characters: names end up in terminals, tables and databases."""
 
+MAX_SPEC_CHARACTERS = 1_000_000
+
 Strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -209,6 +211,8 @@ def parse_spec(values: Any) -> JobSpec:
 
 def load_spec(text: str) -> JobSpec:
     """Read a JobSpec from YAML or JSON text. Raises InvalidInput."""
+    if len(text) > MAX_SPEC_CHARACTERS:
+        raise InvalidInput("This is too long for a job spec.", "Give the spec's file, not the data set's.")
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

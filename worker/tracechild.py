@@ -6,6 +6,7 @@ It speaks JSON lines: one request in, one answer out. It may die or run wild; th
 import logging
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ from threading import Event
 
 import psutil
 
+from tunescope.launch import tied_to_parent
 from tunescope.units import format_bytes
-from worker.supervisor import LAUNCH, NOT_FOR_TRAINERS
+from worker.supervisor import NOT_FOR_TRAINERS
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class Limits:
 
 
 class TracerChild:
-    """At most one process, for one thread: it dies with the thread that started it (see launch.py)."""
+    """At most one process, for one thread: it dies with the thread that started it (see tunescope/launch.py)."""
 
     def __init__(self, log_file: Path, limits: Limits, stop: Event, command: Sequence[str] = TRACER) -> None:
         self._log_file = log_file
@@ -104,7 +106,7 @@ class TracerChild:
         quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
         with self._log_file.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), *self._command],
+                tied_to_parent(self._command, signal.SIGKILL),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

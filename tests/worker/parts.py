@@ -96,7 +96,7 @@ class Parts:
         return process.wait(20)
 
     def stop_all(self) -> None:
-        for name in ("worker", "controller", "redis"):
+        for name in ("worker", "controller", "api", "redis"):
             if name in self.processes:
                 with suppress(subprocess.TimeoutExpired):
                     self.kill(name, signal.SIGTERM)

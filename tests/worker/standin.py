@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.worker.simulated import process
-from tunescope.events import CheckpointEvent, MemoryFigure, StateEvent, StepEvent
+from tunescope.events import CheckpointEvent, MemoryFigure, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import JobState
 from tunescope.units import GIB
 from tunescope.wire import Order
@@ -24,6 +24,12 @@ def hold(gpus: list[str], held: int) -> None:
     if scenario and held:
         with open(f"{scenario}.jobs", "a") as file:
             file.writelines(process(uuid, os.getpid(), held) + "\n" for uuid in gpus)
+
+
+def tell_beginning(outbox: Outbox, steps: int) -> None:
+    outbox.emit(StageEvent, stage="fetching the model", detail="model.safetensors", done=2**20, total=2**21)
+    counts = {"train_rows": 10, "trainable_parameters": 5, "all_parameters": 100}
+    outbox.emit(PlanEvent, total_steps=steps, device="CPU", **counts)
 
 
 def main() -> int:
@@ -40,8 +46,10 @@ def main() -> int:
     else:
         signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     signal.signal(signal.SIGUSR1, lambda number, _: asked.append(number))
+    steps = int(count) if count.isdecimal() else 3
+    if wish == "telling":
+        tell_beginning(outbox, steps)
     outbox.emit(StateEvent, state=JobState.RUNNING)
-    steps = int(count)
     for step in range(1, steps + 1):
         print(f"step {step}")
         outbox.emit(

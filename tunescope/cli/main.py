@@ -142,17 +142,17 @@ def add_library_commands(commands: Commands) -> None:
 
 def check_settings(*kinds: type[BaseSettings]) -> None:
     """Raises InvalidInput that names each environment variable whose value cannot be used."""
-    wrong: list[FieldError] = []
+    wrong: dict[str, FieldError] = {}
     for kind in kinds:
         try:
             kind()
         except ValidationError as error:
-            wrong += [
-                FieldError(variable(str(item["loc"][0])), item["msg"], "see docs/settings.md")
-                for item in error.errors()
-            ]
+            for item in error.errors():
+                name = variable(str(item["loc"][0]))
+                message = item["msg"].removeprefix("Value error, ")
+                wrong[name] = FieldError(name, message, "see docs/settings.md")
     if wrong:
-        raise InvalidInput("Some settings cannot be used.", errors=wrong)
+        raise InvalidInput("Some settings cannot be used.", errors=list(wrong.values()))
 
 
 def variable(field: str) -> str:

@@ -17,6 +17,7 @@ from tunescope.memory.explain import explain as explain_memory
 from tunescope.memory.model_config import architecture_for, config_for, local_config
 from tunescope.memory.verified import verified
 from tunescope.recipes import load_recipes
+from tunescope.spec import JobSpec
 from tunescope.units import format_bytes
 
 

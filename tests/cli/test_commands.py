@@ -1,0 +1,255 @@
+"""Each command against a real server: what it prints for people, for programs, and for wrong input."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Tunescope, WholeServer
+from tests.support.running import ADMIN_TOKEN, ROOT, free_port
+from tests.support.waiting import until
+from tunescope.client import Client
+
+SpecFile = Callable[[str], str]
+
+
+def document(text: str) -> Any:
+    """Exactly one JSON document."""
+    return json.loads(text)
+
+
+def finished_job(tunescope: Tunescope, spec_file: SpecFile, name: str = "telling") -> str:
+    ran = tunescope("jobs", "submit", spec_file(name), "--follow", "--json")
+    assert ran.code == 0, ran.err
+    assert document(ran.out)["state"] == "succeeded"
+    return document(ran.out)["id"]
+
+
+def test_submit_follow_show_list_and_logs(tunescope: Tunescope, spec_file: SpecFile) -> None:
+    ran = tunescope("jobs", "submit", spec_file("telling 4"), "--follow")
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    job = lines[0].split()[1]
+    assert "Estimated peak" in lines[1]
+    assert [line for line in lines if line.startswith("step 4/4  loss 0.250")]
+    assert any("1.0 MiB of 2.0 MiB" in line for line in lines), "a download's progress"
+    assert any("of 100 parameters are trained" in line for line in lines)
+    assert "succeeded" in lines
+    assert "\x1b" not in ran.out
+
+    shown = tunescope("jobs", "show", job)
+    assert job in shown.out and "telling 4" in shown.out and "4/4" in shown.out
+    assert document(tunescope("jobs", "show", job, "--json").out)["progress"]["step"] == 4
+    listed = tunescope("jobs", "list", "--state", "succeeded").out
+    assert job in listed and "ann" in listed
+    assert job in [item["id"] for item in document(tunescope("jobs", "list", "--json").out)["items"]]
+    assert "step 4" in tunescope("jobs", "logs", job).out.splitlines()
+    assert "step 4" in [item["line"] for item in document(tunescope("jobs", "logs", job, "--json").out)]
+    kinds = [event["kind"] for event in document(tunescope("jobs", "follow", job, "--json").out)]
+    assert kinds.count("step") == 4
+
+
+def test_a_failed_job_ends_with_code_1_and_says_why(tunescope: Tunescope, spec_file: SpecFile) -> None:
+    ran = tunescope("jobs", "submit", spec_file("suicide"), "--follow")
+    assert ran.code == 1
+    assert "killed" in ran.err and "retry" in ran.err
+    assert "failed" in ran.out.splitlines()
+
+
+def test_cancel_and_retry(tunescope: Tunescope, spec_file: SpecFile, client: Client) -> None:
+    job = document(tunescope("jobs", "submit", spec_file("slow 2000"), "--json").out)["id"]
+    until(lambda: client.job(job)["progress"]["step"] > 1, within=30, what="steps")
+    assert "cancelling" in tunescope("jobs", "cancel", job).out
+    until(lambda: client.job(job)["state"] == "cancelled", within=30, what="the cancelled state")
+    assert tunescope("jobs", "follow", job).code == 1
+    again = tunescope("jobs", "cancel", job)
+    assert again.code == 2 and "already cancelled" in again.err
+    assert document(tunescope("jobs", "retry", job, "--json").out)["attempt"] == 2
+    assert tunescope("jobs", "cancel", job).code == 0
+
+
+def test_a_terminal_sees_a_live_progress_bar(server: WholeServer, tunescope: Tunescope, spec_file: SpecFile) -> None:
+    job = finished_job(tunescope, spec_file)
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunescope", "jobs", "follow", job], stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    seen = b""
+    while chunk := read_or_end(ours):
+        seen += chunk
+    assert process.wait(30) == 0
+    text = seen.decode()
+    assert "━" in text and "3/3" in text and "loss 0.333" in text and "succeeded" in text
+
+
+def read_or_end(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # Linux's way to say that the other end is closed
+        return b""
+
+
+def test_gpus_says_why_there_is_none(tunescope: Tunescope) -> None:
+    machines = document(tunescope("gpus", "--json").out)
+    assert [machine["name"] for machine in machines] == ["m1"]
+    assert "m1" in tunescope("gpus").out
+
+
+def test_data_sets_are_added_once(tunescope: Tunescope) -> None:
+    Path("mine.jsonl").write_text('{"text": "one"}\n{"text": 2}\n')
+    ran = tunescope("datasets", "add", "mine.jsonl", "--name", "mine")
+    assert ran.code == 0 and "1 usable rows, 1 with problems" in ran.out
+    assert "line 2" in ran.err
+    assert "mine" in tunescope("datasets", "list").out
+    again = tunescope("datasets", "add", "mine.jsonl", "--name", "mine", "--json")
+    assert (again.code, again.out) == (2, "") and "already a data set named mine" in again.err
+
+
+def test_models_are_added_from_a_directory(tunescope: Tunescope, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    refused = tunescope("models", "add", "mine", str(folder))
+    assert refused.code == 2 and "config.json" in refused.err
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    assert tunescope("models", "add", "mine", str(folder)).code == 0
+    assert "mine" in [item["name"] for item in document(tunescope("models", "list", "--json").out)]
+
+
+def test_estimate_and_explain_sum_to_the_byte(tunescope: Tunescope, spec_file: SpecFile) -> None:
+    file = spec_file("x")
+    answer = document(tunescope("estimate", file, "--gpu", "H100-80GB", "--json").out)
+    assert sum(answer["ledger"].values()) == answer["total_bytes"] and answer["fits"] is True
+    assert "weights" in tunescope("estimate", file).out
+    job = finished_job(tunescope, spec_file)
+    for pair in (("qwen-official-lora", "swift-2024-lora"), (file, "swift-2024-qlora"), (job, "qwen-official-full")):
+        answer = document(tunescope("explain", *pair, "--json").out)
+        difference = answer["b"]["total_bytes"] - answer["a"]["total_bytes"]
+        assert sum(part["bytes"] for part in answer["sections"]) == difference != 0
+    assert "because" in tunescope("explain", "qwen-official-lora", "swift-2024-lora").out
+
+
+def test_recipes(tunescope: Tunescope) -> None:
+    assert "unsloth-qlora" in tunescope("recipes").out
+    assert "unsloth-qlora" in [recipe["name"] for recipe in document(tunescope("recipes", "--json").out)]
+
+
+WRONG = {
+    "no.yaml": None,
+    "bad.yaml": "a: [1",
+    "unknown.yaml": "model: {id: x}\ndata: {dataset: d}\nadaptation: {rank: 3}",
+    "range.yaml": "model: {id: x}\ndata: {dataset: d}\nadaptation: {r: 0}",
+    "binary.yaml": b"\xff\xfe\x00",
+    "deep.yaml": "[" * 2000,
+    "long.yaml": "#" * 2_000_000,
+    "empty.yaml": "",
+    "list.yaml": "[1, 2]",
+    "blank.yaml": 'name: "\\e[2J"\nmodel: {id: x}\ndata: {dataset: d}',
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("command", [("estimate",), ("jobs", "submit"), ("explain", "unsloth-qlora")])
+def test_wrong_specs_end_with_code_2(tunescope: Tunescope, name: str, command: tuple[str, ...]) -> None:
+    content = WRONG[name]
+    if content is not None:
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    ran = tunescope(*command, name, "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.strip()
+    named = {"unknown.yaml": "adaptation.rank", "range.yaml": "adaptation.r"}.get(name)
+    assert named is None or named in ran.err
+
+
+def test_a_spec_from_standard_input(tunescope: Tunescope, monkeypatch: pytest.MonkeyPatch, spec_file: SpecFile) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(Path(spec_file("x")).read_text()))
+    assert document(tunescope("estimate", "-", "--json").out)["total_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("nonsense",),
+        ("jobs",),
+        ("jobs", "show"),
+        ("jobs", "show", "nowhere", "--json"),
+        ("jobs", "show", ".."),
+        ("jobs", "show", "../users"),
+        ("jobs", "follow", "nowhere"),
+        ("jobs", "list", "--limit", "0"),
+        ("jobs", "list", "--state", "dreaming"),
+        ("jobs", "list", "--cursor", "nan~x"),
+        ("datasets", "add", "nowhere.jsonl"),
+        ("datasets", "add", "."),
+        ("models", "add", "x", "/nowhere"),
+        ("explain", "nowhere", "unsloth-qlora"),
+        ("up", "--port", "0"),
+    ],
+)
+def test_wrong_words_end_with_code_2(tunescope: Tunescope, words: tuple[str, ...]) -> None:
+    ran = tunescope(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "said"),
+    [
+        ("TUNESCOPE_TOKEN", "tsc_wrong", 1, "not known"),
+        ("TUNESCOPE_TOKEN", "tsc ü", 2, "Copy it again"),
+        ("TUNESCOPE_URL", "http://127.0.0.1:{free}", 1, "Is it running?"),
+        ("TUNESCOPE_URL", "http://nowhere.invalid", 1, "Is it running?"),
+        ("TUNESCOPE_URL", "localhost:8000", 2, "not the address"),
+        ("TUNESCOPE_URL", "ftp://x", 2, "not the address"),
+        ("TUNESCOPE_URL", "{server}/elsewhere", 1, "not as Tunescope"),
+    ],
+)
+def test_a_wrong_address_or_token_is_told(
+    tunescope: Tunescope,
+    server: WholeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setenv(variable, value.format(free=free_port(), server=server.url))
+    ran = tunescope("jobs", "list", "--json")
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
+
+
+def test_what_a_server_sends_is_never_read_as_markup(tunescope: Tunescope, client: Client, spec_file: SpecFile) -> None:
+    job = document(tunescope("jobs", "submit", spec_file('"[/b] :smile: [red]"'), "--json").out)["id"]
+    for words in (("jobs", "list"), ("jobs", "show", job), ("jobs", "follow", job)):
+        assert tunescope(*words).code == 0
+    assert "[/b] :smile: [red]" in tunescope("jobs", "show", job).out
+
+
+def test_a_closed_pipe_is_no_error_to_talk_about(server: WholeServer) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TUNESCOPE_URL": server.url, "TUNESCOPE_TOKEN": ADMIN_TOKEN}
+    command = f"{sys.executable} -m tunescope recipes --json | head -c 1"
+    ran = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("[", "")
+
+
+def test_an_admin_who_lost_the_way_in_gets_a_new_link(server: WholeServer, client: Client) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tunescope", "admin-link", "--data-dir", str(server.data_dir), "--url", server.url]
+    made = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+        for _ in range(2)
+    ]
+    tokens = [link.partition("/sign-in?token=")[2] for link in made]
+    answers = [client._http.post("/api/session", json={"sign_in_token": token}) for token in [*tokens, tokens[1]]]
+    assert [answer.status_code for answer in answers] == [401, 200, 401], "the newest works, once"

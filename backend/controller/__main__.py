@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 30.0
-IDLE_SECONDS = 0.1
+GATHER_SECONDS = 0.01
 
 
 class Controller:
@@ -35,12 +35,12 @@ class Controller:
     def __init__(self, settings: ServerSettings, client: "redis.Redis", sessions: sessionmaker[Session]) -> None:
         self._client = client
         self._sessions = sessions
-        self._recorder = Recorder(client, sessions)
+        self._stop = threading.Event()
+        self._bell = threading.Event()
+        self._recorder = Recorder(client, sessions, attempt_ended=self._bell.set)
         self._dispatcher = Dispatcher(settings, make_celery(settings))
         self._traces = Traces(client, sessions, settings)
         self._leases = Leases(client, self._recorder.settled)
-        self._stop = threading.Event()
-        self._bell = threading.Event()
         self._threads = [
             threading.Thread(target=self._loop, args=("recorder", self._record), name="recorder", daemon=True),
             threading.Thread(target=self._loop, args=("scheduler", self._schedule), name="scheduler", daemon=True),
@@ -80,11 +80,9 @@ class Controller:
     def _record(self) -> None:
         settle_at = time.monotonic() + SETTLE_SECONDS
         while not self._stop.is_set():
-            recorded = self._recorder.step()
-            if recorded:
-                self._bell.set()  # a job may have ended: its place is free
-            else:
-                self._stop.wait(IDLE_SECONDS)
+            self._recorder.step()
+            # A pause lets a few events gather, which one commit then records for the price of one.
+            self._stop.wait(GATHER_SECONDS)
             if time.monotonic() >= settle_at:
                 self._recorder.settle_idle()
                 settle_at = time.monotonic() + SETTLE_SECONDS

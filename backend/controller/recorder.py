@@ -1,7 +1,9 @@
 """Event streams -> SQL, in batches; acknowledged only after the commit. The only writer of telemetry."""
 
 import logging
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, cast
 
 import redis
@@ -54,9 +56,13 @@ Entries = list[tuple[str, bytes]]
 class Recorder:
     """Reads every stream in ``wire.EVENT_STREAMS`` as the one consumer of a group."""
 
-    def __init__(self, client: "redis.Redis", sessions: sessionmaker[Session]) -> None:
+    def __init__(
+        self, client: "redis.Redis", sessions: sessionmaker[Session], attempt_ended: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = client
         self._sessions = sessions
+        self._attempt_ended = attempt_ended
+        """Called when an attempt's end is recorded: its place is free."""
         self._settle = client.register_script(SETTLE)
         self._recording = Recording()
         self._grouped: set[str] = set()
@@ -68,6 +74,7 @@ class Recorder:
         streams = sorted(_text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS)))
         if not streams:
             self._grouped.clear()
+            time.sleep(BLOCK_MILLISECONDS / 1000)
             return 0
         try:
             self._ensure_groups(streams)
@@ -174,6 +181,7 @@ class Recorder:
         for event, _ in told:
             if isinstance(event, StateEvent) and event.state in TERMINAL:
                 self._settle_stream(wire.events(event.job))
+                self._attempt_ended()
         return sum(len(entries) for entries in found.values())
 
     def _settle_stream(self, stream: str) -> None:

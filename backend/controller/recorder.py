@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.database import transaction
 from backend.jobs.following import follow
 from backend.jobs.tables import JobRow
-from backend.telemetry.recording import Recording, Told
+from backend.telemetry.recording import Recording
+from backend.telemetry.told import Told, parse
 from tunescope import wire
-from tunescope.events import JobEvent, StateEvent, job_event
+from tunescope.events import StateEvent
 from tunescope.states import TERMINAL
 
 log = logging.getLogger(__name__)
@@ -163,13 +164,13 @@ class Recorder:
             if (item := _parse(stream, entry, data))
         ]
         with transaction(self._sessions) as session:
-            mentioned = {event.job for event, _ in told}
+            mentioned = {item.job for item in told}
             known = set(session.scalars(select(JobRow.id).where(JobRow.id.in_(mentioned))))
-            told = [item for item in told if item.event.job in known]  # the others' jobs were deleted
+            told = [item for item in told if item.job in known]  # the others' jobs were deleted
             self._recording.record(session, told)
-            by_job: defaultdict[str, list[JobEvent]] = defaultdict(list)
-            for event, _ in told:
-                by_job[event.job].append(event)
+            by_job: defaultdict[str, list[Told]] = defaultdict(list)
+            for item in told:
+                by_job[item.job].append(item)
             follow(session, by_job)
         pipeline = self._client.pipeline(transaction=False)
         for stream, entries in found.items():
@@ -178,9 +179,9 @@ class Recorder:
             if int(sequence) > KEPT_ENTRIES:
                 pipeline.xtrim(stream, minid=f"{attempt}-{int(sequence) - KEPT_ENTRIES}", approximate=True)
         pipeline.execute()
-        for event, _ in told:
-            if isinstance(event, StateEvent) and event.state in TERMINAL:
-                self._settle_stream(wire.events(event.job))
+        for item in told:
+            if isinstance(item.event, StateEvent) and item.event.state in TERMINAL:
+                self._settle_stream(wire.events(item.job))
                 self._attempt_ended()
         return sum(len(entries) for entries in found.values())
 
@@ -191,12 +192,10 @@ class Recorder:
 
 def _parse(stream: str, entry: str, data: bytes) -> Told | None:
     try:
-        event = job_event.validate_json(data)
+        return parse(data)
     except ValidationError as error:
         log.error("%s %s cannot be read and is left out; is the worker newer than the server? %s", stream, entry, error)
         return None
-    # The text goes to SQL and to browsers as it is. JSON allows line breaks between its words, an event stream does not.
-    return Told(event, event.model_dump_json() if b"\n" in data or b"\r" in data else data.decode())
 
 
 def _text(value: Any) -> str:

@@ -1,8 +1,10 @@
 """Jobs follow what their workers tell: states, and progress. Events of older attempts change nothing."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -10,8 +12,11 @@ from backend.jobs.reservation import highest, predicted_context
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
 from backend.measured.accuracy import keep_accuracy
-from tunescope.events import JobEvent, LogEvent, PlanEvent, StageEvent, StateEvent, StepEvent
+from backend.telemetry.told import Told
+from tunescope.events import JobEvent, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import ACTIVE, TERMINAL, JobState
+
+log = logging.getLogger(__name__)
 
 SMOOTHING = 0.1
 """Weight of the newest step in the mean step time that the ETA uses."""
@@ -35,34 +40,30 @@ PROGRESS = (
 CONTEXT = JobRow.estimate["ledger"]["runtime_context"].as_integer()
 
 
-def follow(session: Session, by_job: Mapping[str, Sequence[JobEvent]]) -> None:
+def follow(session: Session, by_job: Mapping[str, Sequence[Told]]) -> None:
     """Follow a batch of events of many jobs; most of them have only taken a few steps, which is one statement for all."""
-    stepped = {job: steps for job, events in by_job.items() if (steps := only_steps(events)) is not None}
+    stepped = {job: steps for job, told in by_job.items() if (steps := only_steps(told)) is not None}
     follow_steps(session, stepped)
-    for job, events in by_job.items():
+    for job, told in by_job.items():
         if job not in stepped:
-            apply_events(session, job, events)
+            apply_events(session, job, told)
 
 
-def only_steps(events: Sequence[JobEvent]) -> list[StepEvent] | None:
+def only_steps(told: Sequence[Told]) -> list[Told] | None:
     """The steps among events that are only steps and log lines; None if there is anything else."""
-    steps: list[StepEvent] = []
-    for event in events:
-        if isinstance(event, StepEvent):
-            steps.append(event)
-        elif not isinstance(event, LogEvent):
-            return None
-    return steps
+    if any(item.step is None and item.kind != "log" for item in told):
+        return None
+    return [item for item in told if item.step is not None]
 
 
-def follow_steps(session: Session, stepped: Mapping[str, Sequence[StepEvent]]) -> None:
+def follow_steps(session: Session, stepped: Mapping[str, Sequence[Told]]) -> None:
     wanted = [job for job, steps in stepped.items() if steps]
     columns = (JobRow.id, JobRow.attempt, JobRow.state, JobRow.step, JobRow.latest, JobRow.peak_gpu_bytes, CONTEXT)
     changes: list[dict[str, Any]] = []
     for job, attempt, state, step, latest, peak, context in session.execute(
         select(*columns).where(JobRow.id.in_(wanted))
     ):
-        mine = [event for event in stepped[job] if event.attempt == attempt]
+        mine = [item for item in stepped[job] if item.attempt == attempt]
         progress = after_steps(step, latest, mine) if state in ACTIVE else None
         if progress:
             last, latest = progress
@@ -82,45 +83,50 @@ def follow_steps(session: Session, stepped: Mapping[str, Sequence[StepEvent]]) -
 
 
 def after_steps(
-    step: int, latest: Mapping[str, Any] | None, events: Sequence[StepEvent]
+    step: int, latest: Mapping[str, Any] | None, told: Sequence[Told]
 ) -> tuple[StepEvent, dict[str, Any]] | None:
-    """The last of ``events`` that is not behind ``step``, and what a job tells of it; None if all are."""
+    """The last of some steps that is not behind ``step``, and what a job tells of it; None if all are, or it is no step."""
     mean = (latest or {}).get("mean_step_seconds")
-    last: StepEvent | None = None
-    for event in events:
-        if event.step < step:
+    last: Told | None = None
+    for item in told:
+        if item.step is None or item.step < step:
             continue
-        last, step = event, event.step
-        mean = event.step_seconds if not mean else mean + SMOOTHING * (event.step_seconds - mean)
+        last, step = item, item.step
+        mean = item.step_seconds if not mean else mean + SMOOTHING * (item.step_seconds - mean)
     if last is None:
         return None
-    return last, {
-        "loss": last.loss,
-        "tokens_per_second": last.tokens_per_second,
-        "memory": [figure.model_dump() for figure in last.memory],
+    try:
+        event = last.step_event()
+    except ValidationError as error:
+        log.error("step %s of job %s is not shown as its newest: %s", last.step, last.job, error)
+        return None
+    return event, {
+        "loss": event.loss,
+        "tokens_per_second": event.tokens_per_second,
+        "memory": [figure.model_dump() for figure in event.memory],
         "mean_step_seconds": mean,
     }
 
 
-def apply_events(session: Session, job_id: str, events: Sequence[JobEvent]) -> None:
+def apply_events(session: Session, job_id: str, told: Sequence[Told]) -> None:
     """Follow the events of one job's newest attempt, one after the other."""
     row = session.get(JobRow, job_id, populate_existing=True)
     if row is None:
         return
-    steps: list[StepEvent] = []
-    for event in events:
-        if event.attempt != row.attempt or isinstance(event, LogEvent):
+    steps: list[Told] = []
+    for item in told:
+        if item.attempt != row.attempt:
             continue
-        if isinstance(event, StepEvent):
-            steps.append(event)
+        if item.step is not None:
+            steps.append(item)
             continue
         follow_progress(row, steps)
         steps = []
-        if isinstance(event, StateEvent):
+        if isinstance(item.event, StateEvent):
             session.flush()
-            follow_state(session, row, event)
-        elif row.state in ACTIVE:
-            follow_preparation(row, event)
+            follow_state(session, row, item.event)
+        elif item.event and row.state in ACTIVE:
+            follow_preparation(row, item.event)
     follow_progress(row, steps)
     session.flush()
 
@@ -148,7 +154,7 @@ def follow_preparation(row: JobRow, event: JobEvent) -> None:
         row.stage = event.stage
 
 
-def follow_progress(row: JobRow, steps: Sequence[StepEvent]) -> None:
+def follow_progress(row: JobRow, steps: Sequence[Told]) -> None:
     progress = after_steps(row.step, row.latest, steps) if row.state in ACTIVE else None
     if progress:
         last, row.latest = progress

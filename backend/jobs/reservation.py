@@ -1,10 +1,10 @@
 """How much memory of each GPU is kept for a job: what was predicted until enough was measured, plus its margin."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from backend.jobs.tables import JobRow
-from tunescope.events import StepEvent
+from tunescope.events import MemoryFigure
 from tunescope.spec import JobSpec
 
 PROVEN_STEPS = 20
@@ -38,13 +38,20 @@ def predicted_context(estimate: Mapping[str, Any] | None) -> int | None:
     return context if isinstance(context, int) else None
 
 
-def highest(peak: int | None, steps: Iterable[StepEvent], context: int | None) -> int | None:
+class Measured(Protocol):
+    """What tells the memory of a step: its event, or as much of it as the recorder reads."""
+
+    @property
+    def memory(self) -> Sequence[MemoryFigure]: ...
+
+
+def highest(peak: int | None, steps: Iterable[Measured], context: int | None) -> int | None:
     """The most that a process was measured to hold of its GPU in ``steps`` or, by ``peak``, before."""
     found = [value for step in steps if (value := measured_peak(step, context)) is not None]
     return max([*found, *([peak] if peak is not None else [])], default=None)
 
 
-def measured_peak(step: StepEvent, context: int | None) -> int | None:
+def measured_peak(step: Measured, context: int | None) -> int | None:
     """Bytes that a step's process held of its GPU at most: as the driver says, else torch's cache and the predicted context."""
     figures = {figure.source: figure for figure in step.memory}
     process = figures.get("nvml.process")

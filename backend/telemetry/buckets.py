@@ -100,13 +100,19 @@ def figures(step: int, event: Mapping[str, Any], unknown: dict[str, str]) -> Ite
     yield STEP, step
     for name in SCALARS:
         yield name, event.get(name)
-    for memory in event.get("memory") or ():
-        source = memory["source"]
+    for memory in parts(event, "memory"):
+        source = memory.get("source")
         if memory.get("unknown_because"):
-            unknown[source] = memory["unknown_because"]
+            unknown[str(source)] = str(memory["unknown_because"])
         yield f"memory.{source}", memory.get("bytes")
         yield f"memory_peak.{source}", memory.get("peak_bytes")
-    for phase in event.get("phases") or ():
+    for phase in parts(event, "phases"):
         if phase.get("unknown_because"):
-            unknown[phase["source"]] = phase["unknown_because"]
-        yield f"phase_peak.{phase['source']}.{phase['phase']}", phase.get("peak_bytes")
+            unknown[str(phase.get("source"))] = str(phase["unknown_because"])
+        yield f"phase_peak.{phase.get('source')}.{phase.get('phase')}", phase.get("peak_bytes")
+
+
+def parts(event: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The objects of a list in an event; none if it is something else, as the recorder does not check a step whole."""
+    found = event.get(name)
+    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []  # pyright: ignore

@@ -1,15 +1,14 @@
 """Write worker events to SQL: each once, however often it was delivered."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from backend.telemetry.tables import StepRow
 from backend.telemetry.tiers import Attempt, close_chunks
-from tunescope.events import JobEvent, StepEvent
+from backend.telemetry.told import Told
 
 # The text of an event is stored as it came. Both databases take it as JSON, and both know ON CONFLICT.
 INSERT_EVENTS = text(
@@ -20,17 +19,6 @@ INSERT_STEPS = text(
     "INSERT INTO steps (job, attempt, step, sequence) VALUES (:job, :attempt, :step, :sequence) ON CONFLICT DO NOTHING"
 )
 REMEMBERED_ATTEMPTS = 10_000
-
-
-class Told(NamedTuple):
-    """An event and its JSON text."""
-
-    event: JobEvent
-    data: str
-
-
-def as_told(events: Iterable[JobEvent]) -> list[Told]:
-    return [Told(event, event.model_dump_json()) for event in events]
 
 
 class Recording:
@@ -47,20 +35,20 @@ class Recording:
             INSERT_EVENTS,
             [
                 {
-                    "job": event.job,
-                    "attempt": event.attempt,
-                    "sequence": event.sequence,
-                    "kind": event.kind,
-                    "at": event.at,
-                    "data": data,
+                    "job": item.job,
+                    "attempt": item.attempt,
+                    "sequence": item.sequence,
+                    "kind": item.kind,
+                    "at": item.at,
+                    "data": item.data,
                 }
-                for event, data in told
+                for item in told
             ],
         )
         steps: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
-        for event, _ in told:
-            if isinstance(event, StepEvent):
-                steps[event.job, event.attempt].setdefault(event.step, event.sequence)
+        for item in told:
+            if item.step is not None:
+                steps[item.job, item.attempt].setdefault(item.step, item.sequence)
         if steps:
             self._record_steps(session, steps)
 

@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.jobs.following import apply_events
-from backend.telemetry.recording import Recording, as_told
+from backend.telemetry.recording import Recording
+from backend.telemetry.told import as_told
 from tests.api.conftest import ADMIN_TOKEN
 from tests.api.make import assign, spec, state, step
 from tests.support.waiting import until
@@ -71,7 +72,7 @@ def keep(sessions: sessionmaker[Session], stream: redis.Redis, events: list[JobE
     """What the recorder does: SQL first, then the entries leave the stream."""
     with sessions.begin() as session:
         Recording().record(session, as_told(events))
-        apply_events(session, events[0].job, events)
+        apply_events(session, events[0].job, as_told(events))
     stream.xdel(wire.events(events[0].job), *(f"{event.attempt}-{event.sequence}" for event in events))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.jobs.following import apply_events, follow
 from backend.jobs.transitions import move
 from backend.telemetry.lag import between, recorder_lag
+from backend.telemetry.told import as_told
 from tests.api.make import spec, state, step
 from tunescope import wire
 from tunescope.events import MemoryFigure
@@ -60,7 +61,7 @@ def running_job(admin: TestClient, sessions: sessionmaker[Session]) -> str:
     events: list[Any] = [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING), step(job, 3, 1)]
     events[2].memory.append(figure)
     with sessions.begin() as session:
-        apply_events(session, job, events)
+        apply_events(session, job, as_told(events))
     return job
 
 
@@ -130,5 +131,5 @@ def test_lag_is_what_is_read_and_not_acknowledged_plus_what_is_not_read(redis_ur
 def test_steps_of_many_jobs_are_followed_in_one_batch(admin: TestClient, sessions: sessionmaker[Session]) -> None:
     jobs = [running_job(admin, sessions) for _ in range(3)]
     with sessions.begin() as session:
-        follow(session, {job: [step(job, 4, 2), step(job, 5, 3)] for job in jobs})
+        follow(session, {job: as_told([step(job, 4, 2), step(job, 5, 3)]) for job in jobs})
     assert [admin.get(f"/api/jobs/{job}").json()["progress"]["step"] for job in jobs] == [3, 3, 3]

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.jobs.following import apply_events
 from backend.jobs.transitions import move
-from backend.telemetry.recording import Recording, as_told
+from backend.telemetry.recording import Recording
+from backend.telemetry.told import as_told
 from tests.api.make import assign, line, spec, state, step
 from tunescope.events import JobEvent
 from tunescope.states import JobState
@@ -31,7 +32,7 @@ def tell(sessions: Sessions, job: str, events: list[JobEvent]) -> None:
     """What the controller's recorder does with a batch."""
     with sessions.begin() as session:
         Recording().record(session, as_told(events))
-        apply_events(session, job, events)
+        apply_events(session, job, as_told(events))
 
 
 def run(sessions: Sessions, job: str, steps: int) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.telemetry import tiers
-from backend.telemetry.recording import Recording, as_told
+from backend.telemetry.recording import Recording
 from backend.telemetry.series import metrics
 from backend.telemetry.tables import TierRow
+from backend.telemetry.told import as_told
 from tests.api.make import spec, step
 from tunescope.events import MemoryFigure, PhaseMemory, StepEvent
 

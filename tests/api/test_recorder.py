@@ -1,0 +1,158 @@
+"""The recorder writes each event once, whatever is delivered again and wherever it dies, and jobs follow."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.controller.recorder import Recorder
+from tests.api.make import assign, line, spec, state, step
+from tunescope import wire
+from tunescope.events import JobEvent
+from tunescope.settings import ServerSettings
+from tunescope.states import JobState
+
+Sessions = sessionmaker[Session]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def on_postgres(request: pytest.FixtureRequest) -> bool:
+    return request.param == "postgres"
+
+
+@pytest.fixture
+def stream(settings: ServerSettings) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def jobs(member: TestClient, sessions: Sessions) -> list[str]:
+    """Three jobs on a machine."""
+    made = [member.post("/api/jobs", json=spec()).json()["id"] for _ in range(3)]
+    for job in made:
+        assign(sessions, job)
+    return made
+
+
+def send(stream: redis.Redis, *events: JobEvent) -> None:
+    """What the worker's relay does."""
+    for event in events:
+        fields: Any = {wire.EVENT_FIELD: event.model_dump_json()}
+        stream.xadd(wire.events(event.job), fields, id=f"{event.attempt}-{event.sequence}")
+        stream.sadd(wire.EVENT_STREAMS, wire.events(event.job))
+
+
+def begin(job: str) -> list[JobEvent]:
+    return [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING)]
+
+
+def steps(job: str, first: int, last: int) -> list[JobEvent]:
+    return [step(job, 2 + number, number) for number in range(first, last + 1)]
+
+
+def recorded(sessions: Sessions, job: str) -> list[int]:
+    with sessions() as session:
+        rows = session.execute(text("SELECT sequence FROM events WHERE job = :job ORDER BY sequence"), {"job": job})
+        found = [row[0] for row in rows]
+        told = session.execute(text("SELECT step FROM steps WHERE job = :job ORDER BY step"), {"job": job})
+        assert [row[0] for row in told] == list(range(1, len(found) - 1))
+    return found
+
+
+def test_steps_of_many_jobs_in_one_batch(
+    member: TestClient, sessions: Sessions, stream: redis.Redis, jobs: list[str]
+) -> None:
+    recorder = Recorder(stream, sessions)
+    send(stream, *(event for job in jobs for event in begin(job)))
+    assert recorder.step() == 6
+    send(stream, *(event for number, job in enumerate(jobs, start=1) for event in steps(job, 1, 10 * number)))
+    assert recorder.step() == 60
+    for number, job in enumerate(jobs, start=1):
+        body = member.get(f"/api/jobs/{job}").json()
+        assert (body["state"], body["progress"]["step"], body["stage"]) == ("running", 10 * number, None)
+        assert body["latest"]["loss"] == 2.0 and body["latest"]["memory"][0]["bytes"] == 1_000_000 + 10 * number
+        assert recorded(sessions, job) == list(range(1, 10 * number + 3))
+
+
+def test_a_death_between_commit_and_acknowledgement_repeats_nothing(
+    member: TestClient, sessions: Sessions, stream: redis.Redis, jobs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs[0]
+    send(stream, *begin(job), *steps(job, 1, 300))
+    dying = Recorder(stream, sessions)
+
+    def die(*_: Any, **__: Any) -> None:
+        raise redis.ConnectionError("Redis is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "pipeline", die)
+        with pytest.raises(redis.ConnectionError):
+            dying.step()
+    assert recorded(sessions, job) == list(range(1, 303))
+    series = member.get(f"/api/jobs/{job}/metrics?points=100").json()
+    send(stream, *steps(job, 301, 305))
+    successor = Recorder(stream, sessions)
+    assert successor.step() == 5  # the ones of before are read again first, and change nothing
+    assert recorded(sessions, job) == list(range(1, 308))
+    assert stream.xpending(wire.events(job), wire.RECORDERS)["pending"] == 0
+    assert member.get(f"/api/jobs/{job}/metrics?points=100&to=300").json()["series"] == series["series"]
+
+
+def test_a_commit_that_fails_is_tried_again(
+    sessions: Sessions, stream: redis.Redis, jobs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs[0]
+    recorder = Recorder(stream, sessions)
+    send(stream, *begin(job), *steps(job, 1, 10))
+
+    def locked(*_: Any, **__: Any) -> None:
+        raise OperationalError("COMMIT", {}, Exception("database is locked"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "commit", locked)
+        patch.setattr("backend.controller.recorder.follow", locked)
+        with pytest.raises(OperationalError):
+            recorder.step()
+    assert recorded_rows(sessions, job) == 0
+    send(stream, *steps(job, 11, 12))
+    recorder.step()
+    assert recorded(sessions, job) == list(range(1, 15))
+
+
+def recorded_rows(sessions: Sessions, job: str) -> int:
+    with sessions() as session:
+        return session.execute(text("SELECT count(*) FROM events WHERE job = :job"), {"job": job}).scalar_one()
+
+
+def test_what_cannot_be_read_is_left_out_and_does_not_stop_the_rest(
+    member: TestClient, sessions: Sessions, stream: redis.Redis, jobs: list[str]
+) -> None:
+    job = jobs[0]
+    recorder = Recorder(stream, sessions)
+    send(stream, *begin(job), step(job, 3, 1))
+    odd = [
+        b"not json",
+        b'{"job":"%b","attempt":1,"sequence":5,"at":1,"kind":"step","step":99999999999999999999,"step_seconds":1}'
+        % job.encode(),
+        step(job, 6, 2).model_dump_json(indent=1).encode(),
+        b'{"job":"%b","attempt":1,"sequence":7,"at":1,"kind":"step","step":3,"step_seconds":1,"loss":"high","phases":[1]}'
+        % job.encode(),
+    ]
+    for sequence, data in enumerate(odd, start=4):
+        stream.xadd(wire.events(job), {wire.EVENT_FIELD: data}, id=f"1-{sequence}")  # pyright: ignore
+    send(stream, line(job, 8), step(job, 9, 4))
+    recorder.step()
+    with sessions() as session:
+        rows = session.execute(text("SELECT sequence, CAST(data AS TEXT) FROM events WHERE job = :job"), {"job": job})
+        kept = dict(rows.tuples().all())
+    assert sorted(kept) == [1, 2, 3, 6, 7, 8, 9]
+    assert "\n" not in kept[6]
+    series = member.get(f"/api/jobs/{job}/metrics").json()
+    assert series["steps"] == [1, 2, 3, 4]
+    assert series["series"]["loss"]["mean"] == [2.0, 2.0, None, 2.0]

@@ -167,6 +167,7 @@ def test_gpu_that_falls_off_the_bus_is_told_as_lost_beside_the_others(driver: Si
         assert told[5].name == "Simulated 24GB" and told[5].total_bytes is None
         assert "fallen off the bus" in (told[5].unusable_because or "")
         assert "fallen off the bus" in told[5].unknown["memory"]
+        assert [fault.code for fault in told[5].xids] == [79], "the last word of the lost GPU"
         assert [item for item in told if item.index != 5] == [item for item in before if item.index != 5]
         driver.write(*EIGHT[:5], *EIGHT[6:])  # after a reload the driver does not even list it
         assert "no longer lists" in (probing.gpu("GPU-5").unusable_because or "")

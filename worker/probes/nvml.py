@@ -111,8 +111,8 @@ class Nvml:
 
     def _tell(self, handles: dict[int, Any]) -> list[Gpu]:
         uuids = {index: _uuid(handle) for index, handle in handles.items()}
-        self._watch({uuid: handles[index] for index, uuid in uuids.items() if isinstance(uuid, str)})
         self._xids.poll()
+        self._watch({uuid: handles[index] for index, uuid in uuids.items() if isinstance(uuid, str)})
         found: list[Gpu] = []
         for index, uuid in uuids.items():
             if isinstance(uuid, Unknown):
@@ -131,7 +131,8 @@ class Nvml:
         return missing and self._open and self._clock() - self._opened_at >= REOPEN_SECONDS
 
     def _watch(self, handles: dict[str, Any]) -> None:
-        if self._watching != set(handles):
+        """Listen anew where there are GPUs that are not listened to; not where one is lost, as that would miss why."""
+        if not set(handles) <= self._watching:
             self._xids.start(handles)
             self._watching = set(handles)
 

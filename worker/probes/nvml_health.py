@@ -1,5 +1,6 @@
 """How a GPU is doing by NVML: why it slows down, its memory errors, and the faults (Xids) that the driver reports."""
 
+import ctypes
 import logging
 import time
 from collections import deque
@@ -10,7 +11,7 @@ from typing import Any
 import pynvml
 
 from tunescope.wire import GpuXid
-from worker.probes.nvml_calls import UNSUPPORTED, ask, call, text
+from worker.probes.nvml_calls import UNSUPPORTED, ask, call
 from worker.probes.reading import Unknown
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class XidWatch:
         self._set: Any = None
         self._watched: dict[str, Watched] = {}
         self._seen: dict[str, deque[GpuXid]] = {}
+        self._by_address: dict[int | None, str] = {}
+        """UUIDs by handle: a GPU that has just been lost does not tell its own any more, and its fault matters most."""
 
     def start(self, handles: Mapping[str, Any]) -> None:
         """Listen to these GPUs, by UUID, from now on; what was heard before is kept."""
@@ -87,6 +90,7 @@ class XidWatch:
             self._watched = {uuid: Watched(made) for uuid in handles}
             return
         self._set = made
+        self._by_address = {_address(handle): uuid for uuid, handle in handles.items()}
         for uuid, handle in handles.items():
             answer = ask(lambda handle=handle: self._register(handle))
             self._watched[uuid] = Watched(answer if isinstance(answer, Unknown) else None)
@@ -105,8 +109,8 @@ class XidWatch:
                 if event.code in UNSUPPORTED:
                     self.stop()
                 return
-            uuid = ask(lambda event=event: text(call("nvmlDeviceGetUUID", event.device)))
-            if isinstance(uuid, str) and int(event.eventType) == pynvml.nvmlEventTypeXidCriticalError:
+            uuid = self._by_address.get(_address(event.device))
+            if uuid and int(event.eventType) == pynvml.nvmlEventTypeXidCriticalError:
                 self._note(uuid, int(event.eventData))
 
     def seen(self, uuid: str) -> tuple[GpuXid, ...] | Unknown:
@@ -123,3 +127,7 @@ class XidWatch:
         log.warning("GPU %s: Xid %d, %s", uuid, code, meaning)
         kept = self._seen.setdefault(uuid, deque(maxlen=KEPT_XIDS))
         kept.append(GpuXid(code=code, at=self._clock(), meaning=meaning))
+
+
+def _address(handle: Any) -> int | None:
+    return ctypes.cast(handle, ctypes.c_void_p).value

@@ -12,6 +12,7 @@ from tests.support.running import Running, running_server
 from tests.worker.simulated import SimulatedDriver, build_library, fail, gpu, lost, mig, process, xid
 from tunescope.units import GIB
 
+pytestmark = pytest.mark.slow
 LINES = [
     gpu(0, 24 * GIB, reserved=GIB // 2, util=97, temp=81, power=298000, throttle=0x4),
     gpu(1, 24 * GIB, reserved=GIB // 2, ecc_volatile=2, ecc_aggregate=7),

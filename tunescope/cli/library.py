@@ -1,4 +1,4 @@
-"""``tunescope datasets``, ``models`` and ``gpus``: what the server has."""
+"""``tunescope datasets`` and ``models``: what the server has."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -59,26 +59,4 @@ def add_model(args: Namespace) -> int:
         print_json(found)
     else:
         console.print(f"Model {found['name']} is in the library ({found['state']}).")
-    return 0
-
-
-def gpus(args: Namespace) -> int:
-    with Client() as client:
-        found = client.machines()
-    if args.json:
-        print_json(found)
-        return 0
-    rows: list[list[str]] = []
-    for machine in found:
-        for gpu in machine["gpus"]:
-            used, total = (gpu[key] for key in ("used_bytes", "total_bytes"))
-            figures = [format_bytes(value) if value is not None else "unknown" for value in (used, total)]
-            rows.append([machine["name"], str(gpu["index"]), gpu["name"], *figures])
-        if not machine["gpus"]:
-            rows.append(
-                [machine["name"], "-", machine["gpus_unknown_because"] or "no GPU: trains on the CPU", "-", "-"]
-            )
-    print_table(
-        ["machine", "gpu", "name", "used", "total"], rows, "No worker is connected. Start one: tunescope worker"
-    )
     return 0

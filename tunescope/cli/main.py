@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from tunescope.cli import jobs, library, memory
+from tunescope.cli import gpus, jobs, library, memory
 from tunescope.cli.output import errors, lenient_output
 from tunescope.cli.up import api_command, make_data_dir, python, refuse_taken_port, up
 from tunescope.client import DEFAULT_URL, ClientError
@@ -127,7 +127,7 @@ def add_job_commands(commands: Commands) -> None:
 
 
 def add_library_commands(commands: Commands) -> None:
-    command(commands, "gpus", "Machines and their GPUs.", library.gpus)
+    command(commands, "gpus", "Machines and their GPUs.", gpus.gpus)
     datasets = commands.add_parser("datasets", help="Data sets.").add_subparsers(metavar="COMMAND", required=True)
     command(datasets, "list", "List data sets.", library.list_datasets)
     adding = command(datasets, "add", "Upload a data set file and check its rows.", library.add_dataset)

@@ -87,6 +87,34 @@ def test_optimizer_states(optimizer: str) -> None:
     assert states / weights == pytest.approx(expected[optimizer], abs=0.02)
 
 
+FAMILIES: dict[str, dict[str, Any]] = {
+    "qwen2": {}, "qwen3": {"head_dim": 64}, "gemma": {"head_dim": 64}, "gemma3_text": {"head_dim": 64, "sliding_window": 64},
+    "phi": {"num_key_value_heads": 8}, "phi3": {"pad_token_id": 0}, "granite": {}, "gpt_bigcode": {"n_embd": 256, "n_layer": 3, "n_head": 8, "n_positions": 128},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 128, "head_dim": 64},
+    "qwen": {"num_key_value_heads": 8, "intermediate_size": 1024},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_train_in_full_and_with_adapters(family: str) -> None:
+    config = {**LLAMA, "model_type": family, **FAMILIES[family]}
+    full = trace(job(**RECIPES["full"]), config)
+    adapted = trace(job(adaptation={"method": "lora", "lora_dropout": 0.0}), config)
+    assert full.ledger["gradients"] == pytest.approx(full.ledger["weights"], rel=0.01)
+    assert adapted.peak_bytes < full.peak_bytes
+    assert adapted.ledger["quantization_state"] > 0 and adapted.ledger["adapters"] > 0
+
+
+def test_the_first_qwen_has_its_own_matrices() -> None:
+    """c_attn is one matrix: rank 8 on it is 8 x 256 and 768 x 8 numbers a layer, in fp32."""
+    config = {**LLAMA, "model_type": "qwen", "num_key_value_heads": 8, "intermediate_size": 1024}
+    adaptation = {"method": "lora", "r": 8, "target_modules": ["c_attn"]}
+    answer = trace(job(adaptation=adaptation, precision={"quantization": "none"}), config)
+    assert answer.ledger["adapters"] == 3 * 4 * (8 * 256 + 768 * 8)
+
+
 @pytest.mark.parametrize(
     ("sections", "field"),
     [

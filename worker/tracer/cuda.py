@@ -5,7 +5,7 @@ A function mode, since these choices are made above autograd; and a table of scr
 
 import math
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -37,6 +37,17 @@ FP32_RESULT = _functions("prod", "softmax", "log_softmax", "cumprod", "cumsum", 
 PROMOTE = _functions("addcdiv", "addcmul", "atan2", "cross", "dot", "index_put", "scatter_add", "tensordot", "cat")
 
 
+_autocasting: list["CudaFunctions"] = []
+_real_autocast = torch.autocast
+
+
+def autocast_on_meta(device_type: str, *args: Any, enabled: bool = True, **kwargs: Any) -> Any:
+    """``torch.autocast`` for a library that names its tensors' device: on meta it is the innermost mode's."""
+    if device_type != "meta":
+        return _real_autocast(device_type, *args, enabled=enabled, **kwargs)
+    return _autocasting[-1].autocast(enabled) if _autocasting else nullcontext()
+
+
 class CudaFunctions(TorchFunctionMode):
     """The function mode. ``autocast``: the type that matrix products run in, or None where there is no autocast."""
 
@@ -50,6 +61,7 @@ class CudaFunctions(TorchFunctionMode):
     def autocast(self, enabled: bool = True) -> Generator[None]:
         """``torch.autocast("cuda")``: casts of fp32 leaves are kept until the outermost context ends."""
         before, self._autocast_on = self._autocast_on, enabled and self._autocast_type is not None
+        _autocasting.append(self)
         # Libraries ask torch whether autocast is on, and in which type; meta tensors are not touched by it.
         told = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
         torch.set_autocast_enabled("cuda", self._autocast_on)
@@ -57,6 +69,7 @@ class CudaFunctions(TorchFunctionMode):
         try:
             yield
         finally:
+            _autocasting.pop()
             self._autocast_on = before
             torch.set_autocast_enabled("cuda", told[0])
             torch.set_autocast_dtype("cuda", told[1])

@@ -13,7 +13,7 @@ from transformers.quantizers.base import get_keys_to_not_convert
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
-from worker.tracer import attention, standins
+from worker.tracer import attention, qwen1, standins
 from worker.trainer.model import DTYPES, cast_adapters, lora_config, needs_autocast
 
 BOOKKEEPING = ("architectures", "auto_map", "quantization_config", "torch_dtype", "dtype", "transformers_version")
@@ -88,14 +88,24 @@ def autocast_type(spec: JobSpec, stack: Stack) -> torch.dtype | None:
 
 
 def _bare(spec: JobSpec, config: dict[str, Any], dtype: torch.dtype) -> PreTrainedModel:
-    made = model_config(config, attention.IMPLEMENTATIONS[spec.memory_savers.attention])
+    first_qwen = config.get("model_type") == "qwen"
+    shape = qwen1.as_qwen2(config) if first_qwen else config
+    made = model_config(shape, attention.IMPLEMENTATIONS[spec.memory_savers.attention])
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(made, dtype=dtype)
     except ValueError as error:
-        raise refuse("config.model_type", str(error).split("\n")[0], "use a decoder-only language model") from error
+        raise _unsupported(str(error).split("\n")[0]) from error
     except Exception as error:
         raise refuse("config", f"transformers cannot build this model ({error})", "use the published one") from error
+    if first_qwen:
+        qwen1.reshape(model, dtype)
     return model
+
+
+def _unsupported(message: str) -> InvalidInput:
+    if "attention" in message:
+        return refuse("memory_savers.attention", message, "choose eager, which every model has")
+    return refuse("config.model_type", message, "use a decoder-only language model")
 
 
 def _quantize(model: PreTrainedModel, spec: JobSpec, stack: Stack) -> None:
@@ -115,9 +125,12 @@ def _with_adapters(model: PreTrainedModel, spec: JobSpec, stack: Stack) -> PreTr
     try:
         adapted: Any = get_peft_model(model, lora_config(spec.adaptation))
     except ValueError as error:
-        raise refuse(
-            "adaptation.target_modules", str(error).split("\n")[0], "use all-linear, or names of this model"
-        ) from error
+        message = str(error).split("\n")[0]
+        if "lora_dropout" in message:
+            raise refuse(
+                "adaptation.lora_dropout", message, "set it to 0: adapters on experts take no dropout"
+            ) from error
+        raise refuse("adaptation.target_modules", message, "use all-linear, or names of this model") from error
     saved = {} if stack.saved_modules_follow_adapters else _saved_types(adapted)
     cast_adapters(adapted, spec.precision)
     for parameter, dtype in saved.items():

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, masking_utils
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
 from worker.tracer import fused_head, losses, model, optimizers, standins
-from worker.tracer.cuda import KERNEL_SCRATCH, CudaFunctions
+from worker.tracer.cuda import KERNEL_SCRATCH, CudaFunctions, autocast_on_meta
 from worker.tracer.follower import Follower
 from worker.tracer.memoized import Memoized
 from worker.tracer.moments import Moments
@@ -188,6 +188,7 @@ def as_on_cuda(work: Workload) -> Generator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(masking_utils, "find_packed_sequence_indices", packed))
         stack.enter_context(patch.object(masking_utils, "fast_all", lambda mask: not work.padded))
+        stack.enter_context(patch.object(torch, "autocast", autocast_on_meta))
         stack.enter_context(fused_head.on_meta())
         stack.enter_context(standins.meta_int8())
         gc.collect()

@@ -30,11 +30,30 @@ class EventBase(BaseModel):
     at: float = Field(description="Unix time in seconds on the worker's clock.")
 
 
+class FailureMemory(BaseModel):
+    """What was allocated when an attempt died for lack of memory, as far as it was known. Bytes."""
+
+    model_config = ConfigDict(extra="ignore")
+    device: str = Field(description="Name of the GPU, or 'CPU' where main memory was full.")
+    device_bytes: int | None = None
+    step: int | None = Field(default=None, description="The step at hand; None before the first.")
+    phase: Phase | None = None
+    longest_tokens: int | None = Field(default=None, description="Length of the longest row in that step so far.")
+    categories: dict[str, int] = Field(default_factory=dict)
+    categories_of_step: int | None = Field(
+        default=None, description="The measured step that categories are of; None: they are of the moment itself."
+    )
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    other_processes_bytes: int | None = None
+
+
 class Failure(BaseModel):
     model_config = ConfigDict(extra="ignore")
     reason: FailureReason
     detail: str = Field(description="What happened, in words for a person.")
     advice: str = Field(default="", description="What to do next.")
+    memory: FailureMemory | None = None
 
 
 class StateEvent(EventBase):

@@ -173,6 +173,13 @@ class Placement(BaseModel):
     share_gpu: bool = Field(
         default=False, description="Train beside other jobs that allow it too, on a GPU whose memory suffices for all."
     )
+    stop_before_oom: bool = Field(
+        default=False, description="Save a checkpoint and stop when memory is about to run out, before it does."
+    )
+    probe: bool = Field(
+        default=False,
+        description="First take three steps on the longest batch, so that too little memory shows at once.",
+    )
 
 
 class JobSpec(BaseModel):

@@ -4,8 +4,9 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunescope.events import Failure
+from tunescope.events import Failure, FailureMemory
 from tunescope.states import FailureReason
+from worker.oom import account
 
 
 def oom_kills(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
@@ -34,9 +35,16 @@ def oom_kills(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/pro
 
 
 def explain_death(
-    status: int, oom_kills_before: int | None, oom_kills_after: int | None, last_lines: Sequence[str]
+    status: int,
+    oom_kills_before: int | None,
+    oom_kills_after: int | None,
+    last_lines: Sequence[str],
+    memory: FailureMemory | None = None,
 ) -> Failure:
-    """A Failure for a trainer that ended with ``status`` (negative: the signal) and no last word."""
+    """A Failure for a trainer that ended with ``status`` (negative: the signal) and no last word.
+
+    ``memory`` is what its events told before; it is added where memory is, or may be, the reason.
+    """
     shown = "\n".join(list(last_lines)[-8:])
     tail = f"\nLast lines of its log:\n{shown}" if shown else "\nIt had printed nothing."
     killed_for_memory = (
@@ -46,14 +54,19 @@ def explain_death(
         return Failure(
             reason=FailureReason.OUT_OF_MEMORY,
             detail="The kernel's out-of-memory killer ended the trainer: the machine's main memory (not the GPU's) was full."
+            + account(memory)
             + tail,
+            memory=memory,
             advice="Use a smaller model, a shorter max_length or quantized weights, or run fewer jobs on this machine.",
         )
     if status == -signal.SIGKILL:
         return Failure(
             reason=FailureReason.TRAINER_KILLED,
             detail="The trainer was killed (SIGKILL). Most often that is the kernel's out-of-memory killer, "
-            "when main memory (not the GPU's) is full; it can also be a person or a container limit." + tail,
+            "when main memory (not the GPU's) is full; it can also be a person or a container limit."
+            + account(memory)
+            + tail,
+            memory=memory,
             advice="Look at the machine's kernel log (dmesg) for 'Out of memory'. Then retry: it continues from the last checkpoint.",
         )
     if status < 0:

@@ -23,6 +23,7 @@ from tunescope.states import TERMINAL, JobState
 from tunescope.wire import Order
 from worker.childlog import ChildLog, Stream
 from worker.death import explain_death, oom_kills
+from worker.oom import last_memory
 from worker.outbox import BELL_ENV, Outbox, complete_lines
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 TRAINER = (sys.executable, "-m", "worker.trainer")
 LINGER_SECONDS = 15.0
 """How long a trainer may take to exit after its last word."""
+MEMORY_KINDS = (b'"kind":"step"', b'"kind":"ledger"')
 NOT_FOR_TRAINERS = ("TUNESCOPE_ADMIN_TOKEN", "DATABASE_URL", "REDIS_URL")
 
 
@@ -72,6 +74,8 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._log = ChildLog(attempt_dir / "trainer.log", self._tell_line)
         self._seen = 0
+        self._memory_lines: dict[bytes, bytes] = {}
+        """The newest line of each kind that says something about memory."""
         self._last_state: JobState | None = None
 
     def ask(self, what: Ask) -> None:
@@ -195,12 +199,15 @@ class Supervisor:
         return bool(data)
 
     def _look(self) -> None:
-        """Note the last state that the outbox tells."""
+        """Note the last state that the outbox tells, and its last words about memory."""
         while True:
             lines, self._seen = complete_lines(self._outbox.path, self._seen)
             if not lines:
                 return
             for line in lines:
+                for kind in MEMORY_KINDS:
+                    if kind in line:
+                        self._memory_lines[kind] = line
                 if b'"kind":"state"' in line:
                     event = job_event.validate_json(line)
                     if isinstance(event, StateEvent):
@@ -214,7 +221,8 @@ class Supervisor:
         if self._asked is Ask.CANCEL:
             self._say(StateEvent, state=JobState.CANCELLED)
             return JobState.CANCELLED
-        failure = explain_death(status, oom_before, oom_kills(), self._log.last_lines)
+        memory = last_memory([job_event.validate_json(line) for line in self._memory_lines.values()])
+        failure = explain_death(status, oom_before, oom_kills(), self._log.last_lines, memory)
         log.warning("job %s attempt %d: %s", self.order.job, self.order.attempt, failure.detail.splitlines()[0])
         self._say(StateEvent, state=JobState.FAILED, failure=failure)
         return JobState.FAILED

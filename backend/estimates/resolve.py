@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from backend.datasets.lengths import lengths_of
 from backend.jobs.tables import JobRow
+from backend.measured.accuracy import calibrated
 from backend.models.service import find_model, read_config
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
@@ -41,7 +42,8 @@ def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict
 
 def estimate_spec(session: Session, settings: ServerSettings, spec: JobSpec, gpu: str | None = None) -> Estimate:
     lengths = lengths_of(session, settings, spec)
-    return estimate(spec, architecture_of(session, settings, spec), device_of(gpu), lengths)
+    device, _ = calibrated(session, device_of(gpu))
+    return estimate(spec, architecture_of(session, settings, spec), device, lengths)
 
 
 def device_of(gpu: str | None) -> Device:

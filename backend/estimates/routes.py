@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.estimates import resolve
 from backend.gpus.reports import reports
+from backend.measured.accuracy import calibrated
 from tunescope.memory.advise import advise
 from tunescope.memory.explain import Language, explain
 from tunescope.recipes import load_recipes
@@ -30,7 +31,9 @@ def create_estimate(
 ) -> dict[str, Any]:
     """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it."""
     answer = resolve.estimate_spec(session, settings, body.spec, body.gpu).to_dict()
-    return {**answer, "gpus": gpus_that_fit(connection, int(answer["total_bytes"]))}
+    _, calibration = calibrated(session, resolve.device_of(body.gpu))
+    measured = {"calibration": calibration.model_dump() if calibration else None}
+    return {**answer, **measured, "gpus": gpus_that_fit(connection, int(answer["total_bytes"]))}
 
 
 def gpus_that_fit(connection: redis.Redis, total_bytes: int) -> list[dict[str, Any]]:

@@ -12,8 +12,9 @@ from backend.jobs.reservation import highest, predicted_context
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
 from backend.measured.accuracy import keep_accuracy
+from backend.measured.probed import with_probe
 from backend.telemetry.told import Told
-from tunescope.events import JobEvent, PlanEvent, StageEvent, StateEvent, StepEvent
+from tunescope.events import JobEvent, LedgerEvent, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import ACTIVE, TERMINAL, JobState
 
 log = logging.getLogger(__name__)
@@ -152,6 +153,8 @@ def follow_preparation(row: JobRow, event: JobEvent) -> None:
         row.total_steps = event.total_steps
     elif isinstance(event, StageEvent):
         row.stage = event.stage
+    elif isinstance(event, LedgerEvent) and event.probe:
+        row.estimate = with_probe(row.estimate, event)
 
 
 def follow_progress(row: JobRow, steps: Sequence[Told]) -> None:

@@ -13,8 +13,10 @@ from sqlalchemy import select
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.jobs import service
 from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
+from backend.jobs.suggestions import suggestions
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
+from tunescope.memory.advise import Language, apply
 from tunescope.problems import NotFound
 from tunescope.spec import JobSpec, parse_spec
 
@@ -60,8 +62,9 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def show(job_id: str, session: SessionDep, _user: CurrentUser) -> Job:
-    return job_of(*service.get(session, job_id))
+def show(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser, language: Language = "en") -> Job:
+    row, username = service.get(session, job_id)
+    return job_of(row, username, suggestions(session, settings, row, language))
 
 
 @router.post("/{job_id}/cancel")
@@ -90,6 +93,7 @@ def clone(
 ) -> Job:
     original, _ = service.get(session, job_id)
     spec = body.spec if body and body.spec else parse_spec(original.spec)
+    spec = apply(spec, body.patch) if body else spec
     row = service.create(session, settings, user, spec)
     after.add_task(wake, bell, "cloned")
     return job_of(row, user.username)

@@ -4,7 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.jobs.suggestions import FailureSuggestion
 from backend.jobs.tables import JobRow
+from tunescope.events import FailureMemory
 from tunescope.spec import JobSpec
 from tunescope.states import JobState
 
@@ -25,6 +27,11 @@ class JobFailure(BaseModel):
     reason: str
     detail: str
     advice: str = ""
+    memory: FailureMemory | None = None
+    suggestions: list[FailureSuggestion] = Field(
+        default_factory=list,
+        description="Out of memory, on GET of one job: changes that would help, with their patches.",
+    )
 
 
 class Job(BaseModel):
@@ -55,9 +62,15 @@ class Jobs(BaseModel):
 
 class CloneRequest(BaseModel):
     spec: JobSpec | None = Field(default=None, description="Use this spec in place of the original's.")
+    patch: dict[str, Any] = Field(
+        default_factory=dict, description="Dotted fields to change, such as those of a suggestion: {'batch.…': 1}."
+    )
 
 
-def job_of(row: JobRow, username: str) -> Job:
+def job_of(row: JobRow, username: str, suggestions: list[FailureSuggestion] | None = None) -> Job:
+    failure = JobFailure.model_validate(row.failure) if row.failure else None
+    if failure and suggestions:
+        failure.suggestions = suggestions
     return Job(
         id=row.id,
         name=row.name,
@@ -68,7 +81,7 @@ def job_of(row: JobRow, username: str) -> Job:
         estimate=row.estimate,
         estimate_unknown_because=row.estimate_unknown_because,
         progress=Progress(step=row.step, total_steps=row.total_steps, eta_seconds=eta_seconds(row)),
-        failure=JobFailure.model_validate(row.failure) if row.failure else None,
+        failure=failure,
         machine=row.machine,
         gpus=row.gpus,
         created_at=row.created_at,

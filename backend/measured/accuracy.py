@@ -1,5 +1,6 @@
 """The server's own accuracy table: one row a finished job that was measured."""
 
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -8,10 +9,12 @@ from sqlalchemy.orm import Session
 
 from backend.jobs.tables import JobRow
 from backend.measured.comparison import CategoryComparison, Prediction, compare, on_gpu, totals
+from backend.measured.probed import formula_of
 from backend.measured.schemas import Accuracy, AccuracyItem, Calibration
 from backend.measured.tables import AccuracyRow
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope.events import LedgerEvent, PlanEvent
+from tunescope.memory.devices import Device, device_named
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
 
@@ -25,8 +28,8 @@ NOTE = (
 
 
 def prediction_of(row: JobRow) -> Prediction | None:
-    """The estimate that was made when the job was submitted."""
-    estimate = row.estimate or {}
+    """The estimate that was made when the job was submitted, by formula."""
+    estimate = formula_of(row.estimate) or {}
     ledger = estimate.get("ledger")
     return Prediction(ledger, str(estimate.get("site", ""))) if ledger else None
 
@@ -143,6 +146,21 @@ def calibrations(session: Session) -> list[Calibration]:
     """Every kind of GPU with enough runs."""
     devices = session.scalars(select(AccuracyRow.device).where(AccuracyRow.on_gpu).distinct())
     return [found for device in sorted(devices) if (found := calibration(session, device)) is not None]
+
+
+def calibrated(session: Session, device: Device) -> tuple[Device, Calibration | None]:
+    """``device`` with the CUDA context that this server's own runs on that kind of GPU had, if they are enough.
+
+    Context is measured and replaces the default; fragmentation is only shown, and tensor terms are never touched.
+    """
+    for found in calibrations(session):
+        try:
+            same = device_named(found.device).name == device.name
+        except InvalidInput:
+            continue
+        if same:
+            return replace(device, context_bytes=found.context_bytes), found
+    return device, None
 
 
 def calibration(session: Session, device: str) -> Calibration | None:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from backend.jobs.tables import JobRow
 from backend.measured.accuracy import ledger_events, prediction_of
 from backend.measured.comparison import Prediction, compare, totals
+from backend.measured.probed import formula_of
 from backend.measured.schemas import Anatomy, Ledgers, MeasuredLedger, MemoryWarning, MemoryWarnings, PredictedLedger
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
@@ -19,7 +20,7 @@ MOST_WARNINGS = 1000
 
 
 def ledgers(session: Session, row: JobRow) -> Ledgers:
-    prediction, estimate = prediction_of(row), row.estimate or {}
+    prediction, estimate = prediction_of(row), formula_of(row.estimate) or {}
     predicted = None
     if prediction:
         predicted = PredictedLedger(
@@ -32,7 +33,7 @@ def ledgers(session: Session, row: JobRow) -> Ledgers:
     return Ledgers(
         predicted=predicted,
         predicted_unknown_because=row.estimate_unknown_because,
-        probe=next((item for item in reversed(items) if item.probe), None),
+        probe=max((item for item in items if item.probe), key=lambda item: item.total_bytes, default=None),
         items=[item for item in items if not item.probe],
     )
 

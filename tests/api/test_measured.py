@@ -10,7 +10,16 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.api.make import assign, spec, state
 from tests.api.test_jobs import tell
 from tunescope import wire
-from tunescope.events import AnatomyEvent, AnatomyPoint, LedgerEvent, MemoryFigure, PlanEvent, WarningEvent
+from tunescope.events import (
+    AnatomyEvent,
+    AnatomyPoint,
+    Failure,
+    LedgerEvent,
+    MemoryFigure,
+    PlanEvent,
+    StateEvent,
+    WarningEvent,
+)
 from tunescope.settings import ServerSettings
 from tunescope.states import JobState
 from tunescope.wire import Control
@@ -166,3 +175,69 @@ def test_five_runs_of_a_gpu_calibrate_it(member: TestClient, sessions: Sessions)
     measured(member, sessions, "NVIDIA H100", "cuda tensors")
     (found,) = member.get("/api/accuracy").json()["calibrations"]
     assert (found["device"], found["runs"], found["context_bytes"]) == ("NVIDIA H100", 5, 500)
+    calibrated, other = (
+        member.post("/api/estimates", json={"spec": spec(), "gpu": gpu}).json() for gpu in ("H100-80GB", "A100-80GB")
+    )
+    assert calibrated["ledger"]["runtime_context"] == 500 and calibrated["calibration"]["runs"] == 5
+    assert other["ledger"]["runtime_context"] > 500 and other["calibration"] is None
+    assert calibrated["ledger"]["weights"] == other["ledger"]["weights"], "tensors are never fudged"
+
+
+def failed(client: TestClient, sessions: Sessions, memory: dict[str, Any] | None, **sections: Any) -> str:
+    job = client.post("/api/jobs", json=spec(**sections)).json()["id"]
+    assign(sessions, job)
+    failure = Failure.model_validate(
+        {"reason": "out_of_memory", "detail": "no memory", "advice": "less", "memory": memory}
+    )
+    end = StateEvent(**key(job, 3), state=JobState.FAILED, failure=failure)
+    tell(sessions, job, [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING), end])
+    return job
+
+
+LARGE = {"batch": {"per_device_train_batch_size": 8}, "memory_savers": {"gradient_checkpointing": False}}
+
+
+def test_out_of_memory_comes_with_changes_for_that_device_and_one_call_relaunches(
+    member: TestClient, sessions: Sessions
+) -> None:
+    held = {"device": "NVIDIA T4", "device_bytes": 20 * 2**30, "step": 9, "phase": "loss", "categories": {"weights": 7}}
+    job = failed(member, sessions, held, **LARGE)
+    failure = member.get(f"/api/jobs/{job}").json()["failure"]
+    assert failure["memory"]["step"] == 9 and failure["memory"]["categories"] == {"weights": 7}
+    change = failure["suggestions"][0]
+    assert change["fits"] is True and change["bytes_saved"] > 0 and change["patch"]
+    chinese = member.get(f"/api/jobs/{job}?language=zh").json()["failure"]["suggestions"][0]
+    assert chinese["id"] == change["id"] and chinese["title"] != change["title"]
+    again = member.post(f"/api/jobs/{job}/clone", json={"patch": change["patch"]})
+    assert again.status_code == 201
+    path, value = next(iter(change["patch"].items()))
+    section, field = path.split(".")
+    assert again.json()["spec"][section][field] == value
+    for wrong in ({"max_length": 1}, {"data.no_such": 1}, {"a.b.c": 1}, {"name.x": 1}):
+        assert member.post(f"/api/jobs/{job}/clone", json={"patch": wrong}).status_code == 422
+
+
+def test_on_the_cpu_nothing_is_said_to_fit(member: TestClient, sessions: Sessions) -> None:
+    job = failed(member, sessions, {"device": "CPU", "device_bytes": 2**34}, **LARGE)
+    suggestions = member.get(f"/api/jobs/{job}").json()["failure"]["suggestions"]
+    assert suggestions and all(item["fits"] is None for item in suggestions)
+    listed = member.get("/api/jobs").json()["items"][0]["failure"]
+    assert listed["reason"] == "out_of_memory" and listed["suggestions"] == []
+
+
+@pytest.mark.parametrize("source", ["cpu tensors", "cuda tensors"])
+def test_a_probe_on_a_gpu_replaces_the_estimate_and_keeps_it_beside(
+    member: TestClient, sessions: Sessions, source: str
+) -> None:
+    job = running(member, sessions, "NVIDIA H100")
+    before = member.get(f"/api/jobs/{job}").json()["estimate"]
+    tell(sessions, job, [ledger(job, 4, 2, source).model_copy(update={"probe": True})])
+    after = member.get(f"/api/jobs/{job}").json()["estimate"]
+    told = member.get(f"/api/jobs/{job}/ledgers").json()
+    assert told["probe"]["step"] == 2 and told["items"] == []
+    assert told["predicted"]["total_bytes"] == before["total_bytes"], "errors are the formula's"
+    if source == "cpu tensors":
+        assert after == before
+        return
+    assert after["tier"] == "probe" and after["formula"] == before
+    assert after["total_bytes"] == sum(after["ledger"].values()) == sum(PERSISTENT.values()) + 400 + 570

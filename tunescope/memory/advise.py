@@ -15,7 +15,7 @@ from tunescope.memory.devices import DEVICES, Device
 from tunescope.memory.estimate import MAX_TOKENS, Estimate, estimate
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import DEFAULT, Stack
-from tunescope.problems import InvalidInput
+from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec, parse_spec
 
 Language = Literal["en", "zh"]
@@ -175,7 +175,10 @@ def apply(spec: JobSpec, patch: Patch) -> JobSpec:
     """The spec with dotted fields replaced and checked again. Raises InvalidInput."""
     values = spec.model_dump(mode="json")
     for path, value in patch.items():
-        section, name = path.split(".")
+        section, _, name = path.partition(".")
+        if not isinstance(values.get(section), dict) or not name:
+            fix = "name a section and a field of it, such as data.max_length"
+            raise InvalidInput("This change does not fit the spec.", errors=[FieldError(path, "no such field", fix)])
         values[section][name] = value
     return parse_spec(values)
 

@@ -2,10 +2,11 @@
 
 import sys
 import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from tunescope.events import LogEvent, PlanEvent, StageEvent, StateEvent
+from tunescope.events import FailureMemory, LogEvent, PlanEvent, StageEvent, StateEvent
 from tunescope.settings import WorkerSettings
 from tunescope.states import JobState
 from tunescope.wire import Order
@@ -24,6 +25,8 @@ class Attempt:
         self.settings = WorkerSettings()
         self.outbox = Outbox(self.folder, job=self.order.job, attempt=self.order.attempt)
         self.stage = "starting"
+        self.memory: Callable[[], FailureMemory] | None = None
+        """Once there is a trainer: what it knows of its memory now."""
 
     def enter(self, stage: str) -> None:
         self.stage = stage
@@ -33,13 +36,24 @@ class Attempt:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import artifacts, data, model, train
+    from worker.trainer import artifacts, data, model, probe, train
+    from worker.trainer.failure import stopped_in_time
+    from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.meter.meter import Meter
 
     order, spec = attempt.order, attempt.order.spec
     stop = train.StopSwitch()
     attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")
     folder = model.locate(order.model, attempt.settings.models_dir())
+    if spec.placement.probe and not order.resume_from_attempt:
+        attempt.enter("probing the longest batch")
+        failure = probe.run_beside(attempt.folder, stop)
+        if failure is not None:
+            attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
+            return FAILED
+    if stop.cancelled:
+        attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
+        return CANCELLED
     attempt.enter("loading the model")
     loaded, tokenizer = model.load_model(folder, spec), model.load_tokenizer(folder)
     attempt.enter("building the data")
@@ -49,6 +63,7 @@ def run(attempt: Attempt) -> int:
     measuring = Meter()
     checkpoints = attempt.folder / "checkpoints"
     trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
+    attempt.memory = lambda: failing_memory(trainer.measuring, measuring)
     trainable, everything = train.parameter_counts(trainer.model)
     attempt.outbox.emit(
         PlanEvent,
@@ -68,6 +83,10 @@ def run(attempt: Attempt) -> int:
     if stop.cancelled:
         attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
         return CANCELLED
+    if stop.exhausted:
+        failure = stopped_in_time(stop.exhausted, attempt.memory())
+        attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
+        return FAILED
     if stop.pressed:
         return LEFT
     attempt.enter("saving")
@@ -85,7 +104,8 @@ def main() -> int:
         traceback.print_exc()
         from worker.trainer.failure import explain
 
-        attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=explain(error, attempt.stage))
+        failure = explain(error, attempt.stage, attempt.memory() if attempt.memory else None)
+        attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
         return FAILED
 
 

@@ -4,8 +4,9 @@ import errno
 
 import torch
 
-from tunescope.events import Failure
+from tunescope.events import Failure, FailureMemory
 from tunescope.states import FailureReason
+from worker.oom import account, moment
 from worker.trainer.data import EmptyData
 from worker.trainer.demo import NoDemoModel
 from worker.trainer.model import NoWeights
@@ -13,14 +14,22 @@ from worker.trainer.model import NoWeights
 SHORTEN = "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing."
 
 
-def explain(error: BaseException, stage: str) -> Failure:
-    """The reason of a failed attempt, from the exception and the stage in which it was raised."""
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def explain(error: BaseException, stage: str, memory: FailureMemory | None = None) -> Failure:
+    """The reason of a failed attempt, from the exception and the stage in which it was raised.
+
+    ``memory`` is what is known of the memory at that moment; it is told where memory was the reason.
+    """
     text = str(error).strip() or type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return Failure(
             reason=FailureReason.OUT_OF_MEMORY,
-            detail=f"Out of memory while {stage}: {first_line(text)}",
+            detail=f"Out of memory {moment(memory, stage)}: {first_line(text)}{account(memory)}",
             advice=SHORTEN,
+            memory=memory,
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(
@@ -66,6 +75,16 @@ def explain(error: BaseException, stage: str) -> Failure:
         reason=FailureReason.TRAINER_CRASHED,
         detail=f"{type(error).__name__} while {stage}: {first_line(text)}",
         advice="The log holds the whole traceback.",
+    )
+
+
+def stopped_in_time(because: str, memory: FailureMemory) -> Failure:
+    """placement.stop_before_oom: the trainer saved a checkpoint and left before memory ran out."""
+    return Failure(
+        reason=FailureReason.OUT_OF_MEMORY,
+        detail=f"Stopped after step {memory.step}, with a checkpoint, before memory ran out. {because}{account(memory)}",
+        advice="Retry it when the device has more room: it goes on from its checkpoint. Or start it anew with a change below.",
+        memory=memory.model_copy(update={"phase": None}),
     )
 
 

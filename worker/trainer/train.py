@@ -12,7 +12,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
-from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent
+from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent, WarningEvent
 from tunescope.spec import JobSpec
 from worker.outbox import Outbox
 from worker.trainer.data import TrainingData
@@ -20,6 +20,8 @@ from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.hooks import mark_phases
 from worker.trainer.meter.meter import Meter, StepFigures
 from worker.trainer.model import cast_adapters, lora_config, needs_autocast
+from worker.trainer.watch import Watch
+from worker.trainer.watched import facts_of
 
 KEPT_CHECKPOINTS = 2
 
@@ -33,6 +35,8 @@ class StopSwitch:
     def __init__(self) -> None:
         self.pressed = False
         self.cancelled = False
+        self.exhausted: str | None = None
+        """Why the trainer stopped by itself: memory was about to run out."""
         signal.signal(signal.SIGTERM, self._press)
         signal.signal(signal.SIGUSR1, self._press)
 
@@ -45,17 +49,17 @@ class StopSwitch:
 class MeteredTrainer(SFTTrainer):
     """SFTTrainer that tells its meter of each step, and that keeps all logits where the spec does not ask for the fused loss."""
 
+    measuring: Measuring
+
     def __init__(self, *, meter: Meter, fused_loss: bool, **options: Any) -> None:
         super().__init__(**options)
         self._meter = meter
         self._fused_loss = fused_loss
-        self.measuring: Measuring | None = None
         mark_phases(self, meter)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """A step begins here, with its data, before transformers calls ``on_step_begin``."""
-        if self.measuring:
-            self.measuring.step_begins()
+        self.measuring.step_begins()
         self._meter.begin()
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
@@ -86,8 +90,18 @@ class MeteredTrainer(SFTTrainer):
 class Telling(TrainerCallback):
     """Turns the trainer's callbacks into events."""
 
-    def __init__(self, outbox: Outbox, meter: Meter, measuring: Measuring, stop: StopSwitch, log_every: int) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        meter: Meter,
+        measuring: Measuring,
+        stop: StopSwitch,
+        log_every: int,
+        stop_before_oom: bool,
+    ) -> None:
         self._measuring = measuring
+        self._watch = Watch()
+        self._stop_before_oom = stop_before_oom
         self._outbox = outbox
         self._meter = meter
         self._stop = stop
@@ -97,9 +111,20 @@ class Telling(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._figures = self._meter.end()
         self._measuring.step_ends(state.global_step)
+        self._look_ahead(state.global_step)
         if self._stop.pressed:
             control.should_training_stop = True
             control.should_save = True
+
+    def _look_ahead(self, step: int) -> None:
+        """Tell of climbs; stop in time if the spec says so."""
+        for finding in self._watch.step(facts_of(step, self._figures)):
+            self._outbox.emit(
+                WarningEvent, code=finding.code, step=step, message=finding.message, figures=finding.figures
+            )
+            if finding.exhausting and self._stop_before_oom:
+                self._stop.exhausted = finding.message
+                self._stop.pressed = True
 
     def on_log(
         self,
@@ -184,6 +209,23 @@ def build_trainer(
     stop: StopSwitch,
     meter: Meter,
 ) -> MeteredTrainer:
+    """The trainer of the run proper: it tells every step."""
+    trainer = silent_trainer(spec, model, tokenizer, data, checkpoints, meter)
+    trainer.measuring = Measuring(trainer, meter, outbox, spec)
+    in_time = spec.placement.stop_before_oom
+    trainer.add_callback(Telling(outbox, meter, trainer.measuring, stop, spec.schedule.logging_steps, in_time))
+    return trainer
+
+
+def silent_trainer(
+    spec: JobSpec,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TrainingData,
+    checkpoints: Path,
+    meter: Meter,
+) -> MeteredTrainer:
+    """The trainer without anybody who hears it; ``measuring`` is still to be set."""
     trainer = MeteredTrainer(
         meter=meter,
         fused_loss=spec.memory_savers.fused_loss,
@@ -196,8 +238,6 @@ def build_trainer(
     )
     if spec.adaptation.method == "lora":
         cast_adapters(trainer.model, spec.precision)
-    trainer.measuring = Measuring(trainer, meter, outbox, spec)
-    trainer.add_callback(Telling(outbox, meter, trainer.measuring, stop, spec.schedule.logging_steps))
     return trainer
 
 

@@ -1054,6 +1054,13 @@ export interface components {
         CloneRequest: {
             /** @description Use this spec in place of the original's. */
             spec?: components["schemas"]["JobSpec"] | null;
+            /**
+             * Patch
+             * @description Dotted fields to change, such as those of a suggestion: {'batch.…': 1}.
+             */
+            patch?: {
+                [key: string]: unknown;
+            };
         };
         /**
          * Comparison
@@ -1225,6 +1232,47 @@ export interface components {
              * @default
              */
             advice: string;
+            memory?: components["schemas"]["FailureMemory"] | null;
+        };
+        /**
+         * FailureMemory
+         * @description What was allocated when an attempt died for lack of memory, as far as it was known. Bytes.
+         */
+        FailureMemory: {
+            /**
+             * Device
+             * @description Name of the GPU, or 'CPU' where main memory was full.
+             */
+            device: string;
+            /** Device Bytes */
+            device_bytes?: number | null;
+            /**
+             * Step
+             * @description The step at hand; None before the first.
+             */
+            step?: number | null;
+            /** Phase */
+            phase?: ("load" | "data" | "forward" | "loss" | "backward" | "optimizer" | "evaluation" | "checkpoint") | null;
+            /**
+             * Longest Tokens
+             * @description Length of the longest row in that step so far.
+             */
+            longest_tokens?: number | null;
+            /** Categories */
+            categories?: {
+                [key: string]: number;
+            };
+            /**
+             * Categories Of Step
+             * @description The measured step that categories are of; None: they are of the moment itself.
+             */
+            categories_of_step?: number | null;
+            /** Allocated Bytes */
+            allocated_bytes?: number | null;
+            /** Reserved Bytes */
+            reserved_bytes?: number | null;
+            /** Other Processes Bytes */
+            other_processes_bytes?: number | null;
         };
         /**
          * FailureReason
@@ -1232,6 +1280,34 @@ export interface components {
          * @enum {string}
          */
         FailureReason: "invalid_model" | "invalid_dataset" | "invalid_settings" | "out_of_memory" | "trainer_killed" | "trainer_crashed" | "disk_full" | "machine_lost";
+        /**
+         * FailureSuggestion
+         * @description One change; send ``patch`` to POST /api/jobs/{id}/clone to start the job anew with it.
+         */
+        FailureSuggestion: {
+            /** Id */
+            id: string;
+            /** Title */
+            title: string;
+            /**
+             * Price
+             * @description What it costs, in words.
+             */
+            price: string;
+            /** Bytes Saved */
+            bytes_saved: number;
+            /** Total Bytes */
+            total_bytes: number;
+            /**
+             * Fits
+             * @description On the device that was too small; None on the CPU, for which no estimate is made.
+             */
+            fits: boolean | null;
+            /** Patch */
+            patch: {
+                [key: string]: unknown;
+            };
+        };
         /** GpuProcess */
         GpuProcess: {
             /**
@@ -1426,6 +1502,12 @@ export interface components {
              * @default
              */
             advice: string;
+            memory?: components["schemas"]["FailureMemory"] | null;
+            /**
+             * Suggestions
+             * @description Out of memory, on GET of one job: changes that would help, with their patches.
+             */
+            suggestions?: components["schemas"]["FailureSuggestion"][];
         };
         /**
          * JobSpec
@@ -2046,6 +2128,18 @@ export interface components {
              * @default false
              */
             share_gpu: boolean;
+            /**
+             * Stop Before Oom
+             * @description Save a checkpoint and stop when memory is about to run out, before it does.
+             * @default false
+             */
+            stop_before_oom: boolean;
+            /**
+             * Probe
+             * @description First take three steps on the longest batch, so that too little memory shows at once.
+             * @default false
+             */
+            probe: boolean;
         };
         /**
          * PlanEvent
@@ -3039,7 +3133,9 @@ export interface operations {
     };
     jobs_show: {
         parameters: {
-            query?: never;
+            query?: {
+                language?: "en" | "zh";
+            };
             header?: never;
             path: {
                 job_id: string;

@@ -33,8 +33,8 @@ def trained_as(spec: JobSpec) -> Trained:
 class Measuring:
     """Follows chosen steps of one trainer and emits their LedgerEvent and AnatomyEvent."""
 
-    def __init__(self, trainer: Trainer, meter: Meter, outbox: Outbox, spec: JobSpec) -> None:
-        self._trainer, self._meter, self._outbox = trainer, meter, outbox
+    def __init__(self, trainer: Trainer, meter: Meter, outbox: Outbox, spec: JobSpec, probe: bool = False) -> None:
+        self._trainer, self._meter, self._outbox, self._probe = trainer, meter, outbox, probe
         self._trained: Trained = trained_as(spec)
         self._folder = outbox.path.parent
         self._snapshot = Snapshot(self._folder / "artifacts", outbox)
@@ -42,6 +42,8 @@ class Measuring:
         self.followed: FollowedStep | None = None
         self.last: LedgerEvent | None = None
         """The newest account: what a failure after it can still tell."""
+        self.step: int | None = None
+        """The step at hand; None before the first."""
         meter.listeners.append(self._entered)
         decoder = decoder_of(trainer.model)
         if decoder is not None:
@@ -49,6 +51,7 @@ class Measuring:
 
     def step_begins(self) -> None:
         """Called before the step's data is fetched."""
+        self.step = self._trainer.state.global_step + 1
         if requests.take(self._folder, "snapshot"):
             self._snapshot.begin()
         if self._left > 0 or requests.take(self._folder, "measure"):
@@ -77,8 +80,9 @@ class Measuring:
             allocator_peak_bytes=measured.allocator_peak_bytes,
             unfollowed_bytes=measured.unfollowed_bytes,
             outside=self._outside(measured, peaks),
+            probe=self._probe,
         )
-        self._outbox.emit(AnatomyEvent, step=step, points=measured.points)
+        self._outbox.emit(AnatomyEvent, step=step, points=measured.points, probe=self._probe)
 
     def _outside(self, measured: Measured, peaks: tuple[int, int] | None) -> list[Any]:
         if peaks is None:

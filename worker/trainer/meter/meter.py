@@ -17,7 +17,8 @@ from worker.trainer.meter.sampler import Sampler
 from worker.trainer.meter.sources import KernelPeak, sources
 from worker.trainer.meter.stopwatch import CudaStopwatch
 
-HOST, ALLOCATED, PROCESS, DEVICE = "host.rss", "torch.allocated", "nvml.process", "nvml.device"
+HOST, ALLOCATED, RESERVED = "host.rss", "torch.allocated", "torch.reserved"
+PROCESS, DEVICE = "nvml.process", "nvml.device"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class StepFigures:
     phases: list[PhaseMemory] = field(default_factory=list[PhaseMemory])
     meter_seconds: float = 0.0
     allocator: AllocatorFigures | None = None
+
+    def of(self, source: str) -> MemoryFigure:
+        """The figure of a source; one that says nothing if there is none."""
+        return next((item for item in self.memory if item.source == source), MemoryFigure(source=source))
 
     def event_fields(self) -> dict[str, Any]:
         return {
@@ -111,7 +116,7 @@ class Meter:
             self._note_peaks()
             stats = counters() if self._allocator else {}
             memory, phases = self._figures(stats), self.phase_memory()
-            lengths = [int(length) for batch in self._lengths for length in batch]
+            lengths = self._row_lengths()
         return StepFigures(
             seconds=time.perf_counter() - self._began,
             tokens=sum(lengths),
@@ -125,6 +130,16 @@ class Meter:
     def phase_memory(self) -> list[PhaseMemory]:
         """What was seen in each phase since ``begin``."""
         return self._phases.told((ALLOCATED, PROCESS) if self._cuda else (HOST,))
+
+    def longest_tokens(self) -> int | None:
+        """The longest row of the step so far; None where even that cannot be had any more."""
+        try:
+            return max(self._row_lengths(), default=None)
+        except RuntimeError:  # the device does not answer
+            return None
+
+    def _row_lengths(self) -> list[int]:
+        return [int(length) for batch in self._lengths for length in batch]
 
     def allocator_peaks(self) -> tuple[int, int] | None:
         """Highest allocated and reserved bytes of the step; None without CUDA."""

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
+from backend.datasets.lengths import lengths_of
 from backend.estimates.resolve import architecture_of
 from backend.jobs.tables import JobRow
 from tunescope.events import FailureMemory
@@ -41,7 +42,10 @@ def suggestions(
     device = device_that_failed(memory)
     try:
         spec = parse_spec(row.spec)
-        found = advise(spec, architecture_of(session, settings, spec), device or DEFAULT_DEVICE, language=language)
+        lengths = lengths_of(session, settings, spec)
+        found = advise(
+            spec, architecture_of(session, settings, spec), device or DEFAULT_DEVICE, lengths, language=language
+        )
     except Problem:
         return []
     items = [FailureSuggestion.model_validate(item) for item in found.to_dict()["suggestions"]]

@@ -200,7 +200,14 @@ LARGE = {"batch": {"per_device_train_batch_size": 8}, "memory_savers": {"gradien
 def test_out_of_memory_comes_with_changes_for_that_device_and_one_call_relaunches(
     member: TestClient, sessions: Sessions
 ) -> None:
-    held = {"device": "NVIDIA T4", "device_bytes": 20 * 2**30, "step": 9, "phase": "loss", "categories": {"weights": 7}}
+    needed = member.post("/api/jobs", json=spec(**LARGE)).json()["estimate"]["total_bytes"]
+    held = {
+        "device": "NVIDIA T4",
+        "device_bytes": needed * 8 // 10,
+        "step": 9,
+        "phase": "loss",
+        "categories": {"weights": 7},
+    }
     job = failed(member, sessions, held, **LARGE)
     failure = member.get(f"/api/jobs/{job}").json()["failure"]
     assert failure["memory"]["step"] == 9 and failure["memory"]["categories"] == {"weights": 7}

@@ -121,11 +121,23 @@ def test_anatomy_keeps_each_spans_height_and_knows_what_was_found_out_later() ->
         change("malloc", 4, 10, "workspace"),
         change("free", 2, 50, "gradients"),
     ]
-    points = anatomy(events, [0.0, 0.0, 0.1, 0.2, 0.3, 5.0, 9.9], began=0.0, ended=10.0, first=1, points=2)
+    points = anatomy(events, [0.0, 0.0, 0.1, 0.2, 0.3, 5.0, 9.9], began=0.0, ended=10.0, first=1, points=4)
     assert [(point.seconds, point.bytes_by_category) for point in points] == [
         (0.1, {"weights": 100, "gradients": 50, "activations": 30}),
         (5.0, {"weights": 100, "gradients": 50, "workspace": 10}),
     ]
+
+
+def test_anatomy_tells_every_phase_unless_there_are_too_many() -> None:
+    def event(uid: int, phase: Any) -> Event:
+        return Event("malloc", uid, 10, "activations", phase, "forward_end")
+
+    short = [event(1, "data"), event(2, "forward"), event(3, "loss")]
+    told = anatomy(short, [0.0, 0.001, 0.002], began=0.0, ended=100.0, first=0)
+    assert [point.phase for point in told] == ["data", "forward", "loss"]
+    many = [event(number, ("forward", "backward")[number % 2]) for number in range(1, 5000)]
+    points = anatomy(many, [number / 100 for number in range(1, 5000)], began=0.0, ended=50.0, first=0)
+    assert len(points) <= 600 and sum(points[-1].bytes_by_category.values()) == 49_990
 
 
 def test_what_lies_outside_the_tensors_on_a_gpu() -> None:

@@ -43,14 +43,17 @@ def anatomy(
 ) -> list[AnatomyPoint]:
     """At most ``points`` points of the events from index ``first`` on; those before it say what lived already.
 
-    The step is cut into equal stretches of time; each is told by its highest moment, so the step's peak is among them.
+    The step is cut into equal stretches of time, and each of them where a phase ends; each piece is told by its highest
+    moment, so the step's peak is among them, and every phase. With very many phases only the stretches are left.
     """
     truly = born_as(events)
     category: dict[int, Category] = {}
     live: dict[str, int] = {}
-    spans: dict[int, Span] = {}
-    total = 0
-    width = max(ended - began, 1e-9) / points
+    spans: dict[tuple[int, int], Span] = {}
+    total, pieces = 0, 0
+    phase: Phase | None = None
+    stretches = max(1, points // 2)
+    width = max(ended - began, 1e-9) / stretches
     for index, event in enumerate(events):
         if event.kind == "malloc":
             category[event.uid] = truly.get(event.uid, event.category)
@@ -65,11 +68,17 @@ def anatomy(
             live[event.category] = live.get(event.category, 0) + event.bytes
         if index < first:
             continue
-        span = spans.setdefault(min(points - 1, int((times[index] - began) / width)), Span())
+        if event.phase != phase:
+            phase, pieces = event.phase, pieces + 1
+        span = spans.setdefault((min(stretches - 1, int((times[index] - began) / width)), pieces), Span())
         if total > span.total:
             span.seconds, span.phase, span.total = times[index] - began, event.phase, total
             span.bytes = {name: count for name, count in live.items() if count}
-    return [
-        AnatomyPoint(seconds=span.seconds, phase=span.phase, bytes_by_category=span.bytes)
-        for _, span in sorted(spans.items())
-    ]
+    kept = [span for _, span in sorted(spans.items(), key=lambda item: item[0])]
+    if len(kept) > points:
+        highest: dict[int, Span] = {}
+        for (stretch, _), span in spans.items():
+            if stretch not in highest or span.total > highest[stretch].total:
+                highest[stretch] = span
+        kept = [highest[stretch] for stretch in sorted(highest)]
+    return [AnatomyPoint(seconds=span.seconds, phase=span.phase, bytes_by_category=span.bytes) for span in kept]

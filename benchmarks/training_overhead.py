@@ -1,8 +1,9 @@
 """What telling every step costs: ``python -m benchmarks.training_overhead [STEPS] [ROUNDS]``.
 
 Trains the demo model (NF4 QLoRA) with our trainer and with a plain SFTTrainer, in turns in one process, from the same weights, on the
-same rows. Prints the ratio of steps/s (ours / plain) for each of two settings: ``fused`` computes the loss as TRL does, so both do
-the same arithmetic and the ratio is the overhead of Tunescope; ``default`` has our default fused_loss: false, which TRL lacks.
+same rows. Prints the ratio of steps/s (ours / plain), and of processor time a step, which a busy machine disturbs less, for each of two
+settings: ``fused`` computes the loss as TRL does, so both do the same arithmetic and the ratio is the overhead of Tunescope;
+``default`` has our default fused_loss: false, which TRL lacks.
 """
 
 import sys
@@ -10,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import TrainerCallback
 from trl.trainer.sft_trainer import SFTTrainer
@@ -31,16 +32,26 @@ class Stopwatch(TrainerCallback):
 
     def __init__(self) -> None:
         self.ends: list[float] = []
+        self.processor_ends: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.ends.append(time.perf_counter())
+        self.processor_ends.append(time.process_time())
 
-    def seconds_a_step(self) -> float:
-        return mean_step(self.ends[WARM_UP_STEPS - 1 :])
+    def times(self) -> "Times":
+        return Times(
+            steady=mean_step(self.ends[WARM_UP_STEPS - 1 :]),
+            first=mean_step(self.ends[:WARM_UP_STEPS]),
+            processor=mean_step(self.processor_ends[WARM_UP_STEPS - 1 :]),
+        )
 
-    def seconds_a_first_step(self) -> float:
-        """Of steps 2 and 3."""
-        return mean_step(self.ends[:WARM_UP_STEPS])
+
+class Times(NamedTuple):
+    """Seconds a step: of steady ones, of steps 2 and 3, and of the processor in steady ones (all threads of the process)."""
+
+    steady: float
+    first: float
+    processor: float
 
 
 def mean_step(ends: list[float]) -> float:
@@ -60,8 +71,8 @@ def spec_of(steps: int, fused: bool) -> JobSpec:
     )
 
 
-def measure(ours: bool, spec: JobSpec, folder: Path) -> tuple[float, float]:
-    """Seconds a step of one fresh run in ``folder``: the steady ones, and steps 2 and 3."""
+def measure(ours: bool, spec: JobSpec, folder: Path) -> Times:
+    """One fresh run in ``folder``."""
     weights = demo.prepare_demo(Path(tempfile.gettempdir()) / "tunescope-benchmark")
     loaded, tokenizer = model.load_model(weights, spec), model.load_tokenizer(weights)
     rows = data.build_data(BUILTIN_PATH, spec.data, tokenizer, spec.schedule.seed)
@@ -84,7 +95,7 @@ def measure(ours: bool, spec: JobSpec, folder: Path) -> tuple[float, float]:
             callbacks=[stopwatch],
         )
         trainer.train()
-    return stopwatch.seconds_a_step(), stopwatch.seconds_a_first_step()
+    return stopwatch.times()
 
 
 def main() -> None:
@@ -93,19 +104,21 @@ def main() -> None:
     for fused in (True, False):
         pairs: list[tuple[float, float]] = []
         followed: list[float] = []
+        processor: list[float] = []
         for number in range(rounds):
-            seconds: dict[bool, tuple[float, float]] = {}
+            seconds: dict[bool, Times] = {}
             for ours in (number % 2 == 0, number % 2 == 1):  # who goes first changes: the machine may warm up
                 with tempfile.TemporaryDirectory() as folder:
                     seconds[ours] = measure(ours, spec_of(steps, fused), Path(folder))
-            pairs.append((seconds[True][0], seconds[False][0]))
-            followed.append(seconds[True][1] / seconds[False][1])
+            pairs.append((seconds[True].steady, seconds[False].steady))
+            followed.append(seconds[True].first / seconds[False].first)
+            processor.append(seconds[False].processor / seconds[True].processor)
         ratios = sorted(plain / mine for mine, plain in pairs)
         mine, plain = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
         label = "fused" if fused else "default"
         lines.append(
             f"{label:8} {1 / mine:9.3f} {1 / plain:9.3f} {median(ratios):9.3f}   {ratios[0]:.3f} … {ratios[-1]:.3f}"
-            f"   followed steps take {median(followed):.2f} times as long"
+            f"   processor time {median(processor):.3f}; followed steps take {median(followed):.2f} times as long"
         )
     print(
         f"{steps} steps (the first {WARM_UP_STEPS} followed and told apart), {rounds} rounds each; steps/s, ratio = ours / plain"

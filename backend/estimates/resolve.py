@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from backend.datasets.lengths import lengths_of
@@ -60,20 +61,39 @@ def estimate_or_reason(
         return None, str(error)
 
 
-def subject_of(session: Session, settings: ServerSettings, side: JobSpec | str, field: str) -> Subject:
+class Changed(BaseModel):
+    """A recipe or job with some fields changed; unlike a spec of its own it keeps the recipe's library versions."""
+
+    model_config = ConfigDict(extra="forbid")
+    of: str = Field(max_length=100, description="Name of a recipe, or id of a job.")
+    changes: dict[str, Any] = Field(description="New values by dotted path, such as {data.max_length: 2048}.")
+
+
+Side = JobSpec | Changed | str
+
+
+def subjects_of(session: Session, settings: ServerSettings, a: Side, b: Side) -> tuple[Subject, Subject]:
+    """Both sides of an explanation."""
+    return subject_of(session, settings, a, "a"), subject_of(session, settings, b, "b")
+
+
+def subject_of(session: Session, settings: ServerSettings, side: Side, field: str) -> Subject:
     """One side of an explanation. Raises InvalidInput naming ``field`` for a name that is neither recipe nor job."""
     if isinstance(side, JobSpec):
         return subject(session, settings, side.name, side)
-    recipe = load_recipes().get(side)
+    name, changes = (side.of, side.changes) if isinstance(side, Changed) else (side, {})
+    recipe = load_recipes().get(name)
     if recipe is not None:
-        return Subject(recipe.title, recipe.spec, architecture_of(session, settings, recipe.spec), stack=recipe.stack)
-    row = session.get(JobRow, side)
+        spec = changed(recipe.spec, changes, field)
+        return Subject(recipe.title, spec, architecture_of(session, settings, spec), stack=recipe.stack)
+    row = session.get(JobRow, name)
     if row is None:
         fix = "give a spec, the name of a recipe, or the id of a job"
         raise InvalidInput(
-            "There is nothing to compare.", errors=[FieldError(field, f"{side} is neither recipe nor job", fix)]
+            "There is nothing to compare.", errors=[FieldError(field, f"{name} is neither recipe nor job", fix)]
         )
-    return subject(session, settings, row.name, parse_spec(row.spec), row.peak_gpu_bytes)
+    spec = changed(parse_spec(row.spec), changes, field)
+    return subject(session, settings, row.name, spec, None if changes else row.peak_gpu_bytes)
 
 
 def subject(
@@ -88,3 +108,23 @@ def padded_spec(session: Session, settings: ServerSettings, spec: JobSpec) -> Jo
     lengths = lengths_of(session, settings, spec)
     longest = workload(spec, architecture_of(session, settings, spec), lengths).sequence
     return spec.model_copy(update={"data": spec.data.model_copy(update={"max_length": longest})})
+
+
+def changed(spec: JobSpec, changes: dict[str, Any], field: str) -> JobSpec:
+    """The spec with dotted fields replaced and checked again. Raises InvalidInput with paths below ``field``."""
+    if not changes:
+        return spec
+    values = spec.model_dump(mode="json")
+    for path, value in changes.items():
+        section, _, name = path.partition(".")
+        inside = values.get(section)
+        if not isinstance(inside, dict) or not name:
+            raise InvalidInput(
+                "There is no such field.", errors=[FieldError(f"{field}.{path}", "there is no such field")]
+            )
+        inside[name] = value
+    try:
+        return parse_spec(values)
+    except InvalidInput as error:
+        placed = [FieldError(f"{field}.{item.loc}", item.message, item.fix) for item in error.errors]
+        raise InvalidInput(error.detail, errors=placed) from error

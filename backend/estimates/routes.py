@@ -11,8 +11,11 @@ from backend.estimates import resolve
 from backend.gpus.reports import reports
 from backend.measured.accuracy import calibrated
 from tunescope.memory.advise import advise
+from tunescope.memory.catalogue import entries
+from tunescope.memory.devices import DEVICES
 from tunescope.memory.explain import Language, explain
 from tunescope.recipes import load_recipes
+from tunescope.recipes.published import load_published
 from tunescope.spec import JobSpec
 
 router = APIRouter()
@@ -61,11 +64,34 @@ def spec_schema(_user: CurrentUser) -> dict[str, Any]:
     return JobSpec.model_json_schema()
 
 
-class ExplanationRequest(BaseModel):
-    """Two sides, each a spec, the name of a recipe, or the id of a job."""
+class CatalogueModel(BaseModel):
+    id: str
+    parameters: int | None
 
-    a: JobSpec | str
-    b: JobSpec | str
+
+class CatalogueGpu(BaseModel):
+    name: str
+    total_bytes: int
+
+
+class Catalogue(BaseModel):
+    models: list[CatalogueModel]
+    gpus: list[CatalogueGpu]
+
+
+@router.get("/catalogue", tags=["catalogue"], name="show")
+def show_catalogue(_user: CurrentUser) -> Catalogue:
+    """Models whose dimensions are known, and GPUs that an estimate can be made for."""
+    models = [CatalogueModel(id=name, parameters=entry.get("parameters")) for name, entry in entries().items()]
+    gpus = [CatalogueGpu(name=gpu.name, total_bytes=gpu.total_bytes) for gpu in DEVICES.values()]
+    return Catalogue(models=sorted(models, key=lambda model: model.id.lower()), gpus=gpus)
+
+
+class ExplanationRequest(BaseModel):
+    """Two sides, each a spec, the name of a recipe, the id of a job, or one of the latter with changed fields."""
+
+    a: JobSpec | resolve.Changed | str
+    b: JobSpec | resolve.Changed | str
     language: Language = "en"
 
 
@@ -78,8 +104,8 @@ def create_explanation(
     body: ExplanationRequest, session: SessionDep, settings: SettingsDep, _user: CurrentUser
 ) -> dict[str, Any]:
     """Why b needs more or less memory than a: bytes for each section, summing exactly to the difference."""
-    sides = [resolve.subject_of(session, settings, side, name) for side, name in ((body.a, "a"), (body.b, "b"))]
-    return explain(sides[0], sides[1], body.language).to_dict()
+    a, b = resolve.subjects_of(session, settings, body.a, body.b)
+    return explain(a, b, body.language).to_dict()
 
 
 @router.post("/advice", tags=["advice"], name="create")
@@ -95,3 +121,9 @@ def create_advice(
 @router.get("/recipes", tags=["recipes"], name="list")
 def list_recipes(_user: CurrentUser) -> dict[str, Any]:
     return {"items": [recipe.to_dict() for recipe in load_recipes().values()]}
+
+
+@router.get("/published", tags=["recipes"], name="published")
+def list_published(_user: CurrentUser) -> dict[str, Any]:
+    """Published measurements, each with its source and settings; ``recipe`` names the recipe they were made with."""
+    return {"items": [item.to_dict() for item in load_published()]}

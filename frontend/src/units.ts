@@ -35,3 +35,21 @@ export function formatDate(seconds: number): string {
     timeStyle: "short",
   });
 }
+
+const AGES: [Intl.RelativeTimeFormatUnit, number][] = [
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+];
+
+/** How long ago a moment (Unix seconds) was, in the page's language; a date after a week. */
+export function formatAgo(seconds: number): string {
+  const age = Date.now() / 1000 - seconds;
+  if (age > 7 * 86400) return formatDate(seconds);
+  const words = new Intl.RelativeTimeFormat(document.documentElement.lang, {
+    numeric: "auto",
+    style: "short",
+  });
+  for (const [unit, length] of AGES) if (age >= length) return words.format(-Math.floor(age / length), unit);
+  return words.format(0, "second");
+}

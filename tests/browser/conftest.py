@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.running import Running, running_server
 
@@ -23,6 +23,8 @@ FLAGS = [
     "--disable-sync",
 ]
 PASSWORD = "a password for tests"
+# Two cores that also train are slow at times; what never comes still fails.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="package")

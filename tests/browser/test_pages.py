@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.running import ROOT, Running
 
-PAGES = ["/", "/new", "/datasets", "/models", "/machines", "/why", "/settings"]
+PAGES = ["/", "/new", "/new?view=yaml", "/datasets", "/models", "/machines", "/why", "/settings", "/nowhere"]
 AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 

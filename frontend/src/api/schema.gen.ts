@@ -439,6 +439,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/catalogue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show
+         * @description Models whose dimensions are known, and GPUs that an estimate can be made for.
+         */
+        get: operations["catalogue_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/explanations": {
         parameters: {
             query?: never;
@@ -488,6 +508,26 @@ export interface paths {
         };
         /** List */
         get: operations["recipes_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/published": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Published
+         * @description Published measurements, each with its source and settings; ``recipe`` names the recipe they were made with.
+         */
+        get: operations["recipes_published"];
         put?: never;
         post?: never;
         delete?: never;
@@ -995,6 +1035,27 @@ export interface components {
                 number
             ];
         };
+        /** Catalogue */
+        Catalogue: {
+            /** Models */
+            models: components["schemas"]["CatalogueModel"][];
+            /** Gpus */
+            gpus: components["schemas"]["CatalogueGpu"][];
+        };
+        /** CatalogueGpu */
+        CatalogueGpu: {
+            /** Name */
+            name: string;
+            /** Total Bytes */
+            total_bytes: number;
+        };
+        /** CatalogueModel */
+        CatalogueModel: {
+            /** Id */
+            id: string;
+            /** Parameters */
+            parameters: number | null;
+        };
         /**
          * CategoryComparison
          * @description One category. Errors are predicted minus measured, and percent of measured.
@@ -1015,6 +1076,24 @@ export interface components {
              * @description None where the two mean the same thing.
              */
             incomparable_because?: string | null;
+        };
+        /**
+         * Changed
+         * @description A recipe or job with some fields changed; unlike a spec of its own it keeps the recipe's library versions.
+         */
+        Changed: {
+            /**
+             * Of
+             * @description Name of a recipe, or id of a job.
+             */
+            of: string;
+            /**
+             * Changes
+             * @description New values by dotted path, such as {data.max_length: 2048}.
+             */
+            changes: {
+                [key: string]: unknown;
+            };
         };
         /** CheckpointEvent */
         CheckpointEvent: {
@@ -1204,13 +1283,13 @@ export interface components {
         };
         /**
          * ExplanationRequest
-         * @description Two sides, each a spec, the name of a recipe, or the id of a job.
+         * @description Two sides, each a spec, the name of a recipe, the id of a job, or one of the latter with changed fields.
          */
         ExplanationRequest: {
             /** A */
-            a: components["schemas"]["JobSpec"] | string;
+            a: components["schemas"]["JobSpec"] | components["schemas"]["Changed"] | string;
             /** B */
-            b: components["schemas"]["JobSpec"] | string;
+            b: components["schemas"]["JobSpec"] | components["schemas"]["Changed"] | string;
             /**
              * Language
              * @default en
@@ -3700,6 +3779,29 @@ export interface operations {
             503: components["responses"]["Problem503"];
         };
     };
+    catalogue_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Catalogue"];
+                };
+            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            503: components["responses"]["Problem503"];
+        };
+    };
     explanations_create: {
         parameters: {
             query?: never;
@@ -3767,6 +3869,31 @@ export interface operations {
         };
     };
     recipes_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    recipes_published: {
         parameters: {
             query?: never;
             header?: never;

@@ -74,10 +74,16 @@ export type JobEvent =
       sequence: number;
     };
 
+type ExplainedSide = { name: string; total_bytes: number; ledger: Record<string, number> };
+
 export type Explanation = {
-  a: { name: string; total_bytes: number };
-  b: { name: string; total_bytes: number };
+  a: ExplainedSide;
+  b: ExplainedSide;
   sections: { section: string; bytes: number; because: string }[];
+  note: string;
+  /** Where the answer turns round with the length, in words; empty where it does not. */
+  turning: string;
+  by_length: { tokens: number; a_bytes: number; b_bytes: number }[];
 };
 
 export type Suggestion = {

@@ -3,41 +3,63 @@ import { useTranslation } from "react-i18next";
 import { formatBytes } from "../units";
 import { colourOf } from "./categories";
 
-type Props = { ledger: Record<string, number>; totalBytes: number; capacityBytes?: number; label?: string };
+type Props = {
+  ledger: Record<string, number>;
+  totalBytes: number;
+  /** A GPU's memory: the full width of the bar, named beside the total. */
+  capacityBytes?: number;
+  /** The full width where two ledgers are compared. */
+  scaleBytes?: number;
+  label?: string;
+  /** A measurement to show as a line across the bar. */
+  mark?: { label: string; bytes: number };
+};
 
-export function MemoryLedger({ ledger, totalBytes, capacityBytes, label }: Props) {
+/** A total as a bar of categories; the legend names each with its bytes. */
+export function MemoryLedger({ ledger, totalBytes, capacityBytes, scaleBytes, label, mark }: Props) {
   const { t } = useTranslation("charts");
-  const full = Math.max(totalBytes, capacityBytes ?? 0, 1);
+  const full = Math.max(totalBytes, capacityBytes ?? 0, scaleBytes ?? 0, 1);
   const parts = Object.entries(ledger).filter(([, bytes]) => bytes > 0);
   return (
     <div>
-      <Group justify="space-between" mb={6} gap="xs">
-        <Text fw={600}>{label}</Text>
-        <Text>
-          <b>{formatBytes(totalBytes)}</b>
-          {capacityBytes ? <span className="muted"> / {formatBytes(capacityBytes)}</span> : null}
-        </Text>
-      </Group>
-      <div
-        role="img"
-        aria-label={parts.map(([name, bytes]) => `${t(name)} ${formatBytes(bytes)}`).join(", ")}
-        style={{
-          display: "flex",
-          height: 22,
-          borderRadius: 6,
-          overflow: "hidden",
-          background: "light-dark(#e9ecef, #2e3134)",
-        }}
-      >
-        {parts.map(([name, bytes]) => (
+      {label && (
+        <Group justify="space-between" mb={6} gap="xs">
+          <Text fw={600}>{label}</Text>
+          <Text>
+            <b>{formatBytes(totalBytes)}</b>
+            {capacityBytes ? <span className="muted"> / {formatBytes(capacityBytes)}</span> : null}
+          </Text>
+        </Group>
+      )}
+      <div style={{ position: "relative" }}>
+        <div
+          role="img"
+          aria-label={parts.map(([name, bytes]) => `${t(name)} ${formatBytes(bytes)}`).join(", ")}
+          style={{
+            display: "flex",
+            height: 22,
+            borderRadius: 6,
+            overflow: "hidden",
+            background: "light-dark(#e9ecef, #2e3134)",
+          }}
+        >
+          {parts.map(([name, bytes]) => (
+            <div
+              key={name}
+              title={`${t(name)}: ${formatBytes(bytes)}`}
+              style={{ width: `${(100 * bytes) / full}%`, background: colourOf(name) }}
+            />
+          ))}
+        </div>
+        {mark && (
           <div
-            key={name}
-            title={`${t(name)}: ${formatBytes(bytes)}`}
-            style={{ width: `${(100 * bytes) / full}%`, background: colourOf(name) }}
+            className="ledger-mark"
+            style={{ left: `${(100 * mark.bytes) / full}%` }}
+            title={`${mark.label}: ${formatBytes(mark.bytes)}`}
           />
-        ))}
+        )}
       </div>
-      <Group gap="md" mt={8}>
+      <Group gap="4px 16px" mt={8}>
         {parts.map(([name, bytes]) => (
           <Group key={name} gap={6} wrap="nowrap">
             <span

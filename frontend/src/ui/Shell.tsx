@@ -1,128 +1,139 @@
-import {
-  ActionIcon,
-  AppShell,
-  Burger,
-  Group,
-  Loader,
-  NavLink,
-  Text,
-  Tooltip,
-  useMantineColorScheme,
-} from "@mantine/core";
+import { AppShell, Burger, Button, Group, NavLink, Skeleton, Stack } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import {
   IconBox,
   IconCpu,
   IconDatabase,
-  IconHelpCircle,
-  IconLanguage,
   IconListDetails,
-  IconMoon,
   IconPlus,
+  IconScale,
   IconSettings,
-  IconSun,
 } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
 import { Link, Navigate, Outlet, useLocation } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { ApiProblem, call } from "../api/client";
-import type { Me } from "../api/types";
-import { setLanguage } from "../i18n";
+import { ApiProblem } from "../api/client";
+import { Preferences } from "./Preferences";
 import { Problem } from "./Problem";
+import { Shortcuts } from "./Shortcuts";
+import { useMe, useOffline } from "./server";
 
 const LINKS = [
   { to: "/", label: "jobs", icon: IconListDetails },
-  { to: "/new", label: "new", icon: IconPlus },
+  { to: "/why", label: "why", icon: IconScale },
   { to: "/datasets", label: "datasets", icon: IconDatabase },
   { to: "/models", label: "models", icon: IconBox },
   { to: "/machines", label: "machines", icon: IconCpu },
-  { to: "/why", label: "why", icon: IconHelpCircle },
   { to: "/settings", label: "settings", icon: IconSettings },
 ] as const;
 
-export function useMe() {
-  return useQuery({ queryKey: ["me"], queryFn: () => call<Me>("GET", "/session"), staleTime: 60_000 });
-}
-
+/** The frame of every page: where one is, where one can go, and whether the server is there. */
 export function Shell() {
-  const { t, i18n } = useTranslation("shell");
+  const { t } = useTranslation("shell");
   const [opened, { toggle, close }] = useDisclosure();
-  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const [helping, { open: help, close: helped }] = useDisclosure();
   const path = useLocation({ select: (location) => location.pathname });
   const me = useMe();
-  if (me.error instanceof ApiProblem && me.error.status === 401)
-    return <Navigate to="/sign-in" search={{}} />;
-  const dark =
-    colorScheme === "dark" ||
-    (colorScheme === "auto" && window.matchMedia("(prefers-color-scheme: dark)").matches);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new page begins at its top, with the menu closed
+  useEffect(() => {
+    close();
+    window.scrollTo(0, 0);
+  }, [path]);
+  if (me.error instanceof ApiProblem && me.error.status === 401) return <ToSignIn />;
   return (
     <AppShell
-      header={{ height: 56 }}
-      navbar={{ width: 230, breakpoint: "sm", collapsed: { mobile: !opened } }}
-      padding="md"
+      layout="alt"
+      header={{ height: { base: 52, sm: 0 } }}
+      navbar={{ width: 232, breakpoint: "sm", collapsed: { mobile: !opened } }}
+      padding={{ base: "md", sm: "lg" }}
     >
       <a className="skip-link" href="#content">
         {t("skip")}
       </a>
-      <AppShell.Header>
+      <AppShell.Header hiddenFrom="sm">
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
-          <Group gap="sm" wrap="nowrap">
-            <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={t("menu")} />
-            <img src="/favicon.svg" alt="" width={26} height={26} />
-            <Text fw={700} fz="lg">
-              Tunescope
-            </Text>
-          </Group>
-          <Group gap={6} wrap="nowrap">
-            <Tooltip label={i18n.language === "en" ? "中文" : "English"}>
-              <ActionIcon
-                variant="subtle"
-                color="gray"
-                aria-label={i18n.language === "en" ? "切换到中文" : "Switch to English"}
-                onClick={() => setLanguage(i18n.language === "en" ? "zh-CN" : "en")}
-              >
-                <IconLanguage size={20} />
-              </ActionIcon>
-            </Tooltip>
-            <ActionIcon
-              variant="subtle"
-              color="gray"
-              aria-label={t(dark ? "light" : "dark")}
-              onClick={() => setColorScheme(dark ? "light" : "dark")}
-            >
-              {dark ? <IconSun size={20} /> : <IconMoon size={20} />}
-            </ActionIcon>
-          </Group>
+          <Wordmark />
+          <Burger opened={opened} onClick={toggle} size="sm" aria-label={t("menu")} aria-expanded={opened} />
         </Group>
       </AppShell.Header>
       <AppShell.Navbar p="sm" aria-label={t("navigation")}>
-        {LINKS.map(({ to, label, icon: Icon }) => (
-          <NavLink
-            key={to}
-            component={Link}
-            to={to}
-            label={t(label)}
-            leftSection={<Icon size={18} aria-hidden />}
-            active={to === "/" ? path === "/" || path.startsWith("/jobs/") : path.startsWith(to)}
-            onClick={close}
-            style={{ borderRadius: 8 }}
-          />
-        ))}
-        {me.data && (
-          <Text className="muted" size="sm" mt="auto" p="xs">
-            {me.data.username}
-          </Text>
-        )}
+        <Group justify="space-between" px={8} pt={6} pb="md">
+          <Wordmark />
+          <Burger opened hiddenFrom="sm" onClick={close} size="sm" aria-label={t("closeMenu")} />
+        </Group>
+        <Button
+          component={Link}
+          to="/new"
+          mb="md"
+          variant="light"
+          leftSection={<IconPlus size={16} aria-hidden />}
+          aria-current={path === "/new" ? "page" : undefined}
+        >
+          {t("new")}
+        </Button>
+        {LINKS.map(({ to, label, icon: Icon }) => {
+          const active = to === "/" ? path === "/" || path.startsWith("/jobs/") : path.startsWith(to);
+          return (
+            <NavLink
+              key={to}
+              component={Link}
+              to={to}
+              label={t(label)}
+              leftSection={<Icon size={18} stroke={1.7} aria-hidden />}
+              active={active}
+              aria-current={active ? "page" : undefined}
+            />
+          );
+        })}
+        <Preferences help={help} />
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1}>
-        {me.isPending ? (
-          <Loader aria-label={t("loading")} />
-        ) : me.error ? (
-          <Problem error={me.error} />
-        ) : (
-          <Outlet />
-        )}
+        <div className="content">
+          <Offline />
+          {me.isPending ? (
+            <Loading />
+          ) : me.error && !me.data ? (
+            <Problem error={me.error} retry={me.refetch} />
+          ) : (
+            <Outlet />
+          )}
+        </div>
       </AppShell.Main>
+      <Shortcuts opened={helping} setOpened={(wanted) => (wanted ? help() : helped())} />
     </AppShell>
   );
+}
+
+/** Leads to the sign-in and remembers where from; at its first drawing, since the location changes while it leads. */
+function ToSignIn() {
+  const from = useLocation({ select: (location) => location.href });
+  const [next] = useState(from === "/" ? undefined : from);
+  return <Navigate to="/sign-in" search={{ next }} replace />;
+}
+
+function Wordmark() {
+  return (
+    <Link to="/" className="wordmark">
+      <img src="/favicon.svg" alt="" width={26} height={26} />
+      Tunescope
+    </Link>
+  );
+}
+
+/** The shape of a page before its first answer. */
+function Loading() {
+  const { t } = useTranslation("shell");
+  return (
+    <Stack role="status" aria-label={t("loading")}>
+      <Skeleton height={32} width={220} />
+      <Skeleton height={120} />
+      <Skeleton height={220} />
+    </Stack>
+  );
+}
+
+function Offline() {
+  const { t } = useTranslation("shell");
+  const offline = useOffline();
+  return <div role="status">{offline && <div className="offline">{t("offline")}</div>}</div>;
 }

@@ -63,7 +63,8 @@ export function DatasetCard({ dataset, opened, onGone }: Props) {
             variant="default"
             size="xs"
             component={Link}
-            to={`/new?dataset=${encodeURIComponent(dataset.name)}`}
+            to="/new"
+            search={{ dataset: dataset.name } as never}
             leftSection={<IconPlus size={14} aria-hidden />}
           >
             {t("train")}

@@ -1,109 +1,128 @@
-import { NumberInput, Select, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Button, CopyButton, Group, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
+import { IconCheck, IconLink } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
-import type { Explanation, Spec } from "../../api/types";
+import type { Explanation } from "../../api/types";
 import { Waterfall } from "../../charts/Waterfall";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import { useUrlState } from "../../ui/urlState";
 import { formatBytes } from "../../units";
+import { LengthChart } from "./LengthChart";
+import { SideCard } from "./SideCard";
+import { addressOf, type Pair, type Published, pairOf, publishedFor, QUESTIONS, samePair } from "./sides";
 
-type Recipe = { name: string; title: string; source: string; date: string; spec: Spec };
+const SETTLE_MILLISECONDS = 200;
+const NAMES = ["a", "b"] as const;
 
 export default function WhyPage() {
   const { t, i18n } = useTranslation("explain");
-  const recipes = useQuery({
-    queryKey: ["recipes"],
-    queryFn: () => call<{ items: Recipe[] }>("GET", "/recipes"),
-  });
-  const [a, setA] = useState<string>("qwen-official-lora-base");
-  const [b, setB] = useState<string>("swift-2024-lora");
-  const [length, setLength] = useState<number | string>("");
-  const [settled] = useDebouncedValue(length, 250);
-  const found = recipes.data?.items;
-  const side = (name: string) => {
-    const recipe = found?.find((item) => item.name === name);
-    // Only a changed setting is sent as a spec: a recipe by name also brings the library versions of its time.
-    if (!recipe || !settled) return name;
-    return { ...recipe.spec, name: recipe.title, data: { ...recipe.spec.data, max_length: Number(settled) } };
-  };
+  const [address, change] = useUrlState();
+  const pair = pairOf(address);
+  const show = (wanted: Pair) => change(addressOf(wanted));
+  const [settled] = useDebouncedValue(pair, SETTLE_MILLISECONDS);
+  const language = i18n.language === "en" ? "en" : "zh";
   const explanation = useQuery({
-    queryKey: ["explanation", a, b, settled, i18n.language],
-    queryFn: () =>
-      call<Explanation & { note: string }>("POST", "/explanations", {
-        a: side(a),
-        b: side(b),
-        language: i18n.language === "en" ? "en" : "zh",
-      }),
-    enabled: Boolean(found),
+    queryKey: ["explanation", settled, language],
+    queryFn: () => call<Explanation>("POST", "/explanations", { ...settled, language }),
     placeholderData: (before) => before,
+    retry: false,
   });
-  const options = found?.map((recipe) => ({ value: recipe.name, label: recipe.title })) ?? [];
+  const published = useQuery({
+    queryKey: ["published"],
+    queryFn: () => call<{ items: Published[] }>("GET", "/published"),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const rows = published.data?.items ?? [];
+  const found = explanation.data;
+  const scale = found && Math.max(found.a.total_bytes, found.b.total_bytes);
   return (
     <>
-      <PageHead title={t("title")} about={t("about")} />
+      <PageHead title={t("title")} about={t("about")}>
+        <Share />
+      </PageHead>
       <Stack>
-        <SimpleGrid className="card" cols={{ base: 1, md: 3 }}>
-          <Select
-            label="A"
-            searchable
-            allowDeselect={false}
-            data={options}
-            value={a}
-            onChange={(value) => value && setA(value)}
-          />
-          <Select
-            label="B"
-            searchable
-            allowDeselect={false}
-            data={options}
-            value={b}
-            onChange={(value) => value && setB(value)}
-          />
-          <NumberInput
-            label={t("length")}
-            placeholder={t("asInRecipe")}
-            min={8}
-            step={256}
-            value={length}
-            onChange={setLength}
-          />
-        </SimpleGrid>
+        <Questions pair={pair} show={show} />
         {explanation.error && <Problem error={explanation.error} />}
-        {!explanation.data && !explanation.error && <Skeleton height={320} />}
-        {explanation.data && <Answer explanation={explanation.data} />}
+        <SimpleGrid cols={{ base: 1, md: 2 }} style={{ alignItems: "start" }}>
+          {NAMES.map((name) => (
+            <SideCard
+              key={name}
+              letter={name === "a" ? "A" : "B"}
+              side={pair[name]}
+              found={found?.[name]}
+              scaleBytes={scale}
+              published={publishedFor(pair[name], rows)}
+              error={explanation.error}
+              change={(side) => show({ ...pair, [name]: side })}
+            />
+          ))}
+        </SimpleGrid>
+        {!found && !explanation.error && <Skeleton height={320} radius={12} />}
+        {found && <Answer explanation={found} />}
+        {found && (
+          <LengthChart explanation={found} a={publishedFor(pair.a, rows)} b={publishedFor(pair.b, rows)} />
+        )}
       </Stack>
     </>
   );
 }
 
-function Answer({ explanation }: { explanation: Explanation & { note: string } }) {
+function Questions({ pair, show }: { pair: Pair; show: (pair: Pair) => void }) {
   const { t } = useTranslation("explain");
-  const { a, b, sections } = explanation;
-  const difference = b.total_bytes - a.total_bytes;
   return (
-    <>
-      <SimpleGrid cols={{ base: 1, sm: 2 }}>
-        {[a, b].map((side, index) => (
-          <div className="card" key={index === 0 ? "a" : "b"}>
-            <Text className="muted" size="sm">
-              {index === 0 ? "A" : "B"} · {side.name}
-            </Text>
-            <Text fz={32} fw={700}>
-              {formatBytes(side.total_bytes)}
-            </Text>
-          </div>
-        ))}
-      </SimpleGrid>
-      <section className="card">
-        <Title order={2} mb="sm">
-          {t(difference < 0 ? "bNeedsLess" : "bNeedsMore", { bytes: formatBytes(Math.abs(difference)) })}
-        </Title>
-        {explanation.note && <Text mb="md">{explanation.note}</Text>}
-        <Waterfall from={a.total_bytes} parts={sections} />
-      </section>
-    </>
+    <Group gap="xs" role="group" aria-label={t("questions")}>
+      {Object.entries(QUESTIONS).map(([name, question]) => (
+        <Button
+          key={name}
+          size="xs"
+          radius="xl"
+          variant={samePair(pair, question) ? "filled" : "default"}
+          aria-pressed={samePair(pair, question)}
+          onClick={() => show(question)}
+        >
+          {t(`question_${name}`)}
+        </Button>
+      ))}
+    </Group>
+  );
+}
+
+function Answer({ explanation }: { explanation: Explanation }) {
+  const { t } = useTranslation("explain");
+  const { a, b, sections, note, turning } = explanation;
+  const difference = b.total_bytes - a.total_bytes;
+  const bytes = formatBytes(Math.abs(difference));
+  const title = difference === 0 ? t("equal") : t(difference < 0 ? "bNeedsLess" : "bNeedsMore", { bytes });
+  return (
+    <section className="card" aria-live="polite">
+      <Title order={2} fz="1.25rem">
+        {title}
+      </Title>
+      <Text className="muted" mb="lg" mt={4}>
+        {[note, turning].filter(Boolean).join(" ")}
+      </Text>
+      <Waterfall from={a.total_bytes} to={b.total_bytes} parts={sections} />
+    </section>
+  );
+}
+
+/** The comparison is in the address, so a link is all it takes. */
+function Share() {
+  const { t } = useTranslation("explain");
+  return (
+    <CopyButton value={window.location.href}>
+      {({ copied, copy }) => (
+        <Button
+          variant="default"
+          leftSection={copied ? <IconCheck size={16} aria-hidden /> : <IconLink size={16} aria-hidden />}
+          onClick={copy}
+        >
+          {t(copied ? "linkCopied" : "share")}
+        </Button>
+      )}
+    </CopyButton>
   );
 }

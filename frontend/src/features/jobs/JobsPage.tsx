@@ -1,184 +1,111 @@
-import {
-  Alert,
-  Button,
-  Group,
-  Progress,
-  SegmentedControl,
-  Skeleton,
-  Stack,
-  Table,
-  Text,
-  TextInput,
-  Title,
-} from "@mantine/core";
-import { useDebouncedValue } from "@mantine/hooks";
-import { IconPlayerPlay, IconPlus, IconSearch } from "@tabler/icons-react";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { Button, Group, Skeleton, Stack } from "@mantine/core";
+import { IconPlayerPlay, IconPlus, IconRocket, IconSearchOff } from "@tabler/icons-react";
+import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { call } from "../../api/client";
+import { answer, api, call } from "../../api/client";
 import type { Job } from "../../api/types";
+import { Empty } from "../../ui/Empty";
+import { NoWorker } from "../../ui/NoWorker";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { StateBadge } from "../../ui/StateBadge";
-import { formatBytes, formatDuration, formatNumber } from "../../units";
+import { useUrlState } from "../../ui/urlState";
 import { DEMO_SPEC } from "./demo";
+import { FILTERS, Filters } from "./Filters";
+import { JobList } from "./JobList";
+import { MemoryNow } from "./MemoryNow";
 
-const FILTERS: Record<string, string> = {
-  all: "",
-  active: "queued,assigned,starting,running,cancelling",
-  succeeded: "succeeded",
-  failed: "failed,cancelled",
-};
+const PAGE = 50;
+const REFRESH_MILLISECONDS = 2000;
 
 export default function JobsPage() {
   const { t } = useTranslation("jobs");
-  const navigate = useNavigate();
-  const [filter, setFilter] = useState("all");
-  const [text, setText] = useState("");
-  const [query] = useDebouncedValue(text, 250);
-  const jobs = useQuery({
-    queryKey: ["jobs", filter, query],
-    queryFn: () => {
-      const params = new URLSearchParams({ limit: "100" });
-      if (FILTERS[filter]) params.set("state", FILTERS[filter]);
-      if (query) params.set("q", query);
-      return call<{ items: Job[] }>("GET", `/jobs?${params}`);
-    },
-    refetchInterval: 2000,
-    placeholderData: (before) => before,
-  });
-  const health = useQuery({
-    queryKey: ["health"],
-    queryFn: () => call<{ worker_connected: boolean }>("GET", "/health"),
-    refetchInterval: 5000,
-  });
-  const demo = useMutation({
-    mutationFn: () => call<Job>("POST", "/jobs", DEMO_SPEC),
-    onSuccess: (job) => navigate({ to: "/jobs/$id", params: { id: job.id } }),
-  });
-  const tryDemo = (
-    <Button
-      variant={jobs.data?.items.length ? "default" : "filled"}
-      leftSection={<IconPlayerPlay size={16} aria-hidden />}
-      loading={demo.isPending}
-      onClick={() => demo.mutate()}
-    >
-      {t("tryDemo")}
-    </Button>
-  );
-  const unfiltered = filter === "all" && !query;
+  const [wanted] = useUrlState();
+  const jobs = useJobs(wanted.show, wanted.owner, wanted.q);
+  const items = jobs.data?.pages.flatMap((page) => page.items) ?? [];
+  const unfiltered = !wanted.show && !wanted.owner && !wanted.q;
+  const none = jobs.data && items.length === 0;
   return (
     <>
       <PageHead title={t("jobs")} about={t("about")}>
-        {jobs.data && jobs.data.items.length > 0 && tryDemo}
+        {items.length > 0 && <TryDemo variant="default" />}
         <Button component={Link} to="/new" leftSection={<IconPlus size={16} aria-hidden />}>
           {t("newJob")}
         </Button>
       </PageHead>
       <Stack>
-        {health.data && !health.data.worker_connected && (
-          <Alert color="yellow" title={t("noWorker")}>
-            {t("noWorkerFix")}
-          </Alert>
+        <NoWorker />
+        <MemoryNow />
+        {!(none && unfiltered) && <Filters owners={items.map((job) => job.owner.username)} />}
+        {jobs.error && <Problem error={jobs.error} retry={jobs.refetch} />}
+        {jobs.isPending && <Skeleton height={260} radius={12} />}
+        {none && unfiltered && (
+          <Empty icon={<IconRocket size={26} />} title={t("empty")} about={t("emptyAbout")}>
+            <TryDemo variant="filled" />
+            <Button component={Link} to="/datasets" variant="default">
+              {t("uploadData")}
+            </Button>
+          </Empty>
         )}
-        {demo.error && <Problem error={demo.error} />}
-        {jobs.error && <Problem error={jobs.error} />}
-        <Group>
-          <TextInput
-            aria-label={t("search")}
-            placeholder={t("search")}
-            leftSection={<IconSearch size={16} aria-hidden />}
-            value={text}
-            onChange={(event) => setText(event.currentTarget.value)}
-          />
-          <SegmentedControl
-            aria-label={t("filter")}
-            value={filter}
-            onChange={setFilter}
-            data={Object.keys(FILTERS).map((value) => ({ value, label: t(`filter_${value}`) }))}
-          />
-        </Group>
-        {jobs.isPending && <Skeleton height={180} />}
-        {jobs.data && jobs.data.items.length === 0 && (
-          <Stack className="card" align="flex-start" gap="sm" p="xl">
-            <Title order={2}>{t(unfiltered ? "empty" : "noneFound")}</Title>
-            <Text className="muted" maw={560}>
-              {t(unfiltered ? "emptyAbout" : "noneFoundAbout")}
-            </Text>
-            {unfiltered && tryDemo}
-          </Stack>
+        {none && !unfiltered && (
+          <Empty icon={<IconSearchOff size={26} />} title={t("noneFound")} about={t("noneFoundAbout")}>
+            <Button component={Link} to="/" variant="default">
+              {t("showAll")}
+            </Button>
+          </Empty>
         )}
-        {jobs.data && jobs.data.items.length > 0 && <JobTable jobs={jobs.data.items} />}
+        {items.length > 0 && <JobList jobs={items} />}
+        {jobs.hasNextPage && (
+          <Group justify="center">
+            <Button
+              variant="default"
+              loading={jobs.isFetchingNextPage}
+              onClick={() => void jobs.fetchNextPage()}
+            >
+              {t("older")}
+            </Button>
+          </Group>
+        )}
       </Stack>
     </>
   );
 }
 
-function JobTable({ jobs }: { jobs: Job[] }) {
-  const { t } = useTranslation("jobs");
-  return (
-    <div className="card" style={{ padding: 0 }}>
-      <Table.ScrollContainer minWidth={680} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
-        <Table verticalSpacing="sm" horizontalSpacing="md">
-          <Table.Thead>
-            <Table.Tr>
-              {["name", "state", "progress", "loss", "memory", "owner", "time"].map((column) => (
-                <Table.Th key={column}>{t(column)}</Table.Th>
-              ))}
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {jobs.map((job) => (
-              <JobRow key={job.id} job={job} />
-            ))}
-          </Table.Tbody>
-        </Table>
-      </Table.ScrollContainer>
-    </div>
-  );
+function useJobs(show?: string, owner?: string, q?: string) {
+  const query = { state: FILTERS[show ?? "all"] || undefined, owner, q, limit: PAGE };
+  return useInfiniteQuery({
+    queryKey: ["jobs", query],
+    queryFn: ({ pageParam }) =>
+      answer(api.GET("/api/jobs", { params: { query: { ...query, cursor: pageParam } } })) as Promise<{
+        items: Job[];
+        next_cursor: string | null;
+      }>,
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+    refetchInterval: REFRESH_MILLISECONDS,
+    placeholderData: (before) => before,
+  });
 }
 
-function JobRow({ job }: { job: Job }) {
+/** One click to a real QLoRA run. */
+function TryDemo({ variant }: { variant: "filled" | "default" }) {
   const { t } = useTranslation("jobs");
-  const { step, total_steps: total, eta_seconds: eta } = job.progress;
-  const memory = job.latest?.memory.find((figure) => figure.peak_bytes ?? figure.bytes);
+  const navigate = useNavigate();
+  const demo = useMutation({
+    mutationFn: () => call<Job>("POST", "/jobs", DEMO_SPEC),
+    onSuccess: (job) => navigate({ to: "/jobs/$id", params: { id: job.id } }),
+  });
   return (
-    <Table.Tr className="job-row">
-      <Table.Td>
-        <Link to="/jobs/$id" params={{ id: job.id }}>
-          {job.name}
-        </Link>
-        <Text size="xs" className="muted">
-          {job.spec.model.id}
-        </Text>
-      </Table.Td>
-      <Table.Td>
-        <StateBadge state={job.state} />
-        {job.waiting_because && (
-          <Text size="xs" className="muted" mt={4}>
-            {job.waiting_because}
-          </Text>
-        )}
-      </Table.Td>
-      <Table.Td miw={140}>
-        <Text size="sm">
-          {step} / {total ?? "?"} {eta !== null && `· ${formatDuration(eta)}`}
-        </Text>
-        <Progress value={total ? (100 * step) / total : 0} size="sm" mt={4} aria-label={t("progress")} />
-      </Table.Td>
-      <Table.Td>{formatNumber(job.latest?.loss)}</Table.Td>
-      <Table.Td>
-        {memory ? formatBytes(memory.peak_bytes ?? memory.bytes) : "–"}
-        {memory && (
-          <Text size="xs" className="muted">
-            {memory.source}
-          </Text>
-        )}
-      </Table.Td>
-      <Table.Td>{job.owner.username}</Table.Td>
-      <Table.Td>{new Date(job.created_at * 1000).toLocaleString()}</Table.Td>
-    </Table.Tr>
+    <>
+      <Button
+        variant={variant}
+        leftSection={<IconPlayerPlay size={16} aria-hidden />}
+        loading={demo.isPending}
+        onClick={() => demo.mutate()}
+      >
+        {t("tryDemo")}
+      </Button>
+      {demo.error && <Problem error={demo.error} />}
+    </>
   );
 }

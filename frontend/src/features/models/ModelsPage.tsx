@@ -1,102 +1,113 @@
-import { Badge, Button, Group, Stack, Text, TextInput, Title } from "@mantine/core";
+import { Badge, Button, Group, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { IconPlus, IconTrash } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
-import { call } from "../../api/client";
+import { answer, api } from "../../api/client";
 import type { LibraryModel } from "../../api/types";
+import { useConfirm } from "../../ui/confirm";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { useMe } from "../../ui/Shell";
+import { useMe } from "../../ui/server";
 import { formatBytes } from "../../units";
+import { AddModel } from "./AddModel";
+
+const COLOURS = { ready: "teal", unprepared: "gray", broken: "red" };
 
 export default function ModelsPage() {
   const { t } = useTranslation("models");
-  const queries = useQueryClient();
-  const me = useMe().data;
-  const models = useQuery({
-    queryKey: ["models"],
-    queryFn: () => call<{ items: LibraryModel[] }>("GET", "/models"),
-  });
-  const refresh = () => queries.invalidateQueries({ queryKey: ["models"] });
-  const remove = useMutation({
-    mutationFn: (id: string) => call<void>("DELETE", `/models/${id}`),
-    onSuccess: refresh,
-  });
+  const admin = useMe().data?.role === "admin";
+  const models = useQuery({ queryKey: ["models"], queryFn: () => answer(api.GET("/api/models")) });
   return (
     <>
       <PageHead title={t("title")} about={t("about")} />
       <Stack>
-        {models.error && <Problem error={models.error} />}
-        {remove.error && <Problem error={remove.error} />}
+        {models.error && <Problem error={models.error} retry={models.refetch} />}
+        {models.isPending && <Skeleton height={96} radius={12} />}
         {models.data?.items.map((model) => (
-          <section className="card" key={model.id}>
-            <Group justify="space-between">
-              <div style={{ minWidth: 0 }}>
-                <Group gap="xs">
-                  <Title order={2}>{model.name}</Title>
-                  <Badge
-                    tt="none"
-                    variant="filled"
-                    color={model.state === "ready" ? "teal" : model.state === "broken" ? "red" : "gray"}
-                  >
-                    {t(model.state)}
-                  </Badge>
-                </Group>
-                <Text className="muted" size="sm" style={{ overflowWrap: "anywhere" }}>
-                  {[model.architecture, model.bytes && formatBytes(model.bytes), model.path, model.note]
-                    .filter(Boolean)
-                    .join(" · ")}
-                </Text>
-              </div>
-              {!model.builtin && me?.role === "admin" && (
-                <Button size="xs" variant="subtle" color="red" onClick={() => remove.mutate(model.id)}>
-                  {t("forget")}
-                </Button>
-              )}
-            </Group>
-          </section>
+          <Card key={model.id} model={model} admin={admin} />
         ))}
-        {me?.role === "admin" && <AddModel refresh={refresh} />}
+        {admin && <AddModel />}
+        <section className="card">
+          <Title order={2}>{t("hub")}</Title>
+          <Text className="muted" size="sm" mb="sm">
+            {t("hubAbout")}
+          </Text>
+          <Button component={Link} to="/new" variant="default" size="xs">
+            {t("hubUse")}
+          </Button>
+        </section>
       </Stack>
     </>
   );
 }
 
-function AddModel({ refresh }: { refresh: () => void }) {
+function Card({ model, admin }: { model: LibraryModel; admin: boolean }) {
   const { t } = useTranslation("models");
-  const [name, setName] = useState("");
-  const [path, setPath] = useState("");
-  const add = useMutation({
-    mutationFn: () => call<LibraryModel>("POST", "/models", { name, path }),
-    onSuccess: () => {
-      setName("");
-      setPath("");
-      refresh();
-    },
+  const queries = useQueryClient();
+  const confirm = useConfirm();
+  const remove = useMutation({
+    mutationFn: () =>
+      answer(api.DELETE("/api/models/{model_id}", { params: { path: { model_id: model.id } } })),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ["models"] }),
   });
+  const facts = [model.architecture, model.bytes && formatBytes(model.bytes), model.path].filter(Boolean);
   return (
-    <section className="card">
-      <Title order={2} mb="sm">
-        {t("add")}
-      </Title>
-      {add.error && <Problem error={add.error} />}
-      <Group align="flex-end" mt="xs">
-        <TextInput label={t("name")} value={name} onChange={(event) => setName(event.currentTarget.value)} />
-        <TextInput
-          label={t("path")}
-          style={{ flex: 1, minWidth: 200 }}
-          value={path}
-          onChange={(event) => setPath(event.currentTarget.value)}
-        />
-        <Button
-          variant="default"
-          disabled={!name || !path}
-          loading={add.isPending}
-          onClick={() => add.mutate()}
-        >
-          {t("addIt")}
-        </Button>
+    <section className="card" aria-label={model.name}>
+      <Group justify="space-between" gap="sm">
+        <div style={{ minWidth: 0 }}>
+          <Group gap="xs">
+            <Title order={2} style={{ overflowWrap: "anywhere" }}>
+              {model.name}
+            </Title>
+            <Badge variant="light" color={COLOURS[model.state]}>
+              {t(model.state)}
+            </Badge>
+            {model.builtin && <Badge>{t("builtin")}</Badge>}
+          </Group>
+          <Text className="muted" size="sm" mt={4} style={{ overflowWrap: "anywhere" }}>
+            {facts.join(" · ")}
+          </Text>
+          {model.note && (
+            <Text size="sm" mt={4}>
+              {model.builtin && model.state === "unprepared" ? t("preparedOnUse") : model.note}
+            </Text>
+          )}
+        </div>
+        <Group gap="xs">
+          {model.state !== "broken" && (
+            <Button
+              component={Link}
+              to="/new"
+              search={{ model: model.name } as never}
+              size="xs"
+              variant="default"
+              leftSection={<IconPlus size={14} aria-hidden />}
+            >
+              {t("train")}
+            </Button>
+          )}
+          {!model.builtin && admin && (
+            <Button
+              size="xs"
+              variant="subtle"
+              color="red"
+              leftSection={<IconTrash size={14} aria-hidden />}
+              onClick={() =>
+                confirm({
+                  title: t("forgetTitle", { name: model.name }),
+                  about: t("forgetAbout"),
+                  act: t("forget"),
+                  onConfirm: () => remove.mutate(),
+                })
+              }
+            >
+              {t("forget")}
+            </Button>
+          )}
+        </Group>
       </Group>
+      {remove.error && <Problem error={remove.error} />}
     </section>
   );
 }

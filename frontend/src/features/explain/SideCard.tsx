@@ -1,0 +1,103 @@
+import { Badge, Group, Select, Skeleton, Stack, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useTranslation } from "react-i18next";
+import { answer, api } from "../../api/client";
+import type { Explanation, Job } from "../../api/types";
+import { MemoryLedger } from "../../charts/MemoryLedger";
+import { formatBytes } from "../../units";
+import { useRecipes } from "../launch/Presets";
+import { read, type Tree } from "../launch/spec";
+import { SideSettings } from "./SideSettings";
+import type { Published, Side } from "./sides";
+
+const JOBS_OFFERED = 50;
+
+type Props = {
+  letter: "A" | "B";
+  side: Side;
+  found?: Explanation["a"];
+  scaleBytes?: number;
+  published: Published[];
+  error: unknown;
+  change: (side: Side) => void;
+};
+
+/** One side: which recipe or job, its total and ledger, what was published for it, and its settings to change. */
+export function SideCard({ letter, side, found, scaleBytes, published, error, change }: Props) {
+  const { t } = useTranslation("explain");
+  const recipes = useRecipes().data?.items ?? [];
+  const jobs = useOwnJobs();
+  const recipe = recipes.find((item) => item.name === side.of);
+  const spec = (recipe?.spec ?? jobs.find((job) => job.id === side.of)?.spec) as Tree | undefined;
+  const tokens = Number(side.changes["data.max_length"] ?? (spec && read(spec, "data.max_length")));
+  const mark = published.find((row) => row.tokens === tokens);
+  return (
+    <section className="card" aria-label={t("side", { letter })}>
+      <Stack gap="md">
+        <Select
+          label={t("side", { letter })}
+          searchable
+          allowDeselect={false}
+          data={[
+            { group: t("recipes"), items: recipes.map((item) => ({ value: item.name, label: item.title })) },
+            { group: t("jobsHere"), items: jobs.map((job) => ({ value: job.id, label: job.name })) },
+          ].filter((group) => group.items.length > 0)}
+          value={side.of}
+          onChange={(of) => of && change({ of, changes: {} })}
+        />
+        {found ? (
+          <>
+            <Group justify="space-between" align="baseline" gap="xs">
+              <Text fz={34} fw={680} lh={1.1} style={{ letterSpacing: "-0.03em" }}>
+                {formatBytes(found.total_bytes)}
+              </Text>
+              <Badge>{t("perGpu")}</Badge>
+            </Group>
+            <MemoryLedger
+              ledger={found.ledger}
+              totalBytes={found.total_bytes}
+              scaleBytes={Math.max(scaleBytes ?? 0, mark?.bytes_per_gpu ?? 0)}
+              mark={mark && { label: t("publishedMark"), bytes: mark.bytes_per_gpu }}
+            />
+            {mark && <Mark row={mark} predicted={found.total_bytes} />}
+          </>
+        ) : (
+          <Skeleton height={120} />
+        )}
+        {recipe && (
+          <Text size="xs" className="muted">
+            {t("recipeSource", { source: recipe.source, date: recipe.date })}
+          </Text>
+        )}
+        {spec && <SideSettings letter={letter} side={side} spec={spec} error={error} change={change} />}
+      </Stack>
+    </section>
+  );
+}
+
+/** A published measurement beside the prediction: what they printed, and how far the prediction is from it. */
+function Mark({ row, predicted }: { row: Published; predicted: number }) {
+  const { t } = useTranslation("explain");
+  const off = (100 * (predicted - row.bytes_per_gpu)) / row.bytes_per_gpu;
+  return (
+    <Text size="sm">
+      <b>{t("publishedAt", { printed: row.printed, tokens: row.tokens })}</b>{" "}
+      {row.gpus > 1 && t("overGpus", { gpus: row.gpus, each: formatBytes(row.bytes_per_gpu) })}{" "}
+      {t("predictionOff", { percent: `${off >= 0 ? "+" : "−"}${Math.abs(off).toFixed(1)}` })}
+      <Text span size="xs" className="muted" display="block">
+        {[row.source, row.gpu, row.notes].filter(Boolean).join(" · ")}
+      </Text>
+    </Text>
+  );
+}
+
+function useOwnJobs(): Job[] {
+  const jobs = useQuery({
+    queryKey: ["jobs-to-compare"],
+    queryFn: () =>
+      answer(api.GET("/api/jobs", { params: { query: { limit: JOBS_OFFERED } } })) as unknown as Promise<{
+        items: Job[];
+      }>,
+  });
+  return jobs.data?.items ?? [];
+}

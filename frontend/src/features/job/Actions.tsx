@@ -1,0 +1,82 @@
+import { Button, Group } from "@mantine/core";
+import { IconCopyPlus, IconPlayerStop, IconRefresh, IconTrash } from "@tabler/icons-react";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { Link, useNavigate } from "@tanstack/react-router";
+import { useTranslation } from "react-i18next";
+import { call } from "../../api/client";
+import { type Job, TERMINAL } from "../../api/types";
+import { useConfirm } from "../../ui/confirm";
+import { Problem } from "../../ui/Problem";
+import { useMe } from "../../ui/server";
+
+/** Cancel, retry, clone, delete: only what this job's state and owner allow. */
+export function Actions({ job }: { job: Job }) {
+  const { t } = useTranslation("job");
+  const queries = useQueryClient();
+  const navigate = useNavigate();
+  const confirm = useConfirm();
+  const me = useMe().data;
+  const change = useMutation({
+    mutationFn: (action: "cancel" | "retry") => call<Job>("POST", `/jobs/${job.id}/${action}`),
+    onMutate: (action) => {
+      if (action === "cancel")
+        queries.setQueryData(["job", job.id], { ...job, state: "cancelling" } satisfies Job);
+    },
+    onSuccess: (updated) => queries.setQueryData(["job", job.id], updated),
+    onError: () => queries.invalidateQueries({ queryKey: ["job", job.id] }),
+  });
+  const remove = useMutation({
+    mutationFn: () => call<void>("DELETE", `/jobs/${job.id}`),
+    onSuccess: () => navigate({ to: "/" }),
+  });
+  const ended = TERMINAL.has(job.state);
+  const mine = me && (me.role === "admin" || me.id === job.owner.id);
+  const problem = change.error ?? remove.error;
+  const ask = (what: "cancel" | "delete", act: string, onConfirm: () => void) =>
+    confirm({ title: t(`${what}Title`), about: t(`${what}About`), act, onConfirm });
+  return (
+    <>
+      <Group gap="xs">
+        {mine && !ended && (
+          <Button
+            variant="default"
+            disabled={job.state === "cancelling"}
+            leftSection={<IconPlayerStop size={16} aria-hidden />}
+            onClick={() => ask("cancel", t("cancelJob"), () => change.mutate("cancel"))}
+          >
+            {t("cancelJob")}
+          </Button>
+        )}
+        {mine && (job.state === "failed" || job.state === "cancelled") && (
+          <Button
+            leftSection={<IconRefresh size={16} aria-hidden />}
+            loading={change.isPending}
+            onClick={() => change.mutate("retry")}
+          >
+            {t("retry")}
+          </Button>
+        )}
+        <Button
+          variant="default"
+          component={Link}
+          to="/new"
+          search={{ from: job.id } as never}
+          leftSection={<IconCopyPlus size={16} aria-hidden />}
+        >
+          {t("clone")}
+        </Button>
+        {mine && ended && (
+          <Button
+            variant="subtle"
+            color="red"
+            leftSection={<IconTrash size={16} aria-hidden />}
+            onClick={() => ask("delete", t("delete"), () => remove.mutate())}
+          >
+            {t("delete")}
+          </Button>
+        )}
+      </Group>
+      {problem && <Problem error={problem} />}
+    </>
+  );
+}

@@ -1,0 +1,51 @@
+import { Alert, Button, Group, Text } from "@mantine/core";
+import { IconAlertTriangle } from "@tabler/icons-react";
+import { Link } from "@tanstack/react-router";
+import { useTranslation } from "react-i18next";
+import type { Job } from "../../api/types";
+import type { Live } from "./useLive";
+
+const RELEVANT_LINES = 12;
+/** How worker/death.py introduces the end of the log. */
+const LAST_LINES = /\n+Last lines of its log:\n/;
+
+type Props = { failure: NonNullable<Job["failure"]>; live: Live; jobId: string };
+
+/** Why it failed, what to do, and the last lines that the trainer wrote. */
+export function Failure({ failure, live, jobId }: Props) {
+  const { t } = useTranslation("job");
+  // A trainer that died without a last word has the end of its log in the detail already.
+  const [detail = "", tail] = failure.detail.split(LAST_LINES);
+  const lines = tail?.split("\n") ?? live.lines.slice(-RELEVANT_LINES).map((line) => line.line);
+  return (
+    <Alert
+      color="red"
+      role="alert"
+      icon={<IconAlertTriangle size={18} aria-hidden />}
+      title={t(`reason_${failure.reason}`, t("reason_other"))}
+    >
+      <Text style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>{detail}</Text>
+      {failure.advice && (
+        <Text mt="xs">
+          <b>{t("whatNext")}</b> {failure.advice}
+        </Text>
+      )}
+      {lines.length > 0 && (
+        <details style={{ marginTop: 10 }}>
+          <summary>{t("lastLines")}</summary>
+          <pre className="log" style={{ marginTop: 8 }}>
+            {lines.join("\n")}
+          </pre>
+        </details>
+      )}
+      <Group mt="sm" gap="xs">
+        <Button size="xs" variant="default" component={Link} to="/new" search={{ from: jobId } as never}>
+          {t("changeAndRun")}
+        </Button>
+        <Button size="xs" variant="default" component={Link} to="." search={{ tab: "log" } as never}>
+          {t("wholeLog")}
+        </Button>
+      </Group>
+    </Alert>
+  );
+}

@@ -1,0 +1,69 @@
+import { Anchor, Code, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
+import { IconFileDownload, IconFolderOpen } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { useTranslation } from "react-i18next";
+import { answer, api } from "../../api/client";
+import type { Job } from "../../api/types";
+import { Copy } from "../../ui/Copy";
+import { Empty } from "../../ui/Empty";
+import { Problem } from "../../ui/Problem";
+import { formatBytes } from "../../units";
+
+const SHOWN_DIGITS = 12;
+
+/** What the run left: each file with its size and checksum. */
+export function Files({ job }: { job: Job }) {
+  const { t } = useTranslation("job");
+  const files = useQuery({
+    queryKey: ["artifacts", job.id, job.state, job.attempt],
+    queryFn: () => answer(api.GET("/api/jobs/{job_id}/artifacts", { params: { path: { job_id: job.id } } })),
+  });
+  if (files.error) return <Problem error={files.error} retry={files.refetch} />;
+  if (files.isPending) return <Skeleton height={160} radius={12} />;
+  if (files.data.length === 0)
+    return <Empty icon={<IconFolderOpen size={26} />} title={t("noFilesYet")} about={t("noFiles")} />;
+  const total = files.data.reduce((sum, file) => sum + file.bytes, 0);
+  return (
+    <Stack gap="sm">
+      <Text size="sm" className="muted">
+        {t("filesTotal", { count: files.data.length, size: formatBytes(total) })}
+      </Text>
+      <div className="card flush">
+        <Table.ScrollContainer minWidth={520} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+          <Table horizontalSpacing="md" verticalSpacing="xs">
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th>{t("file")}</Table.Th>
+                <Table.Th>{t("size")}</Table.Th>
+                <Table.Th>SHA-256</Table.Th>
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {files.data.map((file) => (
+                <Table.Tr key={file.name}>
+                  <Table.Td>
+                    <Anchor href={file.url} download>
+                      <Group gap={6} wrap="nowrap">
+                        <IconFileDownload size={16} aria-hidden />
+                        {file.name}
+                      </Group>
+                    </Anchor>
+                  </Table.Td>
+                  <Table.Td>{formatBytes(file.bytes)}</Table.Td>
+                  <Table.Td>
+                    {file.sha256 && (
+                      <Group gap="xs" wrap="nowrap">
+                        <Code title={file.sha256}>{file.sha256.slice(0, SHOWN_DIGITS)}…</Code>
+                        <Copy value={file.sha256} label={t("copySha")} />
+                      </Group>
+                    )}
+                  </Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        </Table.ScrollContainer>
+      </div>
+    </Stack>
+  );
+}

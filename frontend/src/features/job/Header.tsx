@@ -1,0 +1,85 @@
+import { Group, Progress, SimpleGrid, Text, Title } from "@mantine/core";
+import { useTranslation } from "react-i18next";
+import { type Job, TERMINAL } from "../../api/types";
+import { StateBadge } from "../../ui/StateBadge";
+import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
+import { Actions } from "./Actions";
+import type { Live } from "./useLive";
+
+/** What the job is, how far it has come, its newest figures, and what can be done with it. */
+export function Header({ job, live }: { job: Job; live: Live }) {
+  const { t } = useTranslation("job");
+  const running = !TERMINAL.has(job.state);
+  const step = Math.max(job.progress.step, live.steps.at(-1)?.step ?? 0);
+  const total = job.progress.total_steps;
+  return (
+    <div className="card">
+      <Group justify="space-between" align="flex-start">
+        <div style={{ minWidth: 0, flex: "1 1 300px" }}>
+          <Group gap="sm">
+            <Title order={1}>{job.name}</Title>
+            <span role="status">
+              <StateBadge state={job.state} />
+            </span>
+          </Group>
+          <Text className="muted" mt={4} style={{ overflowWrap: "anywhere" }}>
+            {[job.spec.model.id, job.spec.data.dataset, job.owner.username].join(" · ")}
+            {job.machine && ` · ${job.machine}`}
+            {job.gpus.length > 0 && ` · ${t("onGpus", { count: job.gpus.length })}`}
+            {job.attempt > 1 && ` · ${t("attempt", { attempt: job.attempt })}`}
+            <span title={formatDate(job.created_at)}>{` · ${formatAgo(job.created_at)}`}</span>
+          </Text>
+        </div>
+        <Actions job={job} />
+      </Group>
+      <Group justify="space-between" mt="md" gap="xs">
+        <Text size="sm">
+          {t("steps", { step, total: total ?? "?" })}
+          {running && job.stage && ` · ${t(`stage_${job.stage.replaceAll(" ", "_")}`, job.stage)}`}
+        </Text>
+        {job.progress.eta_seconds !== null && (
+          <Text size="sm">{t("eta", { eta: formatDuration(job.progress.eta_seconds) })}</Text>
+        )}
+      </Group>
+      <Progress
+        value={total ? (100 * step) / total : 0}
+        mt={6}
+        aria-label={t("progress")}
+        animated={job.state === "running"}
+        color={job.state === "failed" ? "red" : job.state === "cancelled" ? "gray" : "brand"}
+      />
+      <Newest job={job} live={live} />
+    </div>
+  );
+}
+
+function Newest({ job, live }: { job: Job; live: Live }) {
+  const { t } = useTranslation("job");
+  const newest = live.steps.at(-1) ?? job.latest;
+  const memory = newest?.memory.find((figure) => figure.peak_bytes ?? figure.bytes);
+  const until = job.finished_at ?? Date.now() / 1000;
+  const figures = [
+    { label: t("loss"), value: formatNumber(newest?.loss) },
+    { label: t("tokens_per_second"), value: formatNumber(newest?.tokens_per_second, 3) },
+    { label: t("memoryNow"), value: formatBytes(memory?.bytes), note: memory?.source },
+    { label: t("memoryPeak"), value: formatBytes(memory?.peak_bytes), note: t("inNewestStep") },
+    { label: t("runtime"), value: job.started_at ? formatDuration(until - job.started_at) : "–" },
+  ];
+  return (
+    <SimpleGrid cols={{ base: 2, xs: 3, md: 5 }} mt="md" spacing="md">
+      {figures.map((figure) => (
+        <div key={figure.label}>
+          <Text size="xs" className="muted">
+            {figure.label}
+          </Text>
+          <div className="figure">{figure.value}</div>
+          {figure.note && memory && (
+            <Text size="xs" className="muted">
+              {figure.note}
+            </Text>
+          )}
+        </div>
+      ))}
+    </SimpleGrid>
+  );
+}

@@ -1,0 +1,55 @@
+import { Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { useTranslation } from "react-i18next";
+import type { Job } from "../../api/types";
+import { MemoryLedger } from "../../charts/MemoryLedger";
+import { TierBadge } from "../../ui/TraceView";
+import { formatBytes } from "../../units";
+import { TracePanel } from "./TracePanel";
+
+/** The prediction as a ledger, and beside it what was measured, each figure with its source. */
+export function Memory({ job }: { job: Job }) {
+  const { t } = useTranslation("job");
+  return (
+    <Stack>
+      <section className="card">
+        {job.estimate ? (
+          <Stack gap="sm">
+            <Group>
+              <TierBadge tier={job.estimate.tier} />
+            </Group>
+            <MemoryLedger
+              ledger={job.estimate.ledger}
+              totalBytes={job.estimate.total_bytes}
+              capacityBytes={job.estimate.device.total_bytes}
+              label={t("predicted", { device: job.estimate.device.name })}
+            />
+          </Stack>
+        ) : (
+          <Text>{t("noEstimate", { reason: job.estimate_unknown_because })}</Text>
+        )}
+      </section>
+      {job.latest && job.latest.memory.length > 0 && (
+        <section className="card">
+          <Title order={2} mb="sm">
+            {t("measured")}
+          </Title>
+          <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }}>
+            {job.latest.memory.map((figure) => (
+              <div key={figure.source}>
+                <Text className="muted" size="sm">
+                  {figure.source}
+                </Text>
+                <div className="figure">{formatBytes(figure.peak_bytes ?? figure.bytes)}</div>
+                <Text size="xs" className="muted">
+                  {figure.unknown_because ?? t("peakOfStep")}
+                </Text>
+              </div>
+            ))}
+          </SimpleGrid>
+        </section>
+      )}
+      {job.gpus.length === 0 && <Text className="muted">{t("cpuNote")}</Text>}
+      <TracePanel job={job} />
+    </Stack>
+  );
+}

@@ -1,0 +1,152 @@
+import { Group, Progress, Stack, Table, Text } from "@mantine/core";
+import { useMediaQuery } from "@mantine/hooks";
+import { Link } from "@tanstack/react-router";
+import { useTranslation } from "react-i18next";
+import { type Job, TERMINAL } from "../../api/types";
+import { StateBadge } from "../../ui/StateBadge";
+import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
+
+const COLUMNS = ["name", "state", "progress", "loss", "memory", "owner", "time"];
+
+/** A table where there is room for one, else a list of cards. */
+export function JobList({ jobs }: { jobs: Job[] }) {
+  const { t } = useTranslation("jobs");
+  const narrow = useMediaQuery("(max-width: 62em)", false, { getInitialValueInEffect: false });
+  if (narrow)
+    return (
+      <Stack component="ul" gap="sm" p={0} m={0} aria-label={t("jobs")} style={{ listStyle: "none" }}>
+        {jobs.map((job) => (
+          <JobCard key={job.id} job={job} />
+        ))}
+      </Stack>
+    );
+  return (
+    <div className="card flush">
+      <Table verticalSpacing={10} horizontalSpacing="md">
+        <Table.Thead>
+          <Table.Tr>
+            {COLUMNS.map((column) => (
+              <Table.Th key={column}>{t(column)}</Table.Th>
+            ))}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {jobs.map((job) => (
+            <JobRow key={job.id} job={job} />
+          ))}
+        </Table.Tbody>
+      </Table>
+    </div>
+  );
+}
+
+function JobRow({ job }: { job: Job }) {
+  return (
+    <Table.Tr className="job-row">
+      <Table.Td maw={300}>
+        <Name job={job} />
+      </Table.Td>
+      <Table.Td maw={220}>
+        <StateBadge state={job.state} />
+        <Why job={job} />
+      </Table.Td>
+      <Table.Td miw={150}>
+        <Steps job={job} />
+      </Table.Td>
+      <Table.Td>{formatNumber(job.latest?.loss)}</Table.Td>
+      <Table.Td>
+        <Memory job={job} />
+      </Table.Td>
+      <Table.Td>{job.owner.username}</Table.Td>
+      <Table.Td style={{ whiteSpace: "nowrap" }} title={formatDate(job.created_at)}>
+        {formatAgo(job.created_at)}
+      </Table.Td>
+    </Table.Tr>
+  );
+}
+
+function JobCard({ job }: { job: Job }) {
+  return (
+    <li className="card job-row">
+      <Group justify="space-between" wrap="nowrap" align="flex-start" mb={8}>
+        <div style={{ minWidth: 0 }}>
+          <Name job={job} />
+        </div>
+        <StateBadge state={job.state} />
+      </Group>
+      <Why job={job} />
+      <Steps job={job} />
+      <Group justify="space-between" mt={8} align="flex-end">
+        <Memory job={job} />
+        <Text size="xs" className="muted">
+          {job.owner.username} · {formatAgo(job.created_at)}
+        </Text>
+      </Group>
+    </li>
+  );
+}
+
+function Name({ job }: { job: Job }) {
+  return (
+    <>
+      <Link to="/jobs/$id" params={{ id: job.id }} className="title" style={{ overflowWrap: "anywhere" }}>
+        {job.name}
+      </Link>
+      <Text size="xs" className="muted" truncate>
+        {job.spec.model.id}
+      </Text>
+    </>
+  );
+}
+
+/** Why it waits or failed, in a line. */
+function Why({ job }: { job: Job }) {
+  const why = job.failure?.detail.split("\n")[0] ?? job.waiting_because;
+  if (!why) return null;
+  return (
+    <Text size="xs" className="muted" mt={4} lineClamp={2} title={why}>
+      {why}
+    </Text>
+  );
+}
+
+function Steps({ job }: { job: Job }) {
+  const { t } = useTranslation("jobs");
+  const { step, total_steps: total, eta_seconds: eta } = job.progress;
+  const share = total ? (100 * step) / total : 0;
+  const running = !TERMINAL.has(job.state);
+  return (
+    <>
+      <Group justify="space-between" gap="xs" wrap="nowrap">
+        <Text size="sm">{t("stepOf", { step, total: total ?? "?" })}</Text>
+        <Text size="xs" className="muted">
+          {eta !== null ? t("left", { eta: formatDuration(eta) }) : running ? job.stage : null}
+        </Text>
+      </Group>
+      <Progress
+        value={share}
+        size={5}
+        mt={4}
+        color={job.state === "failed" ? "red" : job.state === "cancelled" ? "gray" : "brand"}
+        aria-label={t("progressOf", { name: job.name })}
+      />
+    </>
+  );
+}
+
+/** Memory now, the peak within the newest step below, and who measured it. */
+function Memory({ job }: { job: Job }) {
+  const { t } = useTranslation("jobs");
+  const figure = job.latest?.memory.find((item) => item.peak_bytes ?? item.bytes);
+  if (!figure) return <Text size="sm">–</Text>;
+  return (
+    <div title={t("measuredBy", { source: figure.source })}>
+      <Text size="sm">{formatBytes(figure.bytes ?? figure.peak_bytes)}</Text>
+      {figure.peak_bytes !== null && (
+        <Text size="xs" className="muted">
+          {t("peakOf", { bytes: formatBytes(figure.peak_bytes) })}
+        </Text>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,158 @@
+import { Badge, Group, Progress, Select, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { useTranslation } from "react-i18next";
+import { ApiProblem } from "../../api/client";
+import type { Estimate } from "../../api/types";
+import { MemoryLedger } from "../../charts/MemoryLedger";
+import { TierBadge } from "../../ui/TraceView";
+import { formatBytes } from "../../units";
+import { Advice } from "./Advice";
+import type { DraftState } from "./draft";
+import { useCatalogue } from "./Essentials";
+import { type Fit, fitOf } from "./fit";
+import { VerifyPanel } from "./VerifyPanel";
+
+type Props = {
+  draft: DraftState;
+  estimate: { data?: Estimate; error: unknown; isFetching: boolean };
+  gpu: string;
+  setGpu: (gpu: string) => void;
+};
+
+const COLOURS: Record<Fit, string> = { fits: "teal", tight: "yellow", no: "red", unknown: "gray" };
+
+/** VRAM at the peak as one types: by category, and against each GPU of this server or one of the catalogue. */
+export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
+  const { t } = useTranslation("launch");
+  const { data, error } = estimate;
+  const gpus = useCatalogue().data?.gpus ?? [];
+  return (
+    <section className="card estimate" aria-label={t("estimate")} aria-busy={estimate.isFetching}>
+      <Group justify="space-between" mb="sm" wrap="nowrap">
+        <Group gap="xs">
+          <Title order={2}>{t("estimate")}</Title>
+          <TierBadge tier={data?.tier} />
+        </Group>
+        <Select
+          aria-label={t("compareGpu")}
+          size="xs"
+          w={170}
+          searchable
+          allowDeselect={false}
+          data={gpus.map((item) => item.name)}
+          value={gpu}
+          onChange={(chosen) => chosen && setGpu(chosen)}
+        />
+      </Group>
+      {!data && !error && <Skeleton height={160} />}
+      {Boolean(error) && <NoEstimate error={error} />}
+      {data && !error && (
+        <Stack gap="md">
+          <MemoryLedger
+            ledger={data.ledger}
+            totalBytes={data.total_bytes}
+            capacityBytes={data.device.total_bytes}
+            label={data.device.name}
+          />
+          <Verdict
+            name={data.device.name}
+            fit={fitOf(data, data.device.total_bytes)}
+            note={
+              data.interval &&
+              t("between", { low: formatBytes(data.interval[0]), high: formatBytes(data.interval[1]) })
+            }
+          />
+          <ServerGpus estimate={data} />
+          <Advice draft={draft} gpu={gpu} open={!data.fits} />
+          <VerifyPanel spec={draft.spec} />
+          <details>
+            <summary>{t("assumptions")}</summary>
+            <ul style={{ paddingLeft: 18, margin: "8px 0 0" }}>
+              {data.assumptions.map((assumption) => (
+                <li key={assumption}>
+                  <Text size="sm">{assumption}</Text>
+                </li>
+              ))}
+            </ul>
+          </details>
+        </Stack>
+      )}
+    </section>
+  );
+}
+
+function Verdict({ name, fit, note }: { name: string; fit: Fit; note?: string }) {
+  const { t } = useTranslation("launch");
+  return (
+    <Group gap="xs" role="status">
+      <Badge variant="light" color={COLOURS[fit]}>
+        {t(`fit_${fit}`)}
+      </Badge>
+      <Text size="sm">{t(`fit_${fit}_about`, { device: name })}</Text>
+      {note && (
+        <Text size="xs" className="muted">
+          {note}
+        </Text>
+      )}
+    </Group>
+  );
+}
+
+function ServerGpus({ estimate }: { estimate: Estimate }) {
+  const { t } = useTranslation("launch");
+  if (!estimate.gpus) return null;
+  if (estimate.gpus.length === 0)
+    return (
+      <Text size="sm" className="muted">
+        {t("noGpu")}
+      </Text>
+    );
+  return (
+    <Stack gap="xs">
+      <Text size="sm" fw={600}>
+        {t("hereOnServer")}
+      </Text>
+      {estimate.gpus.map((gpu) => {
+        const fit = fitOf(estimate, gpu.free_bytes);
+        const share = gpu.total_bytes ? (100 * estimate.total_bytes) / gpu.total_bytes : 0;
+        return (
+          <div key={gpu.uuid}>
+            <Group justify="space-between" wrap="nowrap" gap="xs">
+              <Text size="sm" truncate>
+                {gpu.machine} · {gpu.name}
+              </Text>
+              <Badge variant="light" color={COLOURS[fit]}>
+                {t(`fit_${fit}`)}
+              </Badge>
+            </Group>
+            <Progress
+              size={6}
+              mt={4}
+              value={Math.min(100, share)}
+              color={COLOURS[fit]}
+              aria-label={t("shareOf", { name: gpu.name })}
+            />
+            <Text size="xs" className="muted">
+              {t("freeOf", { free: formatBytes(gpu.free_bytes), total: formatBytes(gpu.total_bytes) })}
+            </Text>
+          </div>
+        );
+      })}
+    </Stack>
+  );
+}
+
+/** An estimate that cannot be made is no error of the job: say why, and that it can run all the same. */
+function NoEstimate({ error }: { error: unknown }) {
+  const { t } = useTranslation("launch");
+  const problem = error instanceof ApiProblem ? error : undefined;
+  const unknownModel = problem?.errors.some((item) => item.loc === "model.id");
+  return (
+    <Text size="sm" className="muted" role="status">
+      {unknownModel
+        ? t("noEstimateModel")
+        : problem?.status === 422
+          ? t("noEstimateYet")
+          : t("noEstimateNow")}
+    </Text>
+  );
+}

@@ -1,0 +1,85 @@
+import { Accordion, Group, SimpleGrid, Text } from "@mantine/core";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import type { DraftState } from "./draft";
+import type { Problems } from "./problems";
+import { SpecField } from "./SpecField";
+import type { Section, SpecSchema } from "./schema";
+import { read } from "./spec";
+
+const OPEN_AT_FIRST = ["adaptation", "precision", "batch", "data"];
+
+type Props = { draft: DraftState; schema: SpecSchema; problems: Problems };
+
+/** The sections of the spec; one that is closed says what it holds, and opens when something in it is wrong. */
+export function Sections({ draft, schema, problems }: Props) {
+  const { t } = useTranslation("launch");
+  const [opened, setOpened] = useState(OPEN_AT_FIRST);
+  const wrong = schema.sections
+    .filter((section) => problems.under(section.name))
+    .map((section) => section.name);
+  const shown = [...new Set([...opened, ...wrong])];
+  return (
+    <Accordion multiple variant="separated" value={shown} onChange={setOpened} order={2} radius="lg">
+      {schema.sections.map((section) => (
+        <Accordion.Item key={section.name} value={section.name} className="section">
+          <Accordion.Control>
+            <Group justify="space-between" wrap="nowrap" gap="md">
+              <div>
+                <Text fw={640}>{t(section.name)}</Text>
+                <Text size="sm" className="muted">
+                  {t(`${section.name}_about`)}
+                </Text>
+              </div>
+              {!shown.includes(section.name) && (
+                <Text size="sm" className="muted" ta="right" visibleFrom="xs">
+                  {summaryOf(section, draft)}
+                </Text>
+              )}
+            </Group>
+          </Accordion.Control>
+          <Accordion.Panel>
+            <SimpleGrid cols={{ base: 1, xs: 2 }} verticalSpacing="md">
+              {section.fields.map((field) => (
+                <SpecField
+                  key={field.path}
+                  field={field}
+                  value={read(draft.spec, field.path) ?? field.fallback}
+                  error={problems.at(field.path)}
+                  onChange={(value) => draft.change(withCoupled(field.path, value, draft))}
+                />
+              ))}
+            </SimpleGrid>
+          </Accordion.Panel>
+        </Accordion.Item>
+      ))}
+    </Accordion>
+  );
+}
+
+const SHOWN_VALUES = 3;
+
+function summaryOf(section: Section, draft: DraftState): string {
+  return section.fields
+    .map((field) => read(draft.spec, field.path) ?? field.fallback)
+    .filter((value) => (typeof value === "string" && value !== "none") || typeof value === "number")
+    .slice(0, SHOWN_VALUES)
+    .join(" · ");
+}
+
+/** Full training cannot have quantized weights: choosing it turns quantization off in the same step. */
+function withCoupled(path: string, value: unknown, draft: DraftState): Record<string, unknown> {
+  if (
+    path === "adaptation.method" &&
+    value === "full" &&
+    read(draft.spec, "precision.quantization") !== "none"
+  )
+    return { [path]: value, "precision.quantization": "none" };
+  if (
+    path === "precision.quantization" &&
+    value !== "none" &&
+    read(draft.spec, "adaptation.method") === "full"
+  )
+    return { [path]: value, "adaptation.method": "lora" };
+  return { [path]: value };
+}

@@ -1,0 +1,41 @@
+/** What is wrong with a draft, by field: from the server's answers to the estimate (as one types) and the launch. */
+
+import { ApiProblem, type FieldProblem } from "../../api/client";
+
+export type Problems = {
+  all: FieldProblem[];
+  at: (path: string) => string | undefined;
+  under: (section: string) => boolean;
+  /** Of no single field: of a section, or of several that do not go together. */
+  general: FieldProblem[];
+};
+
+/** An estimate needs a model whose size is known; a launch does not, so this is no fault of the field. */
+const ONLY_FOR_ESTIMATES = "model.id";
+
+export function problemsOf(launch: unknown, estimate: unknown, fields: ReadonlySet<string>): Problems {
+  const found = [
+    ...errorsOf(launch),
+    ...errorsOf(estimate).filter((error) => error.loc !== ONLY_FOR_ESTIMATES),
+  ];
+  const all = found.filter((error, index) => found.findIndex((other) => other.loc === error.loc) === index);
+  const nearest = (loc: string) => [...fields].find((field) => loc === field || loc.startsWith(`${field}.`));
+  return {
+    all,
+    at: (path) => {
+      const error = all.find((item) => nearest(item.loc) === path);
+      return error && textOf(error);
+    },
+    under: (section) => all.some((error) => error.loc === section || error.loc.startsWith(`${section}.`)),
+    general: all.filter((error) => !nearest(error.loc)),
+  };
+}
+
+export function textOf(error: FieldProblem): string {
+  return [error.message, error.fix].filter(Boolean).join(" – ");
+}
+
+function errorsOf(error: unknown): FieldProblem[] {
+  if (!(error instanceof ApiProblem)) return [];
+  return error.errors.map((item) => ({ ...item, loc: item.loc.replace(/^spec\./, "") }));
+}

@@ -1,0 +1,144 @@
+"""The new-job form in Chromium: errors at the field, YAML both ways, nothing lost, upload inside, clone, cancel."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.test_first_job import demo_spec
+from tests.browser.test_pages import serious_problems
+from tests.support.running import Running
+
+ROW = '{"prompt": "What is LoRA?", "completion": "Small trained matrices beside frozen ones."}\n'
+
+
+@pytest.fixture
+def form(page: Page) -> Page:
+    page.goto("/new")
+    expect(field(page, "Rank r")).to_be_visible()
+    return page
+
+
+def field(page: Page, name: str) -> Locator:
+    return page.get_by_role("textbox", name=name, exact=True)
+
+
+def yaml_text(page: Page) -> str:
+    return page.get_by_label("Job spec").input_value()
+
+
+def estimate_of(page: Page) -> str:
+    return page.get_by_role("region", name="VRAM at the peak").inner_text()
+
+
+def test_a_wrong_value_is_refused_at_its_field(form: Page) -> None:
+    field(form, "Rank r").fill("0")
+    expect(field(form, "Rank r")).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_text("greater than or equal to 1")).to_be_visible()
+    form.get_by_role("button", name="Launch").click()
+    expect(form.get_by_text("This job cannot run as it is: 1 problems")).to_be_visible()
+    expect(field(form, "Rank r")).to_be_focused()
+    field(form, "Rank r").fill("4")
+    expect(field(form, "Rank r")).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_an_unknown_library_model_is_refused_at_the_model(form: Page) -> None:
+    field(form, "Model").fill("no")
+    form.get_by_role("button", name="Launch").click()
+    expect(form.get_by_text("there is no model no in the library")).to_be_visible()
+
+
+def test_the_estimate_follows_every_change(form: Page) -> None:
+    expect(form.get_by_role("region", name="VRAM at the peak")).to_contain_text("GiB /")
+    before = estimate_of(form)
+    field(form, "Micro batch").fill("4")
+    expect(form.get_by_role("region", name="VRAM at the peak")).not_to_have_text(before)
+    form.get_by_text("Ways to need less").click()
+    form.get_by_role("button", name=re.compile("^Apply: ")).first.click()
+    form.get_by_role("tab", name="YAML").click()
+    assert "per_device_train_batch_size" in yaml_text(form)
+
+
+def test_yaml_and_form_are_one_spec_and_keep_comments(form: Page) -> None:
+    form.get_by_role("tab", name="YAML").click()
+    editor = form.get_by_label("Job spec")
+    editor.fill(yaml_text(form) + "# mine\nadaptation:\n  r: 24\n")
+    form.get_by_role("tab", name="Form").click()
+    expect(field(form, "Rank r")).to_have_value("24")
+    field(form, "Rank r").fill("12")
+    form.get_by_role("tab", name="YAML").click()
+    assert "# mine" in yaml_text(form) and "r: 12" in yaml_text(form)
+
+
+def test_broken_yaml_is_kept_and_says_its_line(form: Page) -> None:
+    form.get_by_role("tab", name="YAML").click()
+    broken = "name: x\nmodel: {id: a/b\n"
+    form.get_by_label("Job spec").fill(broken)
+    expect(form.get_by_role("button", name="Launch")).to_be_disabled()
+    form.get_by_role("tab", name="Form").click()
+    expect(form.get_by_text("The YAML has a mistake")).to_be_visible()
+    form.get_by_role("button", name="Go to the YAML").click()
+    assert yaml_text(form) == broken
+    form.reload()
+    assert yaml_text(form) == broken
+    form.get_by_label("Job spec").fill("model: {id: a/b}\ndata: {dataset: vram-questions}\nadaptation: {rank: 3}\n")
+    expect(form.get_by_text("adaptation.rank: there is no such field")).to_be_visible()
+    expect(form.get_by_role("button", name="line 3")).to_be_visible()
+
+
+def test_a_reload_loses_nothing(form: Page) -> None:
+    field(form, "Name").fill("kept-run")
+    field(form, "Alpha").fill("48")
+    form.reload()
+    expect(field(form, "Name")).to_have_value("kept-run")
+    expect(field(form, "Alpha")).to_have_value("48")
+
+
+def test_full_training_turns_quantization_off(form: Page) -> None:
+    field(form, "Method").click()
+    form.get_by_role("option", name="full").click()
+    expect(field(form, "Quantization")).to_have_value("none")
+
+
+def test_a_recipe_fills_the_form_and_can_be_undone(form: Page) -> None:
+    form.get_by_placeholder("Start from a recipe").click()
+    form.get_by_role("option", name="Qwen official: LoRA, chat model").click()
+    expect(field(form, "Rank r")).to_have_value("64")
+    expect(field(form, "Data set")).to_have_value("vram-questions")
+    form.get_by_role("button", name="Undo").click()
+    expect(field(form, "Rank r")).to_have_value("8")
+
+
+def test_a_file_uploaded_inside_the_form_is_chosen(form: Page, tmp_path: Path) -> None:
+    file = tmp_path / "inside-form.jsonl"
+    file.write_text(ROW * 3 + "not json\n")
+    form.locator("input[type=file]").first.set_input_files(str(file))
+    expect(field(form, "Data set")).to_have_value("inside-form")
+    expect(form.get_by_text("3 usable rows, 1 left out")).to_be_visible()
+    expect(form.get_by_text("Line 4:")).to_be_visible()
+
+
+def test_clone_prefills_and_cancel_asks_first(page: Page, server: Running) -> None:
+    with server.client() as client:
+        spec = demo_spec() | {"name": "to-clone", "adaptation": {"method": "lora", "r": 3}}
+        job = client.post("/api/jobs", json=spec).raise_for_status().json()["id"]
+    page.goto(f"/jobs/{job}")
+    page.get_by_role("link", name="Clone").click()
+    expect(field(page, "Rank r")).to_have_value("3")
+    expect(field(page, "Name")).to_have_value("to-clone")
+    page.goto(f"/jobs/{job}")
+    page.get_by_role("button", name="Cancel job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("button", name="Cancel job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel job").click()
+    expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for tab in ("Log", "Spec", "Files"):
+            page.get_by_role("tab", name=tab).click()
+            assert serious_problems(page) == [], f"{tab}, {scheme}"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,129 @@
+"""Ways through the page beside launching: comparing, finding jobs, people and tokens, keys, lost servers, lost pages."""
+
+import re
+
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.support.running import Running
+
+
+def total(page: Page, letter: str) -> str:
+    return page.get_by_role("region", name=f"Side {letter}").inner_text()
+
+
+def test_the_comparison_opens_on_the_seeds_question(page: Page) -> None:
+    page.goto("/why")
+    expect(page.get_by_role("heading", level=2, name=re.compile("^B needs .* less than A$"))).to_be_visible()
+    expect(page.get_by_text("Published: 20.4 GB at 512 tokens.")).to_be_visible()
+    expect(page.get_by_text("Published: 18.01 GiB at 512 tokens.")).to_be_visible()
+    expect(page.get_by_text("at 512 tokens B needs less, from 2048 tokens up A.")).to_be_visible()
+
+
+def test_a_changed_side_moves_the_bytes_and_a_link_brings_it_back(page: Page) -> None:
+    page.goto("/why")
+    expect(page.get_by_role("region", name="Side B")).to_contain_text("Weights")
+    before = total(page, "B")
+    page.get_by_role("button", name="Settings of B").click()
+    page.get_by_role("region", name="Side B").get_by_role("textbox", name="Rank r").fill("128")
+    expect(page.get_by_text("adaptation.r = 128")).to_be_visible()
+    expect(page.get_by_role("region", name="Side B")).not_to_have_text(before)
+    link = page.url
+    page.goto("/")
+    page.goto(link)
+    expect(page.get_by_text("adaptation.r = 128")).to_be_visible()
+    page.get_by_role("button", name="Settings of B").click()
+    page.get_by_role("region", name="Side B").get_by_role("textbox", name="Rank r").fill("0")
+    expect(page.get_by_role("region", name="Side B").get_by_role("textbox", name="Rank r")).to_have_attribute(
+        "aria-invalid", "true"
+    )
+
+
+def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Running) -> None:
+    with server.client() as client:
+        spec = {"name": "needle", "model": {"id": "smollm2-135m-instruct", "source": "library"}}
+        job = client.post("/api/jobs", json=spec | {"data": {"dataset": "vram-questions"}}).json()["id"]
+        client.post(f"/api/jobs/{job}/cancel").raise_for_status()
+    page.goto("/")
+    page.get_by_label("Search by name or id").fill("needle")
+    expect(page.get_by_role("link", name="needle", exact=True)).to_be_visible()
+    page.get_by_text("Succeeded", exact=True).first.click()
+    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Search by name or id")).to_have_value("needle")
+    page.get_by_role("link", name="Show all jobs").click()
+    expect(page.get_by_role("link", name="needle", exact=True)).to_be_visible()
+
+
+def test_single_keys_lead_and_are_listed(page: Page) -> None:
+    page.goto("/datasets")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.keyboard.press("n")
+    expect(page.get_by_role("heading", level=1, name="New job")).to_be_visible()
+    page.keyboard.press("w")
+    expect(page).to_have_url(re.compile("/why"))
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+
+
+def test_a_token_is_shown_once_and_revoked_with_a_question(page: Page) -> None:
+    page.goto("/settings")
+    page.get_by_label("Name of a new token").fill("laptop")
+    page.get_by_role("button", name="Create token").click()
+    expect(page.get_by_text(re.compile("^tsc_"))).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("laptop", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile("^tsc_"))).to_be_hidden()
+    page.get_by_role("button", name="Revoke laptop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.get_by_text("laptop", exact=True)).to_be_hidden()
+
+
+def test_a_short_password_is_refused_at_its_field(page: Page) -> None:
+    page.goto("/settings")
+    page.get_by_label("Username").fill("bob")
+    page.get_by_label("First password").fill("short")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("a password has at least 10 characters")).to_be_visible()
+
+
+def test_a_directory_without_weights_is_refused_at_its_field(page: Page) -> None:
+    page.goto("/models")
+    page.get_by_label("Name", exact=True).fill("mine")
+    page.get_by_label("Absolute path on the server").fill("/nowhere/at/all")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("this is not a directory on the server")).to_be_visible()
+
+
+def test_a_lost_server_is_told_and_its_return_noticed(page: Page) -> None:
+    page.goto("/models")
+    expect(page.get_by_role("heading", name="smollm2-135m-instruct")).to_be_visible()
+
+    def lost(route: Route) -> None:
+        route.abort()
+
+    page.route("**/api/**", lost)
+    expect(page.get_by_text("The server does not answer.")).to_be_visible(timeout=15_000)
+    page.unroute("**/api/**", lost)
+    expect(page.get_by_text("The server does not answer.")).to_be_hidden(timeout=15_000)
+
+
+def test_unknown_addresses_lead_back(page: Page) -> None:
+    for path in ("/no/such/page", "/jobs/no-such-job"):
+        page.goto(path)
+        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    page.get_by_role("link", name="To the jobs").click()
+    expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_visible()
+
+
+def test_signing_in_leads_to_the_page_that_was_asked_for(browser: Browser, server: Running) -> None:
+    page = browser.new_page(base_url=server.url)
+    page.goto("/?q=needle")
+    page.get_by_label("Username").fill("ada")
+    page.locator("input[type=password]").fill("a password for tests")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Search by name or id")).to_have_value("needle")
+    page.close()

@@ -50,6 +50,10 @@ const PAGES = [
     lazyRouteComponent(() => import("./features/explain/WhyPage")),
   ),
   page(
+    "/accuracy",
+    lazyRouteComponent(() => import("./features/accuracy/AccuracyPage")),
+  ),
+  page(
     "/settings",
     lazyRouteComponent(() => import("./features/users/SettingsPage")),
   ),

@@ -53,3 +53,8 @@ export function formatAgo(seconds: number): string {
   for (const [unit, length] of AGES) if (age >= length) return words.format(-Math.floor(age / length), unit);
   return words.format(0, "second");
 }
+
+/** With its sign, since an error has a direction: "+1.2 %". */
+export function formatPercent(percent: number): string {
+  return `${percent > 0 ? "+" : ""}${percent.toFixed(Math.abs(percent) < 10 ? 2 : 1)} %`;
+}

@@ -25,6 +25,13 @@ export type Metrics = Schemas["Metrics"];
 export type StepEvent = Told<Schemas["StepEvent"]>;
 export type Trace = Told<Schemas["Trace"]>;
 export type TraceStatus = Told<Schemas["TraceStatus"]>;
+export type MeasuredLedger = Schemas["MeasuredLedger"];
+export type CategoryComparison = Schemas["CategoryComparison"];
+export type AccuracyItem = Schemas["AccuracyItem"];
+/** TypeScript sees the answer's triple as a list. */
+export type Calibration = Omit<Schemas["Calibration"], "fragmentation_share"> & {
+  fragmentation_share: number[];
+};
 export type LogEvent = Told<Schemas["LogEvent"]>;
 
 export const TERMINAL: ReadonlySet<JobState> = new Set(["succeeded", "failed", "cancelled"]);

@@ -8,6 +8,7 @@ import {
   IconPlus,
   IconScale,
   IconSettings,
+  IconTarget,
 } from "@tabler/icons-react";
 import { Link, Navigate, Outlet, useLocation } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
@@ -24,6 +25,7 @@ const LINKS = [
   { to: "/datasets", label: "datasets", icon: IconDatabase },
   { to: "/models", label: "models", icon: IconBox },
   { to: "/machines", label: "machines", icon: IconCpu },
+  { to: "/accuracy", label: "accuracy", icon: IconTarget },
   { to: "/settings", label: "settings", icon: IconSettings },
 ] as const;
 

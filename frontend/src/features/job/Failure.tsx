@@ -3,6 +3,7 @@ import { IconAlertTriangle } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
+import { Relaunch } from "./Relaunch";
 import type { Live } from "./useLive";
 
 const RELEVANT_LINES = 12;
@@ -30,6 +31,7 @@ export function Failure({ failure, live, jobId }: Props) {
           <b>{t("whatNext")}</b> {failure.advice}
         </Text>
       )}
+      <Relaunch jobId={jobId} suggestions={failure.suggestions ?? []} />
       {lines.length > 0 && (
         <details style={{ marginTop: 10 }}>
           <summary>{t("lastLines")}</summary>

@@ -16,6 +16,7 @@ import { Files } from "./Files";
 import { Header } from "./Header";
 import { Log } from "./Log";
 import { Memory } from "./Memory";
+import { MemoryWarnings } from "./MemoryWarnings";
 import { Spec } from "./Spec";
 import { useLive } from "./useLive";
 
@@ -23,12 +24,13 @@ const TABS = ["charts", "memory", "log", "spec", "files"] as const;
 const REFRESH_MILLISECONDS = 2000;
 
 export default function JobPage() {
-  const { t } = useTranslation("job");
+  const { t, i18n } = useTranslation("job");
+  const language = i18n.language === "en" ? "en" : "zh";
   const { id } = useParams({ from: "/shell/jobs/$id" });
   const [{ tab }, change] = useUrlState();
   const job = useQuery({
     queryKey: ["job", id],
-    queryFn: () => call<Job>("GET", `/jobs/${id}`),
+    queryFn: () => call<Job>("GET", `/jobs/${id}?language=${language}`),
     refetchInterval: (query) =>
       query.state.data && TERMINAL.has(query.state.data.state) ? false : REFRESH_MILLISECONDS,
   });
@@ -51,6 +53,7 @@ export default function JobPage() {
           {job.data.waiting_because}
         </Alert>
       )}
+      <MemoryWarnings job={job.data} />
       <Tabs
         value={TABS.find((name) => name === tab) ?? "charts"}
         onChange={(chosen) => change({ tab: chosen === "charts" ? undefined : (chosen ?? undefined) })}

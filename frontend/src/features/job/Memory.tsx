@@ -4,6 +4,7 @@ import type { Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
+import { Measured } from "./Measured";
 import { TracePanel } from "./TracePanel";
 
 /** The prediction as a ledger, and beside it what was measured, each figure with its source. */
@@ -49,6 +50,7 @@ export function Memory({ job }: { job: Job }) {
         </section>
       )}
       {job.gpus.length === 0 && <Text className="muted">{t("cpuNote")}</Text>}
+      <Measured job={job} />
       <TracePanel job={job} />
     </Stack>
   );

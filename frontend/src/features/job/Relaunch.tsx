@@ -1,0 +1,52 @@
+import { Button, Group, Stack, Text } from "@mantine/core";
+import { useMutation } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useTranslation } from "react-i18next";
+import { call } from "../../api/client";
+import type { Job } from "../../api/types";
+import { Problem } from "../../ui/Problem";
+import { formatBytes } from "../../units";
+
+const SHOWN = 4;
+
+type Suggestions = NonNullable<NonNullable<Job["failure"]>["suggestions"]>;
+
+/** Changes that would have fitted the device that ran out of memory; each starts the job anew by one click. */
+export function Relaunch({ jobId, suggestions }: { jobId: string; suggestions: Suggestions }) {
+  const { t } = useTranslation("job");
+  const navigate = useNavigate();
+  const relaunch = useMutation({
+    mutationFn: (patch: Record<string, unknown>) => call<Job>("POST", `/jobs/${jobId}/clone`, { patch }),
+    onSuccess: (job) => navigate({ to: "/jobs/$id", params: { id: job.id } }),
+  });
+  if (suggestions.length === 0) return null;
+  return (
+    <Stack gap="xs" mt="sm">
+      <Text fw={600} size="sm">
+        {t("wouldFit")}
+      </Text>
+      {suggestions.slice(0, SHOWN).map((item) => (
+        <Group key={item.id} justify="space-between" gap="sm">
+          <div style={{ minWidth: 0 }}>
+            <Text size="sm">
+              {item.title} <b style={{ whiteSpace: "nowrap" }}>−{formatBytes(item.bytes_saved)}</b>
+            </Text>
+            <Text size="xs" className="muted">
+              {item.price}
+            </Text>
+          </div>
+          <Button
+            size="xs"
+            variant="default"
+            loading={relaunch.isPending && relaunch.variables === item.patch}
+            aria-label={t("runWith", { title: item.title })}
+            onClick={() => relaunch.mutate(item.patch)}
+          >
+            {t("runWithThis")}
+          </Button>
+        </Group>
+      ))}
+      {relaunch.error && <Problem error={relaunch.error} />}
+    </Stack>
+  );
+}

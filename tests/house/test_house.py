@@ -42,13 +42,3 @@ def test_the_readme_names_files_that_exist() -> None:
         "examples/first-run.yaml",
     ):
         assert name in text and (ROOT / name).is_file()
-
-
-def test_the_compose_file_starts_what_tunescope_up_starts() -> None:
-    import yaml
-
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert set(services) == {"postgres", "redis", "api", "controller", "worker"}
-    for name in ("api", "controller", "worker"):
-        assert services[name]["command"][:2] == ["tunescope", name]
-        assert (ROOT / services[name]["build"]["dockerfile"]).is_file()

@@ -138,3 +138,13 @@ def test_every_command_of_the_compose_file_runs_on_postgres_and_redis(tmp_path: 
                 running = [process.poll() for process in (api, controller, worker)]
                 assert running == [None] * 3, {path.name: path.read_text() for path in tmp_path.glob("*.log")}
             assert controller.returncode == 0 and worker.returncode == 0
+
+
+def test_every_metric_is_documented() -> None:
+    from backend.prometheus import GPU_GAUGES
+
+    text = (ROOT / "docs" / "operations.md").read_text()
+    source = (ROOT / "backend" / "prometheus.py").read_text()
+    named = set(re.findall(r'"(tunescope_[a-z_]+)"', source)) | {f"tunescope_gpu_{name}" for name in GPU_GAUGES}
+    assert len(named) >= 12
+    assert [name for name in named if f"`{name}`" not in text] == []

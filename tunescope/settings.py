@@ -57,6 +57,9 @@ class ServerSettings(CommonSettings):
         default=20 * 1024**3, gt=0, description="Largest data set file that may be uploaded, in bytes."
     )
     session_days: int = Field(default=30, gt=0, le=3650, description="Days after which a browser session ends.")
+    ask_hubs: bool = Field(
+        default=True, description="Ask Hugging Face and ModelScope for the config.json of models not in the catalogue."
+    )
     secure_cookies: bool = Field(
         default=False, description="Set true behind HTTPS: cookies are then sent over HTTPS only."
     )

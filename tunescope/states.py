@@ -18,6 +18,7 @@ class FailureReason(StrEnum):
     """Why a job failed. ``docs/failures.md`` explains each to users."""
 
     INVALID_MODEL = "invalid_model"
+    MODEL_UNREACHABLE = "model_unreachable"
     INVALID_DATASET = "invalid_dataset"
     INVALID_SETTINGS = "invalid_settings"
     OUT_OF_MEMORY = "out_of_memory"

@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 from backend.datasets.lengths import lengths_of
 from backend.jobs.tables import JobRow
 from backend.measured.accuracy import calibrated
+from backend.models.hub_config import hub_config
 from backend.models.service import find_model, read_config
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.catalogue import in_catalogue
 from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
 from tunescope.memory.estimate import Estimate, estimate, workload
 from tunescope.memory.explain import Subject
@@ -21,24 +23,28 @@ from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec, parse_spec
 
 
-def library_config(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any] | None:
-    """config.json of a model in this server's library; None for others, and for one that is not prepared yet."""
-    if spec.model.source != "library":
+def own_config(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any] | None:
+    """config.json of a model that is not the catalogue's: from this server's library, or from its hub.
+
+    None for the catalogue's, and for a library model that is not prepared yet. Raises InvalidInput where a hub has none.
+    """
+    if spec.model.source == "library":
+        found = find_model(session, settings, spec.model.id)
+        prepared = found is not None and (Path(found.path) / "config.json").is_file()
+        return read_config(found.path) if found and prepared else None
+    if spec.model.source == "catalogue" or in_catalogue(spec.model.id):
         return None
-    found = find_model(session, settings, spec.model.id)
-    if found is None or not (Path(found.path) / "config.json").is_file():
-        return None
-    return read_config(found.path)
+    return hub_config(settings, spec.model)
 
 
 def architecture_of(session: Session, settings: ServerSettings, spec: JobSpec) -> Architecture:
     """The dimensions of a spec's model. Raises InvalidInput where they are not known."""
-    return architecture_for(spec, library_config(session, settings, spec))
+    return architecture_for(spec, own_config(session, settings, spec))
 
 
 def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any]:
-    """config.json of a spec's model, in the library or the catalogue. Raises InvalidInput where it is not known."""
-    return config_for(spec, library_config(session, settings, spec))
+    """config.json of a spec's model. Raises InvalidInput where it is not known."""
+    return config_for(spec, own_config(session, settings, spec))
 
 
 def estimate_spec(session: Session, settings: ServerSettings, spec: JobSpec, gpu: str | None = None) -> Estimate:

@@ -49,7 +49,9 @@ def settings(tmp_path: Path, redis_url: str, on_postgres: bool, request: pytest.
         url = new_database(request.getfixturevalue("postgres_base"), f"test{next(numbers)}")
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushall()
-    return ServerSettings(data_dir=tmp_path / "data", database_url=url, redis_url=redis_url, admin_token=ADMIN_TOKEN)
+    return ServerSettings(
+        data_dir=tmp_path / "data", database_url=url, redis_url=redis_url, admin_token=ADMIN_TOKEN, ask_hubs=False
+    )
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from tunescope.events import FailureMemory, LogEvent, PlanEvent, StageEvent, Sta
 from tunescope.settings import WorkerSettings
 from tunescope.states import JobState
 from tunescope.wire import Order
+from worker.hub.refusal import DownloadStopped
 from worker.outbox import Outbox
 
 SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
@@ -32,6 +33,18 @@ class Attempt:
         self.stage = stage
         self.outbox.emit(StageEvent, stage=stage)
 
+    def download(self, done: int, total: int) -> None:
+        """Tell how many bytes of the model are here."""
+        self.outbox.emit(StageEvent, stage=self.stage, done=done, total=total)
+
+
+def left(attempt: Attempt, cancelled: bool) -> int:
+    """The end of an attempt that was asked to stop; the job goes on elsewhere unless it was cancelled."""
+    if not cancelled:
+        return LEFT
+    attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
+    return CANCELLED
+
 
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
@@ -44,7 +57,10 @@ def run(attempt: Attempt) -> int:
     order, spec = attempt.order, attempt.order.spec
     stop = train.StopSwitch()
     attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")
-    folder = model.locate(order.model, attempt.settings.models_dir())
+    try:
+        folder = model.locate(order.model, attempt.settings.models_dir(), attempt.download, lambda: stop.pressed)
+    except DownloadStopped:
+        return left(attempt, stop.cancelled)
     if spec.placement.probe and not order.resume_from_attempt:
         attempt.enter("probing the longest batch")
         failure = probe.run_beside(attempt.folder, stop)
@@ -52,8 +68,7 @@ def run(attempt: Attempt) -> int:
             attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
             return FAILED
     if stop.cancelled:
-        attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
-        return CANCELLED
+        return left(attempt, stop.cancelled)
     attempt.enter("loading the model")
     loaded, tokenizer = model.load_model(folder, spec), model.load_tokenizer(folder)
     attempt.enter("building the data")
@@ -80,15 +95,12 @@ def run(attempt: Attempt) -> int:
     resumed = attempt.settings.attempt_dir(order.job, order.resume_from_attempt) if order.resume_from_attempt else None
     trainer.train(resume_from_checkpoint=train.last_checkpoint(resumed / "checkpoints") if resumed else None)
     measuring.close()
-    if stop.cancelled:
-        attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
-        return CANCELLED
-    if stop.exhausted:
+    if stop.exhausted and not stop.cancelled:
         failure = stopped_in_time(stop.exhausted, attempt.memory())
         attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
         return FAILED
     if stop.pressed:
-        return LEFT
+        return left(attempt, stop.cancelled)
     attempt.enter("saving")
     artifacts.save(trainer, tokenizer, spec, attempt.folder / "artifacts", attempt.outbox)
     attempt.outbox.emit(StateEvent, state=JobState.SUCCEEDED)

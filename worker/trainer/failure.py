@@ -6,6 +6,7 @@ import torch
 
 from tunescope.events import Failure, FailureMemory
 from tunescope.states import FailureReason
+from worker.hub.refusal import Refusal
 from worker.oom import account, moment
 from worker.trainer.data import EmptyData
 from worker.trainer.demo import NoDemoModel
@@ -24,6 +25,8 @@ def explain(error: BaseException, stage: str, memory: FailureMemory | None = Non
     ``memory`` is what is known of the memory at that moment; it is told where memory was the reason.
     """
     text = str(error).strip() or type(error).__name__
+    if isinstance(error, Refusal):
+        return error.failure
     if is_out_of_memory(error):
         return Failure(
             reason=FailureReason.OUT_OF_MEMORY,

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from transformers import (
 
 from tunescope.spec import Adaptation, JobSpec, Precision
 from tunescope.wire import ModelRef
+from worker.hub.fetch import fetch
+from worker.hub.progress import Tell
 from worker.trainer.demo import prepare_demo
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -27,20 +30,13 @@ class NoWeights(Exception):
     """The model's directory holds no safetensors weights; pickled ones are never loaded."""
 
 
-def locate(model: ModelRef, models_dir: Path) -> Path:
-    """The local directory of a model; fetches it from its hub if need be."""
+def locate(model: ModelRef, models_dir: Path, tell: Tell, stopped: Callable[[], bool]) -> Path:
+    """The local directory of a model; fetches it from its hub if need be. Raises Refusal or DownloadStopped."""
     if model.kind == "demo":
         return prepare_demo(models_dir)
     if model.kind == "path":
         return Path(model.location)
-    patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
-    if model.kind == "modelscope":
-        from modelscope import snapshot_download as from_modelscope
-
-        return Path(from_modelscope(model.location, revision=model.revision, allow_patterns=patterns))
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(model.location, revision=model.revision, allow_patterns=patterns))
+    return fetch(model, tell, stopped)
 
 
 def quantization_config(precision: Precision) -> BitsAndBytesConfig | None:

@@ -100,7 +100,7 @@ def probe(order: Order, attempt_dir: Path) -> Failure | None:
     """The three steps; what went wrong in them, or None."""
     settings, spec = WorkerSettings(), shortened(order.spec)
     outbox = Outbox(attempt_dir, job=order.job, attempt=order.attempt)
-    folder = model.locate(order.model, settings.models_dir())
+    folder = model.locate(order.model, settings.models_dir(), tell=lambda _done, _total: None, stopped=lambda: False)
     meter = Meter()
     measuring: Measuring | None = None
     try:

@@ -42,3 +42,7 @@ def catalogue(name: str) -> Architecture:
 def catalogue_config(name: str) -> dict[str, Any]:
     """The config.json fields of a public model that decide its memory. Raises InvalidInput."""
     return dict(entries()[found_entry(name)]["config"])
+
+
+def in_catalogue(name: str) -> bool:
+    return name.lower() in _by_lowercase()

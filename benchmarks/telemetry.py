@@ -49,19 +49,25 @@ def write_outboxes(data_dir: Path, jobs: list[str], steps: int, lean: bool) -> i
 
 
 def throughput(here: Stage, jobs_count: int, steps: int, lean: bool = False) -> dict[str, float]:
-    jobs = here.make_jobs(jobs_count, "lean" if lean else "full")
+    jobs = here.make_jobs(jobs_count, f"{jobs_count}job{steps}s")
     events = write_outboxes(here.settings.data_dir, jobs, steps, lean)
+    client = subprocess.Popen(
+        python(CLIENTS, "relay", here.settings.redis_url, str(here.settings.data_dir), *jobs),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert client.stdin and client.stdout
+    client.stdout.readline()  # its modules are loaded
     parts = ("redis", "controller")
     before = {part: here.cpu_seconds(part) for part in parts}
     began = time.perf_counter()
-    client = subprocess.Popen(
-        python(CLIENTS, "relay", here.settings.redis_url, str(here.settings.data_dir), *jobs), stdout=subprocess.PIPE
-    )
+    client.stdin.write(b"go\n")
+    client.stdin.flush()
 
     def recorded() -> bool:
         with here.sessions() as session:
             ended = text("SELECT count(*) FROM jobs WHERE state = 'succeeded' AND id LIKE :prefix")
-            return session.scalar(ended, {"prefix": f"{jobs[0][:4]}%"}) == len(jobs)
+            return session.scalar(ended, {"prefix": f"{jobs[0][:-1]}%"}) == len(jobs)
 
     wait(recorded, 600, "recording")
     seconds = time.perf_counter() - began
@@ -177,6 +183,7 @@ def main() -> None:
     ours = 0.0
     with fresh_stage(chosen.database_url) as here:
         here.start_controller()
+        throughput(here, 2, 10)  # the controller's modules are loaded
         if "throughput" in only:
             print_speed("outbox to SQL, 100 jobs, full steps", throughput(here, 100, 1000 // share))
         if "throughput" in only or "peers" in only:

@@ -58,3 +58,25 @@ export function formatAgo(seconds: number): string {
 export function formatPercent(percent: number): string {
   return `${percent > 0 ? "+" : ""}${percent.toFixed(Math.abs(percent) < 10 ? 2 : 1)} %`;
 }
+
+/** Labels of an axis whose marks are ``step`` apart: as many digits as it takes to tell them apart. */
+export function bytesTicks(values: number[], step: number): string[] {
+  const most = Math.max(...values.map(Math.abs));
+  const [unit, size] = UNITS.find(([, bytes]) => most >= bytes) ?? ["B", 1];
+  return values.map((value) => `${(value / size).toFixed(decimals(step / size))} ${unit}`);
+}
+
+export function numberTicks(values: number[], step: number): string[] {
+  const most = Math.max(...values.map(Math.abs));
+  if (most > 0 && most < 1e-3)
+    return values.map((value) => (value === 0 ? "0" : value.toExponential(decimals(step / most))));
+  return values.map((value) => value.toLocaleString("en-US", digits(decimals(step))));
+}
+
+function digits(count: number) {
+  return { minimumFractionDigits: count, maximumFractionDigits: count };
+}
+
+function decimals(step: number): number {
+  return Math.min(8, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)));
+}

@@ -2,11 +2,29 @@
 
 import type { JobEvent } from "./types";
 
-const KINDS = ["state", "stage", "plan", "step", "evaluation", "checkpoint", "artifact", "log"];
+const KINDS = [
+  "state",
+  "stage",
+  "plan",
+  "step",
+  "ledger",
+  "anatomy",
+  "warning",
+  "evaluation",
+  "checkpoint",
+  "artifact",
+  "log",
+];
 const RECONNECT_MILLISECONDS = 1000;
 
-export function followJob(jobId: string, onEvent: (event: JobEvent) => void, onEnd: () => void): () => void {
-  let last = "";
+/** Every event after ``position`` (an event's id; null is from the first on). Returns how to stop. */
+export function followJob(
+  jobId: string,
+  position: string | null,
+  onEvent: (event: JobEvent) => void,
+  onEnd: () => void,
+): () => void {
+  let last = position ?? "";
   let source: EventSource | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let stopped = false;

@@ -1,102 +1,223 @@
 import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
+import { moved, onWheel, zoomed } from "./range";
 
-export type Line = {
-  label: string;
-  values: (number | null)[];
-  low?: (number | null)[];
-  high?: (number | null)[];
+export type Points = { mean: (number | null)[]; min: (number | null)[]; max: (number | null)[] };
+export type Range = { min: number; max: number };
+
+/** Where a chart's points come from; asked at most once a frame. */
+export type Source = {
+  data: () => { steps: number[]; points: (name: string) => Points };
+  extent: () => Range | null;
+  range: Range | null;
+  onFrame: (listener: () => void) => () => void;
+  look: (range: Range | null) => void;
 };
+
+export type Line = { name: string; label: string };
 
 const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d"];
 const COLOURS_DARK = ["#3bc9db", "#ffa94d", "#b197fc", "#69db7c", "#f783ac"];
-const HEIGHT = 190;
+const HEIGHT = 200;
+const FEW_STEPS = 60;
 
 type Props = {
   title: string;
-  steps: number[];
+  unit?: string;
+  stepLabel: string;
   lines: Line[];
+  source: Source;
   format: (value: number | null) => string;
+  ticks: (values: number[], step: number) => string[];
   syncKey: string;
   marker?: { label: string; value: number };
+  help: string;
 };
 
-/** A chart over steps. Cursors of one page move together; drag zooms, double click resets. */
-export function TimeSeries({ title, steps, lines, format, syncKey, marker }: Props) {
+/** A chart over steps: means as lines, least and greatest as a band. Cursors and ranges of one page move together. */
+export function TimeSeries({
+  title,
+  unit,
+  stepLabel,
+  lines,
+  source,
+  format,
+  ticks,
+  syncKey,
+  marker,
+  help,
+}: Props) {
   const host = useRef<HTMLDivElement>(null);
-  const chart = useRef<uPlot>(undefined);
+  const newest = useRef<HTMLSpanElement>(null);
   const dark = useComputedColorScheme("light") === "dark";
-  const shape = lines.map((line) => line.label).join("|") + (marker?.label ?? "");
-  const data = [
-    steps,
-    ...lines.map((line) => line.values),
-    ...(marker ? [steps.map(() => marker.value)] : []),
-  ] as uPlot.AlignedData;
-  const latest = useRef(data);
-  latest.current = data;
+  const shape = `${lines.map((line) => line.name).join("|")} ${marker?.label} ${marker?.value}`;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the plot is rebuilt only when its shape or colours change
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the plot is built again only when its shape or colours change
   useEffect(() => {
     const element = host.current;
     if (!element) return;
-    const colours = dark ? COLOURS_DARK : COLOURS;
-    const grid = { stroke: dark ? "#33373b" : "#e9ecef", width: 1 };
-    const axis = { stroke: dark ? "#a5adb5" : "#586069", grid, ticks: grid, font: "11px system-ui" };
-    const plot = new uPlot(
-      {
-        width: element.clientWidth || 400,
-        height: HEIGHT,
-        cursor: { sync: { key: syncKey }, drag: { x: true, y: false } },
-        scales: { x: { time: false } },
-        axes: [axis, { ...axis, size: 74, values: (_plot, values) => values.map((value) => format(value)) }],
-        series: [
-          { label: "step" },
-          ...lines.map((line, index) => ({
-            label: line.label,
-            stroke: colours[index % colours.length],
-            width: 1.6,
-            points: { show: steps.length < 60, size: 4 },
-            value: (_plot: uPlot, value: number | null) => format(value),
-          })),
-          ...(marker
-            ? [
-                {
-                  label: marker.label,
-                  stroke: dark ? "#ff8787" : "#c92a2a",
-                  dash: [6, 4],
-                  points: { show: false },
-                  value: (_plot: uPlot, value: number | null) => format(value),
-                },
-              ]
-            : []),
-        ],
-      },
-      latest.current,
-      element,
+    const options = plotOptions({
+      title,
+      unit,
+      stepLabel,
+      lines,
+      source,
+      format,
+      ticks,
+      syncKey,
+      marker,
+      dark,
+    });
+    const plot = new uPlot({ ...options, width: element.clientWidth || 400, height: HEIGHT }, [[]], element);
+    let inSight = true;
+    const draw = () => {
+      if (!inSight) return;
+      const first = show(plot, source, lines, marker);
+      const words = format(first);
+      if (newest.current) newest.current.textContent = words;
+      element.setAttribute("aria-label", `${title}: ${words}. ${help}`);
+    };
+    draw();
+    const stop = source.onFrame(draw);
+    const stopWheel = onWheel(
+      plot.over,
+      () => ({ range: source.range, extent: source.extent() }),
+      source.look,
     );
-    chart.current = plot;
+    const sight = new IntersectionObserver((entries) => {
+      inSight = entries.some((entry) => entry.isIntersecting);
+      draw();
+    });
+    sight.observe(element);
     const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
     return () => {
+      stop();
+      stopWheel();
+      sight.disconnect();
       observer.disconnect();
       plot.destroy();
-      chart.current = undefined;
     };
-  }, [shape, dark, syncKey]);
+  }, [shape, dark, syncKey, source, title]);
 
-  useEffect(() => {
-    const frame = requestAnimationFrame(() => chart.current?.setData(latest.current));
-    return () => cancelAnimationFrame(frame);
-  });
-
-  const newest = lines[0]?.values.at(-1) ?? null;
   return (
-    <figure className="card" style={{ margin: 0 }}>
-      <figcaption style={{ fontWeight: 600, marginBottom: 8 }}>
-        {title} <span className="muted">{format(newest)}</span>
+    <figure className="card chart">
+      <figcaption>
+        {title} {unit && <span className="muted">({unit})</span>} <span ref={newest} className="muted" />
       </figcaption>
-      <div ref={host} role="img" aria-label={`${title}: ${format(newest)} (${steps.length})`} />
+      {/* biome-ignore lint/a11y/useSemanticElements: a figure that is explored by keys */}
+      <div
+        ref={host}
+        role="group"
+        aria-roledescription="chart"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: keys zoom and move it
+        tabIndex={0}
+        onKeyDown={(event) => {
+          const range = byKey(event.key, source);
+          if (range === undefined) return;
+          event.preventDefault();
+          source.look(range);
+        }}
+      />
     </figure>
   );
+}
+
+/** The range that a key asks for: + and - zoom, arrows move, 0 and Escape show all; undefined for other keys. */
+function byKey(key: string, source: Source): Range | null | undefined {
+  const extent = source.extent();
+  if (!extent) return undefined;
+  const now = source.range ?? extent;
+  switch (key) {
+    case "+":
+    case "=":
+      return zoomed(now, extent, 0.5);
+    case "-":
+      return zoomed(now, extent, 2);
+    case "ArrowLeft":
+      return moved(now, extent, -0.25);
+    case "ArrowRight":
+      return moved(now, extent, 0.25);
+    case "0":
+    case "Home":
+    case "Escape":
+      return null;
+    default:
+      return undefined;
+  }
+}
+
+/** Hand the newest points to the plot; returns the last value of the first line. */
+function show(plot: uPlot, source: Source, lines: Line[], marker: Props["marker"]): number | null {
+  const drawn = source.data();
+  const { steps } = drawn;
+  const columns = lines.map((line) => drawn.points(line.name));
+  const data = [
+    steps,
+    ...columns.flatMap((column) => [column.mean, column.max, column.min]),
+    ...(marker ? [steps.map(() => marker.value)] : []),
+  ] as uPlot.AlignedData;
+  const extent = source.range ?? source.extent() ?? { min: 0, max: 1 };
+  plot.batch(() => {
+    plot.setData(data, false);
+    plot.setScale("x", extent.min === extent.max ? { min: extent.min - 1, max: extent.max + 1 } : extent);
+  });
+  return columns[0]?.mean.findLast((value) => value !== null) ?? null;
+}
+
+type Look = Omit<Props, "help"> & { dark: boolean };
+
+function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
+  const { unit, stepLabel, lines, source, format, ticks, syncKey, marker, dark } = look;
+  const colours = dark ? COLOURS_DARK : COLOURS;
+  const grid = { stroke: dark ? "#33373b" : "#e9ecef", width: 1 };
+  const axis = { stroke: dark ? "#a5adb5" : "#586069", grid, ticks: grid, font: "11px system-ui" };
+  const named = { labelSize: 18, labelFont: "11px system-ui" };
+  const value = (_plot: uPlot, of: number | null) => format(of);
+  const edge = { stroke: "transparent", width: 0, points: { show: false }, class: "band" };
+  const marked = { stroke: dark ? "#ff8787" : "#c92a2a", dash: [6, 4], points: { show: false }, value };
+  return {
+    cursor: { sync: { key: syncKey, setSeries: false }, drag: { x: true, y: false, setScale: false } },
+    scales: { x: { time: false } },
+    axes: [
+      { ...axis, ...named, label: stepLabel, size: 34 },
+      {
+        ...axis,
+        ...(unit ? { ...named, label: unit } : {}),
+        size: 74,
+        values: (_plot, at, _axis, _space, step) => ticks(at, step),
+      },
+    ],
+    series: [
+      { label: stepLabel },
+      ...lines.flatMap((line, index) => [
+        {
+          label: line.label,
+          stroke: colours[index % colours.length],
+          width: 1.6,
+          points: { show: (plot: uPlot) => plot.data[0].length < FEW_STEPS, size: 4 },
+          value,
+        },
+        { ...edge, label: `${line.label} ↑` },
+        { ...edge, label: `${line.label} ↓` },
+      ]),
+      ...(marker ? [{ ...marked, label: marker.label }] : []),
+    ],
+    bands: lines.map((_line, index) => ({
+      series: [3 * index + 2, 3 * index + 3] as uPlot.Band.Bounds,
+      fill: `${colours[index % colours.length]}33`,
+    })),
+    hooks: {
+      setSelect: [
+        (plot) => {
+          const { left, width } = plot.select;
+          if (width < 4) return;
+          plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          source.look({ min: plot.posToVal(left, "x"), max: plot.posToVal(left + width, "x") });
+        },
+      ],
+      ready: [(plot) => plot.over.addEventListener("dblclick", () => source.look(null))],
+    },
+  };
 }

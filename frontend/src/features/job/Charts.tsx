@@ -1,47 +1,112 @@
-import { SimpleGrid, Text } from "@mantine/core";
+import { Button, Group, SimpleGrid, Text } from "@mantine/core";
+import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
-import type { Job, StepEvent } from "../../api/types";
+import type { Job } from "../../api/types";
+import { moved, zoomed } from "../../charts/range";
 import { TimeSeries } from "../../charts/TimeSeries";
-import { formatBytes, formatNumber } from "../../units";
-import type { Live } from "./useLive";
+import { bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
+import type { LiveJob } from "./liveJob";
 
-const SCALARS = ["loss", "learning_rate", "grad_norm", "tokens_per_second"] as const;
+const SCALARS = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds"] as const;
+const UNITS: Partial<Record<(typeof SCALARS)[number], string>> = {
+  tokens_per_second: "tokens/s",
+  step_seconds: "s",
+};
+const PEAK = "memory_peak.";
+const NOW = "memory.";
 
-export function Charts({ live, job }: { live: Live; job: Job }) {
+const inBytes = (value: number | null) => formatBytes(value);
+const inThreeDigits = (value: number | null) => formatNumber(value, 3);
+
+export function Charts({ live, job }: { live: LiveJob; job: Job }) {
   const { t } = useTranslation("job");
-  const { steps } = live;
-  if (steps.length === 0) return <Text className="muted">{t("noSteps")}</Text>;
-  const numbers = steps.map((event) => event.step);
-  const sources = [...new Set(steps.flatMap((event) => event.memory.map((figure) => figure.source)))];
-  const onGpu = job.gpus.length > 0;
+  const { step, names } = useSyncExternalStore(live.onSnapshot, live.snapshot);
+  if (step === null) return <Text className="muted">{t("noSteps")}</Text>;
+  const known = names.split("\n");
+  const marker =
+    job.gpus.length > 0 && job.estimate
+      ? { label: t("estimate"), value: job.estimate.total_bytes }
+      : undefined;
+  const shared = { source: live, syncKey: job.id, stepLabel: t("stepAxis"), help: t("chartKeys") };
   return (
-    <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
-      <TimeSeries
-        title={t("memoryPerStep")}
-        steps={numbers}
-        lines={sources.map((source) => ({
-          label: source,
-          values: steps.map((event) => peak(event, source)),
-        }))}
-        format={(value) => formatBytes(value)}
-        syncKey={job.id}
-        marker={onGpu && job.estimate ? { label: t("estimate"), value: job.estimate.total_bytes } : undefined}
-      />
-      {SCALARS.map((name) => (
+    <>
+      <RangeButtons live={live} />
+      <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
         <TimeSeries
-          key={name}
-          title={t(name)}
-          steps={numbers}
-          lines={[{ label: t(name), values: steps.map((event) => event[name]) }]}
-          format={(value) => formatNumber(value, 3)}
-          syncKey={job.id}
+          {...shared}
+          title={t("memoryPerStep")}
+          lines={memoryLines(known)}
+          format={inBytes}
+          ticks={bytesTicks}
+          marker={marker}
         />
-      ))}
-    </SimpleGrid>
+        {SCALARS.map((name) => (
+          <TimeSeries
+            {...shared}
+            key={name}
+            title={t(name)}
+            unit={UNITS[name]}
+            lines={[{ name, label: t(name) }]}
+            format={inThreeDigits}
+            ticks={numberTicks}
+          />
+        ))}
+      </SimpleGrid>
+    </>
   );
 }
 
-function peak(event: StepEvent, source: string): number | null {
-  const figure = event.memory.find((item) => item.source === source);
-  return figure?.peak_bytes ?? figure?.bytes ?? null;
+/** One line for each memory source: its peak within the step where that is measured, else the figure at the step's end. */
+function memoryLines(names: string[]) {
+  const sources = new Set(
+    names
+      .filter((name) => name.startsWith(NOW) || name.startsWith(PEAK))
+      .map((name) => name.slice(name.indexOf(".") + 1)),
+  );
+  return [...sources].map((source) => ({
+    label: source,
+    name: names.includes(PEAK + source) ? PEAK + source : NOW + source,
+  }));
+}
+
+function RangeButtons({ live }: { live: LiveJob }) {
+  const { t } = useTranslation("job");
+  const { range } = useSyncExternalStore(live.onSnapshot, live.snapshot);
+  const act = (change: typeof zoomed, by: number) => () => {
+    const extent = live.extent();
+    if (extent) live.look(change(live.range ?? extent, extent, by));
+  };
+  const actions = [
+    { name: "zoomIn", sign: "+", run: act(zoomed, 0.5), off: false },
+    { name: "zoomOut", sign: "−", run: act(zoomed, 2), off: range === null },
+    { name: "earlierSteps", sign: "←", run: act(moved, -0.5), off: range === null },
+    { name: "laterSteps", sign: "→", run: act(moved, 0.5), off: range === null },
+  ];
+  return (
+    <Group justify="space-between" mb="xs" gap="xs">
+      <Text size="sm" className="muted" aria-live="polite">
+        {range
+          ? t("stepsShown", { first: Math.ceil(range.min), last: Math.floor(range.max) })
+          : t("allSteps")}
+      </Text>
+      <Group gap={6} role="toolbar" aria-label={t("chartRange")}>
+        {actions.map(({ name, sign, run, off }) => (
+          <Button
+            key={name}
+            size="compact-sm"
+            variant="default"
+            aria-label={t(name)}
+            title={t(name)}
+            disabled={off}
+            onClick={run}
+          >
+            {sign}
+          </Button>
+        ))}
+        <Button size="compact-sm" variant="default" disabled={range === null} onClick={() => live.look(null)}>
+          {t("resetRange")}
+        </Button>
+      </Group>
+    </Group>
+  );
 }

@@ -1,23 +1,25 @@
 import { Alert, Button, Group, Text } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
+import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
+import type { LiveJob } from "./liveJob";
 import { Relaunch } from "./Relaunch";
-import type { Live } from "./useLive";
 
 const RELEVANT_LINES = 12;
 /** How worker/death.py introduces the end of the log. */
 const LAST_LINES = /\n+Last lines of its log:\n/;
 
-type Props = { failure: NonNullable<Job["failure"]>; live: Live; jobId: string };
+type Props = { failure: NonNullable<Job["failure"]>; live: LiveJob; jobId: string };
 
 /** Why it failed, what to do, and the last lines that the trainer wrote. */
 export function Failure({ failure, live, jobId }: Props) {
   const { t } = useTranslation("job");
   // A trainer that died without a last word has the end of its log in the detail already.
   const [detail = "", tail] = failure.detail.split(LAST_LINES);
-  const lines = tail?.split("\n") ?? live.lines.slice(-RELEVANT_LINES).map((line) => line.line);
+  const { items } = useSyncExternalStore(live.lines.onChange, live.lines.snapshot);
+  const lines = tail?.split("\n") ?? items.slice(-RELEVANT_LINES).map((line) => line.line);
   return (
     <Alert
       color="red"

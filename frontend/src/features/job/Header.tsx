@@ -1,16 +1,17 @@
 import { Group, Progress, SimpleGrid, Text, Title } from "@mantine/core";
+import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
 import { Actions } from "./Actions";
-import type { Live } from "./useLive";
+import type { LiveJob } from "./liveJob";
 
 /** What the job is, how far it has come, its newest figures, and what can be done with it. */
-export function Header({ job, live }: { job: Job; live: Live }) {
+export function Header({ job, live }: { job: Job; live: LiveJob }) {
   const { t } = useTranslation("job");
   const running = !TERMINAL.has(job.state);
-  const step = Math.max(job.progress.step, live.steps.at(-1)?.step ?? 0);
+  const step = Math.max(job.progress.step, useSyncExternalStore(live.onSnapshot, live.snapshot).step ?? 0);
   const total = job.progress.total_steps;
   return (
     <div className="card">
@@ -48,14 +49,14 @@ export function Header({ job, live }: { job: Job; live: Live }) {
         animated={job.state === "running"}
         color={job.state === "failed" ? "red" : job.state === "cancelled" ? "gray" : "brand"}
       />
-      <Newest job={job} live={live} />
+      <Newest job={job} />
     </div>
   );
 }
 
-function Newest({ job, live }: { job: Job; live: Live }) {
+function Newest({ job }: { job: Job }) {
   const { t } = useTranslation("job");
-  const newest = live.steps.at(-1) ?? job.latest;
+  const newest = job.latest;
   const memory = newest?.memory.find((figure) => figure.peak_bytes ?? figure.bytes);
   const until = job.finished_at ?? Date.now() / 1000;
   const figures = [

@@ -73,7 +73,7 @@ export default function JobPage() {
           <Memory job={job.data} />
         </Tabs.Panel>
         <Tabs.Panel value="log">
-          <Log live={live} job={job.data} />
+          <Log live={live} />
         </Tabs.Panel>
         <Tabs.Panel value="spec">
           <Spec job={job.data} />

@@ -1,26 +1,37 @@
-import { Button, Group, Stack, Switch, Text, TextInput } from "@mantine/core";
+import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
 import { IconDownload, IconSearch } from "@tabler/icons-react";
-import { useEffect, useRef, useState } from "react";
+import { useMutation } from "@tanstack/react-query";
+import { useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
-import type { Job, LogEvent } from "../../api/types";
 import { download } from "../../ui/Copy";
-import type { Live } from "./useLive";
+import { Problem } from "../../ui/Problem";
+import type { LiveJob } from "./liveJob";
+import type { Line } from "./logLines";
 
-/** The trainer's lines as they come: the view follows the newest unless one turns that off. */
-export function Log({ live, job }: { live: Live; job: Job }) {
+const NEAR_END_PIXELS = 120;
+const BLOCK_LINES = 200;
+
+/** The trainer's log: follows the newest lines while its end is in sight; earlier lines come on request. */
+export function Log({ live }: { live: LiveJob }) {
   const { t } = useTranslation("job");
-  const [wanted, setWanted] = useState("");
-  const [follow, setFollow] = useState(true);
-  const word = wanted.trim().toLowerCase();
-  const lines = word ? live.lines.filter((line) => line.line.toLowerCase().includes(word)) : live.lines;
+  const { items, earlier, newest } = useSyncExternalStore(live.lines.onChange, live.lines.snapshot);
   const box = useRef<HTMLPreElement>(null);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new line is what moves the view
-  useEffect(() => {
-    if (follow && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [lines.length, follow]);
-  const save = () => download(`${job.id}.log`, live.lines.map((line) => `${line.line}\n`).join(""));
+  const atEnd = useRef(true);
+  const load = useMutation({ mutationFn: (which: "newest" | "earlier") => loadLines(live, which) });
+  const first = items[0]?.sequence ?? 0;
+  const [wanted, setWanted] = useState("");
+  const word = wanted.trim().toLowerCase();
+  const lines = word ? items.filter((line) => line.line.toLowerCase().includes(word)) : items;
+  const save = () => download(`${live.jobId}.log`, items.map((line) => `${line.line}\n`).join(""));
+  const { mutate } = load;
+  useEffect(() => mutate("newest"), [mutate]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: new lines are what moves the view
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element && atEnd.current && newest) element.scrollTop = element.scrollHeight;
+  }, [items]);
   return (
-    <Stack gap="sm">
+    <Stack gap="xs">
       <Group justify="space-between">
         <Group gap="sm">
           <TextInput
@@ -31,34 +42,87 @@ export function Log({ live, job }: { live: Live; job: Job }) {
             onChange={(event) => setWanted(event.currentTarget.value)}
           />
           <Text size="sm" className="muted" role="status">
-            {word && t("linesFound", { count: lines.length })}
+            {word
+              ? t("linesFound", { count: lines.length })
+              : items.length > 0 && t("linesShown", { lines: items.length })}
           </Text>
         </Group>
-        <Group gap="md">
-          <Switch
-            label={t("followLog")}
-            checked={follow}
-            onChange={(event) => setFollow(event.currentTarget.checked)}
-          />
+        <Group gap="xs">
           <Button
-            size="xs"
+            size="compact-sm"
             variant="default"
-            disabled={live.lines.length === 0}
+            disabled={items.length === 0}
             leftSection={<IconDownload size={14} aria-hidden />}
             onClick={save}
           >
             {t("download")}
           </Button>
+          {earlier && first > 1 && (
+            <Button
+              size="compact-sm"
+              variant="default"
+              loading={load.isPending}
+              onClick={() => {
+                atEnd.current = false;
+                if (box.current) box.current.scrollTop = 0;
+                mutate("earlier");
+              }}
+            >
+              {t("loadEarlier")}
+            </Button>
+          )}
+          {!newest && (
+            <Button
+              size="compact-sm"
+              variant="default"
+              loading={load.isPending}
+              onClick={() => {
+                atEnd.current = true;
+                mutate("newest");
+              }}
+            >
+              {t("backToNewest")}
+            </Button>
+          )}
         </Group>
       </Group>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard */}
-      <pre ref={box} className="card log" tabIndex={0} role="log" aria-label={t("log")}>
-        {live.lines.length === 0 ? t("noLog") : lines.map((line) => <Line key={line.sequence} line={line} />)}
+      {load.error && <Problem error={load.error} />}
+      <pre
+        ref={box}
+        className="card log"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+        tabIndex={0}
+        role="log"
+        aria-label={t("log")}
+        onScroll={({ currentTarget: view }) => {
+          atEnd.current = view.scrollHeight - view.scrollTop - view.clientHeight < NEAR_END_PIXELS;
+        }}
+      >
+        {items.length === 0
+          ? t("noLog")
+          : blocks(lines).map((block) => <Block key={block.number} lines={block.lines} />)}
       </pre>
     </Stack>
   );
 }
 
-function Line({ line }: { line: LogEvent }) {
-  return <span title={new Date(line.at * 1000).toLocaleTimeString()}>{`${line.line}\n`}</span>;
+function loadLines(live: LiveJob, which: "newest" | "earlier") {
+  return which === "newest" ? live.lines.loadNewest() : live.lines.loadEarlier();
+}
+
+/** Runs of lines whose places do not change as lines come and go at the ends, so that only those at the ends are built again. */
+function blocks(items: Line[]): { number: number; lines: Line[] }[] {
+  const found: { number: number; lines: Line[] }[] = [];
+  for (const line of items) {
+    const number = Math.floor(line.sequence / BLOCK_LINES);
+    const last = found.at(-1);
+    if (last?.number === number) last.lines.push(line);
+    else found.push({ number, lines: [line] });
+  }
+  return found;
+}
+
+/** Lines out of sight cost nothing: the browser leaves their layout out. */
+function Block({ lines }: { lines: Line[] }) {
+  return <span className="log-block">{lines.map((line) => `${line.line}\n`).join("")}</span>;
 }

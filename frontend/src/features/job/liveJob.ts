@@ -1,0 +1,209 @@
+/** What a job's page knows of its run, kept outside React and bounded: history from /metrics, then live steps and log lines. */
+
+import { answer, api } from "../../api/client";
+import { followJob } from "../../api/follow";
+import type { JobEvent, LogEvent, Metrics, StepEvent } from "../../api/types";
+import { Drawn, figuresOf, StepRing } from "./columns";
+import { type Listener, subscribe } from "./listeners";
+import { LogLines } from "./logLines";
+
+export const HISTORY_POINTS = 1000;
+export const KEPT_STEPS = 2048;
+/** How much of a frame may go to charts; those left over are drawn in the next ones, so that the page stays smooth. */
+const FRAME_MILLISECONDS = 5;
+/** When this share of the ring is full, the history is asked for again, and takes the steps over. */
+const RELOAD_SHARE = 0.75;
+/** Least time between two rounds over the charts; the first change after a while is drawn at once. */
+const ROUND_MILLISECONDS = 80;
+const RETRY_MILLISECONDS = 2000;
+const SNAPSHOT_MILLISECONDS = 250;
+const DETAIL_MILLISECONDS = 120;
+
+export type Range = { min: number; max: number };
+/** What React draws from; changes a few times a second at most. */
+export type Snapshot = {
+  attempt: number;
+  step: number | null;
+  names: string;
+  range: Range | null;
+  loaded: boolean;
+};
+
+export class LiveJob {
+  readonly lines: LogLines;
+  range: Range | null = null;
+  private attempt = 0;
+  private whole: Metrics | null = null;
+  private detail: Metrics | null = null;
+  private ring = new StepRing(KEPT_STEPS);
+  private loaded = false;
+  private loading = false;
+  private stopped = false;
+  private drawn: Drawn | null = null;
+  private kept: Snapshot = { attempt: 0, step: null, names: "", range: null, loaded: false };
+  private stopFollowing: (() => void) | undefined;
+  private frame = 0;
+  private roundAt = 0;
+  private timers = new Map<string, ReturnType<typeof setTimeout>>();
+  private readonly frames = new Set<Listener>();
+  private readonly waiting = new Set<Listener>();
+  private readonly snapshots = new Set<Listener>();
+
+  /** ``onNews`` hears of everything that is neither a step nor a log line, and of the end. */
+  constructor(
+    readonly jobId: string,
+    private readonly onNews: (event: JobEvent | null) => void,
+  ) {
+    this.lines = new LogLines(jobId);
+  }
+
+  start() {
+    this.stopped = false;
+    void this.loadWhole().then(() => {
+      if (this.stopped || this.stopFollowing) return;
+      this.stopFollowing = followJob(
+        this.jobId,
+        this.whole?.position ?? null,
+        (event) => this.take(event),
+        () => this.onNews(null),
+      );
+    });
+  }
+
+  stop() {
+    this.stopped = true;
+    this.stopFollowing?.();
+    this.stopFollowing = undefined;
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    for (const timer of this.timers.values()) clearTimeout(timer);
+    this.timers.clear();
+  }
+
+  /** Called before one of the next frames is drawn, if anything has changed. */
+  onFrame = (listener: Listener) => subscribe(this.frames, listener);
+  onSnapshot = (listener: Listener) => subscribe(this.snapshots, listener);
+  snapshot = () => this.kept;
+
+  data(): Drawn {
+    this.drawn ??= new Drawn(this.whole, this.detail, this.ring);
+    return this.drawn;
+  }
+
+  /** First and last step that there is. */
+  extent(): Range | null {
+    const { steps } = this.data();
+    const [min] = steps;
+    const max = steps.at(-1);
+    return min === undefined || max === undefined ? null : { min, max };
+  }
+
+  /** Look at some steps only; null is all of them. Points finer than those at hand are asked for. */
+  look(range: Range | null) {
+    this.range = range;
+    if (range === null) this.detail = null;
+    else this.soon("detail", DETAIL_MILLISECONDS, () => void this.loadDetail(range));
+    this.changed(true);
+  }
+
+  private take(event: JobEvent) {
+    if (event.attempt > this.attempt) this.begin(event.attempt);
+    if (event.attempt < this.attempt) return;
+    if (event.kind === "step") {
+      const step = event as StepEvent;
+      this.ring.push(step.step, figuresOf(step));
+      if (this.ring.size > KEPT_STEPS * RELOAD_SHARE && !this.loading) void this.loadWhole();
+      this.changed();
+    } else if (event.kind === "log") this.lines.add(event as LogEvent);
+    else this.onNews(event);
+  }
+
+  private begin(attempt: number) {
+    if (this.attempt > 0) {
+      this.whole = this.detail = this.range = null;
+      this.ring = new StepRing(KEPT_STEPS);
+      this.lines.clear();
+    }
+    this.attempt = attempt;
+    this.changed(true);
+  }
+
+  private async loadWhole() {
+    this.loading = true;
+    try {
+      const found = await this.metrics({ points: HISTORY_POINTS });
+      if (this.stopped || found.attempt < this.attempt) return;
+      if (found.attempt > this.attempt) this.begin(found.attempt);
+      this.whole = found;
+      if (found.last_step !== null) this.ring.dropThrough(found.last_step);
+      this.loaded = true;
+      this.changed(true);
+    } catch {
+      // The page shows the job's own problem; figures come back with the server.
+      if (!this.stopped) {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS));
+        if (!this.stopped && !this.loaded) await this.loadWhole();
+      }
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  /** Half a screen more on either side, so that a small move shows fine points at once. */
+  private async loadDetail(range: Range) {
+    if (!this.whole || this.whole.steps_per_point === 1) return;
+    const margin = (range.max - range.min) / 2;
+    const from = Math.max(0, Math.floor(range.min - margin));
+    const to = Math.max(from, Math.ceil(range.max + margin));
+    const found = await this.metrics({ from, to, points: 2 * HISTORY_POINTS }).catch(() => null);
+    if (this.stopped || !found || this.range !== range) return;
+    this.detail = found;
+    this.changed();
+  }
+
+  private metrics(query: { from?: number; to?: number; points: number }): Promise<Metrics> {
+    const params = { path: { job_id: this.jobId }, query };
+    return answer(api.GET("/api/jobs/{job_id}/metrics", { params }));
+  }
+
+  /** Draw at the next frame, and tell React soon, or at once. */
+  private changed(atOnce = false) {
+    this.drawn = null;
+    for (const listener of this.frames) this.waiting.add(listener);
+    if (this.frame === 0 && !this.timers.has("round"))
+      this.soon("round", Math.max(0, this.roundAt + ROUND_MILLISECONDS - performance.now()), () => {
+        this.roundAt = performance.now();
+        this.frame ||= requestAnimationFrame(this.draw);
+      });
+    if (atOnce) this.tell();
+    else if (!this.timers.has("snapshot")) this.soon("snapshot", SNAPSHOT_MILLISECONDS, () => this.tell());
+  }
+
+  private draw = () => {
+    const began = performance.now();
+    for (const listener of this.waiting) {
+      this.waiting.delete(listener);
+      if (this.frames.has(listener)) listener();
+      if (performance.now() - began > FRAME_MILLISECONDS) break;
+    }
+    this.frame = this.waiting.size > 0 ? requestAnimationFrame(this.draw) : 0;
+  };
+
+  private tell() {
+    const names = [...new Set([...Object.keys(this.whole?.series ?? {}), ...this.ring.names()])]
+      .sort()
+      .join("\n");
+    const step = this.ring.last ?? this.whole?.last_step ?? null;
+    this.kept = { attempt: this.attempt, step, names, range: this.range, loaded: this.loaded };
+    for (const listener of this.snapshots) listener();
+  }
+
+  private soon(name: string, milliseconds: number, act: () => void) {
+    clearTimeout(this.timers.get(name));
+    const timer = setTimeout(() => {
+      this.timers.delete(name);
+      act();
+    }, milliseconds);
+    this.timers.set(name, timer);
+  }
+}

@@ -1,7 +1,7 @@
 """How close estimates come to published measurements: `python -m benchmarks.vram_accuracy [DIRECTORY]`.
 
 Reads published.csv and fms_a100_80gb_1gpu.csv from DIRECTORY (default ../shared/vram) and prints errors by source, method
-and model, beside a naive rule and a rule like `accelerate estimate-memory`. No figure is tuned to a row.
+and model, beside a naive rule, `accelerate estimate-memory`'s, DeepSpeed's estimators and LLaMA-Factory's table. Nothing is tuned to a row.
 """
 
 import csv
@@ -162,10 +162,50 @@ def accelerate_like(row: Row) -> int:
     return 4 * row.architecture.parameter_count * 2
 
 
+def deepspeed_like(row: Row) -> int:
+    """DeepSpeed's ``estimate_zero2_model_states_mem_needs`` and ``estimate_zero3_…`` (stage_1_and_2.py, stage3.py): model states only.
+
+    ZeRO-2: 2P + 18P/N; ZeRO-3: 18P/N + 4 bytes of the largest layer; per GPU, summed over GPUs here.
+    """
+    count, gpus = row.architecture.parameter_count, row.gpus
+    if row.spec.parallelism.strategy == "zero3":
+        return gpus * (18 * count // gpus + 4 * row.architecture.vocab * row.architecture.hidden)
+    return gpus * (2 * count + 18 * count // gpus)
+
+
+LLAMAFACTORY = {
+    7: (120, 60, 16, 10, 6),
+    14: (240, 120, 32, 20, 12),
+    30: (600, 300, 64, 40, 24),
+    70: (1200, 600, 160, 80, 48),
+}
+"""LLaMA-Factory's README "Hardware Requirement" in GB by size: full with AMP, full in 16 bit, LoRA in 16, 8 and 4 bit."""
+
+
+def llamafactory_table(row: Row) -> int:
+    """The README's table, between sizes in proportion to parameters."""
+    full, kind = row.spec.adaptation.method == "full", row.spec.precision.quantization
+    column = (
+        (0 if row.spec.precision.master_weights else 1) if full else 2 if kind == "none" else 3 if "8" in kind else 4
+    )
+    billions = row.architecture.parameter_count / 1e9
+    size = min(LLAMAFACTORY, key=lambda size: abs(size - billions))
+    return int(LLAMAFACTORY[size][column] * billions / size * 1e9)
+
+
 def ours(row: Row) -> int:
     found = row.predict()
     context = 0 if row.counts_context else found.ledger["runtime_context"]
     return (found.total_bytes - context) * row.gpus
+
+
+RULES: dict[str, Callable[[Row], int]] = {
+    "ours": ours,
+    "naive rule": naive,
+    "accelerate": accelerate_like,
+    "DeepSpeed": deepspeed_like,
+    "LLaMA-Factory": llamafactory_table,
+}
 
 
 def errors(rows: Iterable[Row], rule: Callable[[Row], int]) -> list[float]:
@@ -174,7 +214,7 @@ def errors(rows: Iterable[Row], rule: Callable[[Row], int]) -> list[float]:
 
 def summary(label: str, rows: list[Row]) -> str:
     cells = [f"{label:44}{len(rows):4}"]
-    for rule in (ours, naive, accelerate_like):
+    for rule in RULES.values():
         found = sorted(abs(error) for error in errors(rows, rule))
         ninth = quantiles(found, n=10)[8] if len(found) > 1 else found[0]
         cells.append(f"{median(found):8.1f} {ninth:8.1f}")
@@ -205,9 +245,8 @@ def main(arguments: list[str]) -> int:
         print(
             f"{row.name:72}{row.measured / GIB:10.2f}{total / GIB:10.2f}{100 * (total / row.measured - 1):+7.1f}%{peak:>17}"
         )
-    print(
-        f"\n{'absolute error in %: median, 90th percentile':48} |       ours       |    naive rule    | accelerate-like  | inside the interval"
-    )
+    heads = " |".join(f"{name:^17}" for name in RULES)
+    print(f"\n{'absolute error in %: median, 90th percentile':48}{heads} | inside the interval")
     print(summary("rows of fixed length", [row for row in rows if row.fixed_length]))
     print(summary("rows of varying length", [row for row in rows if not row.fixed_length]))
     for key in ("source", "method", "model"):

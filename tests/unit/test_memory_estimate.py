@@ -213,7 +213,7 @@ def test_gpus_are_found_by_catalogue_name_and_by_nvml_name() -> None:
 def test_an_estimate_takes_well_under_five_milliseconds() -> None:
     spec, model = make_spec(), catalogue("Qwen/Qwen2.5-72B-Instruct")
     estimate(spec, model)
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(100):
         estimate(spec, model)
-    assert (time.perf_counter() - started) / 100 < 0.005
+    assert (time.process_time() - started) / 100 < 0.005

@@ -30,6 +30,8 @@ class Family:
     mixture: bool = False
     scaled_logits: int = 0
     """Extra copies of the 16-bit logits: 1 for granite's logits_scaling, 3 for gemma2's soft cap (div, tanh, mul)."""
+    multipliers: bool = False
+    """Granite multiplies embeddings and what each half of a layer adds: one copy more of each."""
     certain: bool = True
     """False: shape known, activations not checked against a trace."""
 
@@ -47,7 +49,7 @@ FAMILIES: dict[str, Family] = {
     "gemma2": Family(tied=True, norms_per_layer=4, scaled_logits=3, out_bias=None),
     "gemma3_text": Family(tied=True, norms_per_layer=4, qk_norm=True, out_bias=None),
     "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj"),
-    "granite": Family(scaled_logits=1, out_bias=None),
+    "granite": Family(multipliers=True, out_bias=None),
     "smollm3": Family(out_bias=None, tied=True),
     "seed_oss": Family(qkv_bias=True),
     "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),

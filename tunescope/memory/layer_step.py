@@ -2,69 +2,11 @@
 
 A small replay of what autograd does, in bytes. The order of births and deaths follows torch's engine: the node with the
 highest sequence number first, an input gradient is freed after its node ran, saved tensors with it. Traced figures of
-the real models (tests/worker/test_tracer_agreement.py) hold it to account.
+the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 """
 
-from dataclasses import dataclass
-
 from tunescope.memory.architecture import Architecture, Layer, Linear
-
-
-@dataclass(frozen=True)
-class LayerSettings:
-    """What decides the activations of a layer. Widths of numbers in bytes."""
-
-    tokens: int
-    sequence: int
-    batch: int
-    stream: int
-    """Width of the residual stream: 2, or 4 when embeddings or norms are fp32."""
-    compute: int
-    autocast: bool
-    full: bool
-    weight: int
-    adapter: int
-    dropout: bool
-    attention: str
-    quantized: str
-    nested: bool
-    targets: frozenset[str]
-    checkpointing: bool
-    keeps_weights: bool = False
-    """Restored matrices are saved for backward (auto-gptq's plain matmul), not restored again there."""
-
-
-@dataclass(frozen=True)
-class LayerBytes:
-    """Bytes kept until backward, the highest backward transient above them, and which half of the layer it is in."""
-
-    kept: int
-    backward: int
-    backward_site: str
-
-
-class _Meter:
-    """A running count and its maximum."""
-
-    __slots__ = ("_place", "now", "peak", "where")
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.peak = 0
-        self.where = ""
-        self._place = ""
-
-    def at(self, place: str) -> None:
-        self._place = place
-
-    def take(self, count: int) -> int:
-        self.now += count
-        if self.now > self.peak:
-            self.peak, self.where = self.now, self._place
-        return count
-
-    def free(self, count: int) -> None:
-        self.now -= count
+from tunescope.memory.layer_kept import LayerBytes, LayerKept, LayerSettings
 
 
 def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSettings) -> LayerBytes:
@@ -73,65 +15,7 @@ def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSetting
     return step.run()
 
 
-class _LayerStep:
-    def __init__(self, architecture: Architecture, layer: Layer, settings: LayerSettings) -> None:
-        self.a, self.layer, self.s = architecture, layer, settings
-        self.t = settings.tokens
-        self.h = self.t * architecture.hidden
-        self.q = self.t * architecture.q_width
-        self.k = self.t * architecture.kv_width
-        self.meter = _Meter()
-        self.qkv = [linear for linear in layer.linears if linear.reads == "attention_input"]
-        self.out = next(linear for linear in layer.linears if linear.reads == "attention_output")
-        self.ups = [linear for linear in layer.linears if linear.reads == "mlp_input" and linear.outputs > 1]
-        self.down = next((linear for linear in layer.linears if linear.reads == "mlp_product"), None)
-        self.rows = self.t
-
-    # --- forward: what each part keeps -------------------------------------------------------------------------
-
-    def norm_kept(self) -> int:
-        """fp32 input of the norm, and the normalized values too when its weight trains."""
-        if self.a.traits.layer_norm:
-            return self.s.stream * self.h
-        return 4 * self.h + (self.s.stream * self.h if self.s.full else 0)
-
-    def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
-        """What the readers of one activation of ``count`` numbers keep of it."""
-        s = self.s
-        if s.full:
-            own = s.compute if s.autocast and s.weight == 4 else 0
-            return len(readers) * own * count if own else (0 if shared_elsewhere else s.compute * count)
-        adapted = [linear for linear in readers if linear.path in s.targets]
-        if not adapted:
-            return 0
-        masks = len(adapted) * count if s.dropout else 0
-        if not s.autocast:
-            return (
-                len(adapted) * s.adapter * count + masks
-                if s.adapter != s.compute or s.dropout
-                else (0 if shared_elsewhere else s.compute * count)
-            )
-        if s.adapter != s.compute or s.dropout:
-            return len(adapted) * s.compute * count + masks
-        return 0 if shared_elsewhere else s.compute * count
-
-    def attention_kept(self) -> int:
-        s, c = self.s, self.s.compute
-        kept = c * (self.q + 2 * self.k)
-        if s.attention == "eager":
-            repeated = 2 * c * (self.q - self.k) if self.a.kv_heads != self.a.heads else 0
-            scores = self.a.heads * s.sequence * self.t
-            return kept + repeated + (4 + c) * scores
-        return kept + c * self.q + 4 * self.a.heads * self.t
-
-    def mlp_kept(self, width: int, rows: int) -> int:
-        c = self.s.compute
-        if not self.a.traits.gated:
-            return c * rows * width
-        return 3 * c * rows * width
-
-    # --- backward ----------------------------------------------------------------------------------------------
-
+class _LayerStep(LayerKept):
     def linear_backward(self, linear: Linear, count_in: int, saved: int) -> int:
         """Backward of one linear that reads ``count_in`` numbers and kept ``saved`` bytes of them.
 
@@ -145,30 +29,41 @@ class _LayerStep:
             scaled = m.take(c * self.t * linear.outputs)
             m.free(scaled)
             path = m.take(gradient_in if s.autocast else s.adapter * count_in)
-            if s.autocast and s.adapter != c:
-                wide = m.take(s.adapter * count_in)
+            masks = count_in if s.dropout and saved else 0
+            # The saved copy goes with A's own node; in quantized layers, and where the input is shared, after the base's.
+            early = (s.dropout or self.inner != c) and s.quantized == "none"
+            m.free(saved - masks if early else 0)
+            if s.autocast and self.inner != c:
+                wide = m.take(self.inner * count_in)
                 m.free(path)
                 path = wide
             if s.dropout:
                 undropped = m.take(path)
-                m.free(path)
+                m.free(path + masks)
                 path = undropped
             if path != gradient_in:
                 m.take(gradient_in)
                 m.free(path)
-            m.free(saved)
             base = self.dequantized(linear) + m.take(gradient_in)
-            m.free(base + self.saved_weight(linear))
+            m.free(base + self.saved_weight(linear) + (0 if early else saved - masks))
         else:
             m.take(gradient_in)
             temporary = self.dequantized(linear)
             if s.full:
-                temporary += m.take(c * linear.weight_count) if s.weight == 4 and s.autocast else 0
+                self.weight_gradient(linear)
             m.free(temporary + saved + self.saved_weight(linear))
         return gradient_in
 
-    def saved_weight(self, linear: Linear) -> int:
-        return self.s.compute * linear.weight_count if self.s.keeps_weights else 0
+    def weight_gradient(self, linear: Linear) -> None:
+        """Made in the type of the product, cast to the weight's; it stays, or is added to the one that is there."""
+        m, s = self.meter, self.s
+        gradient = m.take(s.compute * linear.weight_count)
+        if s.autocast and s.weight != s.compute:
+            wide = m.take(s.weight * linear.weight_count)
+            m.free(gradient + self.s.compute * linear.weight_count)
+            gradient = wide
+        if s.accumulates:
+            m.free(gradient)
 
     def restored(self, linear: Linear) -> int:
         """The transient of restoring a matrix in forward. auto-gptq unpacks to int32, casts to int8, then scales to fp16."""
@@ -229,13 +124,25 @@ class _LayerStep:
             if s.full:
                 routed += c * (self.h + self.t * experts.intermediate) * experts.per_token
             mlp += routed
-        kept = attention + mlp + sum(self.saved_weight(linear) for linear in self.layer.linears)
+        # Gemma 2 and 3 also norm what attention and MLP give (four norms a layer).
+        after = norm if self.a.traits.norms_per_layer > 2 else 0
+        kept = (
+            attention
+            + mlp
+            + 2 * after
+            + self.dora_kept()
+            + sum(self.saved_weight(linear) for linear in self.layer.linears)
+        )
         # Backward: the gradient of the layer's output, and the recomputed output itself under checkpointing.
         m.take(kept)
         m.take(s.stream * self.h)
         if s.checkpointing:
             m.at("recompute")
             self.recompute_end(product, product_kept, up_inputs)
+        if after:
+            m.at("norm")
+            self.norm_backward(s.stream * self.h)
+            m.free(after)
         if experts:
             m.at("mlp")
             rows = self.t * experts.per_token
@@ -249,23 +156,37 @@ class _LayerStep:
         self.norm_backward(s.stream * self.h)
         m.free(norm)
         self.attention_backward(norm, attention_inputs, out_input)
-        return LayerBytes(kept, m.peak - kept, m.where)
+        masks = self.h * sum(1 for linear in self.qkv if linear.path in s.targets) if s.dropout else 0
+        held = 0
+        if s.quantized == "int8":
+            held = c * (2 * self.h + self.q + product)
+        # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
+        before = 0 if self.a.traits.wide_qk_norm else norm
+        return LayerBytes(kept, m.peak - kept, m.where, before + masks, self.passing, held)
 
     def recompute_end(self, product: int, product_kept: int, up_inputs: int) -> None:
         """The end of recomputation, inside the last matrix: Python frames still hold the stream and the MLP's input."""
         if self.down is None:
             return
         m, s, c = self.meter, self.s, self.s.compute
-        own_copy = product_kept > c * product or (product_kept > 0 and (s.adapter != c or s.dropout))
+        adapted = not s.full and self.down.path in s.targets
+        own_copy = (adapted and (self.inner != c or s.dropout)) or (s.full and s.autocast and s.weight == 4)
         frames = s.stream * self.h + (0 if up_inputs and not own_copy else 2 * c * self.h) + c * self.h
+        frames += c * self.h if self.a.traits.multipliers else 0
         held = m.take(frames) + (m.take(c * product) if own_copy or not product_kept else 0)
         if own_copy:
             m.free(product_kept)
         m.free(self.restored(self.down))
         if own_copy:
             m.take(product_kept)
-            wide = m.take(s.adapter * product) if s.adapter != c else 0
-            wide += m.take(s.adapter * product) if s.dropout and s.autocast else 0
+            wide = m.take(self.inner * product) if self.inner != c else 0
+            wide += m.take(self.inner * product) if s.dropout and s.autocast and self.inner != c else 0
+            # Without a graph there is neither a mask nor the output that backward starts from.
+            multiplied = c * self.h if self.a.traits.multipliers else 0
+            self.passing = frames - multiplied - c * self.h + wide + 2 * c * product
+            if s.dora:
+                # lora_B(lora_A(eye)): an identity, the product, and the weight and its sum in fp32 for the norm.
+                wide += m.take(c * self.down.inputs**2 + (3 * c + 8) * self.down.weight_count)
             m.free(wide)
         m.free(held)
 
@@ -274,6 +195,7 @@ class _LayerStep:
         c = s.compute
         assert self.down is not None
         m.at("mlp")
+        scaled = m.take(c * self.h) if self.a.traits.multipliers else 0
         gradient = self.linear_backward(self.down, product, product_kept)
         if self.a.traits.gated:
             silu, up = m.take(c * product), m.take(c * product)
@@ -298,7 +220,7 @@ class _LayerStep:
             m.free(gradient + middle)
             total = self.linear_backward(self.ups[0], self.h, up_inputs)
             m.free(act)
-        m.free(total)
+        m.free(total + scaled)
 
     def attention_backward(self, norm: int, inputs: int, out_input: int) -> None:
         s, m, a = self.s, self.meter, self.a
@@ -311,10 +233,13 @@ class _LayerStep:
             value = m.take(c * self.q)
             grads = m.take(c * scores)
             m.free(gradient + c * scores)
+            # The softmax runs in fp32: its gradient, its saved result and what it returns live at once.
             wide = m.take(4 * scores)
             m.free(grads)
-            back = m.take(c * scores)
+            returned = m.take(4 * scores)
             m.free(wide + 4 * scores)
+            back = m.take(c * scores)
+            m.free(returned)
             both = m.take(2 * c * self.q)
             m.free(back + value + both)
             kept -= (4 + c) * scores

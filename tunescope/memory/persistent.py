@@ -233,8 +233,11 @@ def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists
         elif name == "adafactor":
             factored = rounded(4 * tensor.rows) + rounded(4 * tensor.columns) if tensor.columns else rounded(4 * count)
             states += factored * tensor.copies
-            temporary = max(temporary, 3 * rounded(4 * count))
-        elif name != "sgd":
+            temporary = max(temporary, (3 if tensor.width == 4 else 4) * rounded(4 * count))
+        elif name == "sgd":
+            # torch/optim/sgd.py: foreach makes the gradients with weight decay a list of their own.
+            temporary += tensor.stored if spec.optimizer.weight_decay else 0
+        else:
             eight_bit = name.endswith("8bit") and count >= BLOCKWISE_MINIMUM
             each = 2 * (rounded(count) + rounded(4 * -(-count // 256))) if eight_bit else 2 * rounded(4 * count)
             states += 0 if name.startswith("paged") and count >= PAGED_MINIMUM else each * tensor.copies

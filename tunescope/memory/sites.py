@@ -6,14 +6,15 @@ load · forward_end · loss_backward · layer_backward_last · layer_backward_fi
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
-from tunescope.memory.layer_step import LayerBytes, LayerSettings, layer_bytes
+from tunescope.memory.layer_kept import LayerBytes, LayerSettings
+from tunescope.memory.layer_step import layer_bytes
 from tunescope.memory.loss_path import LossBytes
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
 
 FUSED_TILE_TOKENS, FUSED_TILE_VOCAB = 4096, 32768
-"""TRL 1.16's fused head works on tiles of this size (``trl/kernels/chunked_logprob.py``)."""
+"""TRL 1.16's fused head works on tiles of this size, however small the vocabulary (``trl/kernels/chunked_logprob.py``)."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ def layer_settings(spec: JobSpec, work: Workload, stack: Stack, persistent: Pers
         nested=spec.precision.double_quant,
         targets=persistent.targets,
         checkpointing=spec.memory_savers.gradient_checkpointing,
+        accumulates=spec.batch.gradient_accumulation_steps > 1,
+        masked=spec.data.packing and spec.memory_savers.attention == "sdpa",
+        dora=spec.adaptation.use_dora and not full,
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
     )
 
@@ -93,51 +97,94 @@ def training_sites(
     extra = _adapter_inner(spec, work, settings, persistent)
     layers = [(kind.count, layer_bytes(architecture, kind, settings)) for kind in architecture.layers]
     boundary = settings.stream * hidden
+    held = 0 if stack.reentrant else sum(count * item.held_by_frames for count, item in layers)
+    ungraded = 0 if checkpointed or _embedding_trains(spec) else layers[0][1].without_input_gradient
     kept_all = (
-        architecture.layer_count * boundary
+        architecture.layer_count * boundary + held
         if checkpointed
-        else sum(count * (item.kept + extra) for count, item in layers)
+        else sum(count * (item.kept + extra) for count, item in layers) - ungraded
     )
-    weight_casts = (
-        2 * persistent.trained_elements if settings.full and settings.weight == 4 and settings.autocast else 0
-    )
-    layer_casts = weight_casts // max(1, architecture.layer_count) if checkpointed else weight_casts
-    all_casts = casts * architecture.layer_count
-    head = (4 + settings.compute) * hidden
+    always = _always(spec, work)
+    multiplied = boundary if architecture.traits.multipliers and checkpointed and not settings.full else 0
+    always += multiplied
+    layer_casts, head_casts = _weight_casts(spec, architecture, settings, stack)
+    some_casts = layer_casts if checkpointed else layer_casts * architecture.layer_count
+    all_casts = layer_casts * architecture.layer_count + head_casts + casts * architecture.layer_count
+    head = always + (4 + settings.compute * (2 if settings.full else 1)) * hidden
+    head_kept = head - (0 if _head_trains(spec) else settings.compute * hidden)
     gradients = persistent.gradients
-    accumulated = gradients if spec.batch.gradient_accumulation_steps > 1 else 0
+    accumulated = gradients if settings.accumulates else 0
     loss = _loss_bytes(spec, architecture, work, stack)
     forward, backward = loss.forward, loss.backward
     passing = _forward_transient(architecture, work, settings.compute)
     last = max((item for _, item in layers), key=lambda item: item.kept + item.backward)
     tallest = _climb(last, checkpointed, extra, casts)
     head_gradient = _head_gradient(spec, architecture, persistent)
+    # A tied table's new gradient waits for the embedding's share before it is added to an older one.
+    waiting = head_gradient if settings.full and settings.accumulates and architecture.tied else 0
+    # With the loss in tiles, forward may be higher inside the last layer than at the loss.
+    inside = always + max(item.passing for _, item in layers)
+    at_end = (kept_all + head, forward) if head + forward >= inside or not checkpointed else (kept_all + inside, 0)
+    # The head's own backward: 16-bit gradient of the logits, and those of its weight and its input.
+    head_backward = 0
+    if head_gradient and not spec.memory_savers.fused_loss:
+        head_backward = settings.compute * work.tokens * (architecture.vocab + architecture.hidden) + head_gradient
     # Gradients are zeroed to None after each optimizer step, so only accumulation carries them into a forward.
-    first_kept = 0 if checkpointed else last.kept + extra
+    first_kept = boundary + held if checkpointed else last.kept + extra - ungraded
+    embedding = held + multiplied + boundary * (0 if ungraded else 1 if settings.full else 2)
+    if settings.full and architecture.tied:
+        embedding = waiting
+    elif settings.full and settings.accumulates:
+        embedding += head_gradient
+    inputs = _inputs(spec, work)
     return (
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
-        Site("forward_end", kept_all + head, forward, 0, weight_casts + all_casts, accumulated, passing),
+        Site("forward_end", *at_end, 0, all_casts, accumulated, passing),
         Site(
-            "loss_backward",
-            kept_all + head,
-            backward,
-            0,
-            layer_casts,
-            max(accumulated, head_gradient),
-            passing + loss.reserved - max(forward, backward),
+            "loss_backward", kept_all + head_kept, max(backward, head_backward), 0,
+            head_casts + (0 if checkpointed else some_casts), accumulated, passing + loss.reserved - max(forward, backward),
         ),
-        Site("layer_backward_last", kept_all + tallest, 0, 0, layer_casts, max(accumulated, head_gradient)),
+        Site("layer_backward_last", kept_all + always + tallest, 0, 0, some_casts, max(accumulated + waiting, head_gradient)),
         Site(
-            "layer_backward_first",
-            boundary + first_kept + tallest,
-            0,
-            0,
-            layer_casts,
-            max(accumulated, gradients - _later_gradients(spec, architecture, persistent)),
+            "layer_backward_first", first_kept + always + tallest, 0, 0, layer_casts,
+            max(accumulated + waiting, gradients - _later_gradients(spec, architecture, persistent)),
         ),
-        Site("embedding_backward", boundary, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
-        Site("optimizer_step", gradients=gradients),
-    )
+        Site("embedding_backward", embedding + inputs, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
+        Site("optimizer_step", inputs, gradients=gradients),
+    )  # fmt: skip
+
+
+def _embedding_trains(spec: JobSpec) -> bool:
+    names = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
+    return spec.adaptation.method == "full" or bool(names & {"embed_tokens", "wte", "word_embeddings"})
+
+
+def _always(spec: JobSpec, work: Workload) -> int:
+    """Inputs of the step, and the mask that forward and backward hold where one is made."""
+    inputs = _inputs(spec, work)
+    if spec.data.packing and spec.memory_savers.attention == "sdpa":
+        return inputs + work.tokens * work.tokens
+    if spec.memory_savers.attention == "eager":
+        return inputs + WIDTHS[spec.precision.dtype] * work.batch * work.sequence * work.sequence
+    return inputs
+
+
+def _inputs(spec: JobSpec, work: Workload) -> int:
+    """ids, mask and labels, 8 bytes a token each, of the batch at hand and of every micro batch fetched ahead."""
+    return 3 * 8 * work.tokens * (1 + spec.batch.gradient_accumulation_steps)
+
+
+def _weight_casts(spec: JobSpec, architecture: Architecture, settings: LayerSettings, stack: Stack) -> tuple[int, int]:
+    """(of one layer's matrices, of the head): autocast keeps the 16-bit copy of every fp32 matrix that trains."""
+    if not settings.autocast or settings.compute == 4:
+        return 0, 0
+    head = settings.compute * architecture.vocab * architecture.hidden if _head_trains(spec) else 0
+    if settings.full:
+        if settings.weight != 4:
+            return 0, 0
+        layer = architecture.layers[0]
+        return settings.compute * sum(linear.weight_count for linear in layer.linears), head
+    return 0, head if settings.adapter == 4 and stack.saved_modules_follow_adapters else 0
 
 
 def _climb(layer: LayerBytes, checkpointed: bool, extra: int, casts: int) -> int:
@@ -161,7 +208,7 @@ def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack
     hidden = work.tokens * architecture.hidden
     compute = WIDTHS[spec.precision.dtype]
     if spec.memory_savers.fused_loss:
-        tile = min(work.tokens, FUSED_TILE_TOKENS) * min(architecture.vocab, FUSED_TILE_VOCAB) * compute
+        tile = min(work.tokens, FUSED_TILE_TOKENS) * FUSED_TILE_VOCAB * compute
         vectors = 7 * 4 * work.tokens + compute * hidden
         trained_head = _head_trains(spec)
         weight_gradient = (4 + compute) * architecture.vocab * architecture.hidden if trained_head else 0
@@ -188,20 +235,19 @@ def _head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persis
 
 
 def _later_gradients(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
-    """Gradients not made yet when the first layer's MLP is at its height: that layer's (but its last matrix's) and the embedding's."""
+    """Gradients not made yet when the first layer's backward begins: that layer's (counted with its step) and the embedding's."""
     if spec.adaptation.method != "full":
-        return 0
+        return adapter_width(spec) * persistent.layer_adapter_elements
     layer = architecture.layers[0]
-    last = next((linear.weight_count for linear in layer.linears if linear.reads == "mlp_product"), 0)
     embedding = 0 if architecture.tied else architecture.vocab * architecture.hidden
-    return persistent.trained[-1].width * (layer.parameter_count(architecture.hidden) - last + embedding)
+    return persistent.trained[-1].width * (layer.parameter_count(architecture.hidden) + embedding)
 
 
 def _embedding_temporary(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
-    """A tied table gets a dense gradient from the embedding beside the one from the head, before they are summed."""
+    """A tied table gets a dense gradient from the embedding beside the one from the head, and their sum beside both."""
     if spec.adaptation.method != "full" or not architecture.tied:
         return 0
-    return persistent.trained[-1].width * architecture.vocab * architecture.hidden
+    return 2 * persistent.trained[-1].width * architecture.vocab * architecture.hidden
 
 
 def _largest_matrix(architecture: Architecture) -> int:

@@ -38,13 +38,15 @@ class Stack:
     """Lists over all trained parameters that one foreach AdamW step makes: two up to torch 2.0 (``sqrt`` and ``denom``)."""
     gptq_keeps_weights: bool = False
     """auto-gptq's plain matmul saves each restored matrix for backward (``qlinear_cuda_old.py``); its Triton kernel restores it again."""
+    reentrant: bool = True
+    """Which kind of checkpointing: the other keeps what a layer's autograd functions hold as plain attributes."""
     source: str = ""
 
 
 STACKS: dict[str, Stack] = {
     stack.name: stack
     for stack in (
-        Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", loss_path.AUTOCAST_ON_LABELS, saved_modules_follow_adapters=True,
+        Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", loss_path.AUTOCAST_ON_LABELS, saved_modules_follow_adapters=True, reentrant=False,
               source="transformers 5.23 loss/loss_utils.py; worker/trainer/model.py cast_adapters"),
         Stack("transformers-4.48", "transformers 4.48, TRL 0.13, torch 2.4", loss_path.AUTOCAST_SHIFTED_FLOAT, fused_experts=False,
               source="transformers 4.48.1 loss/loss_utils.py"),

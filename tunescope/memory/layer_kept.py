@@ -1,0 +1,154 @@
+"""What one decoder layer keeps from forward until backward, tensor by tensor, and the settings that decide it."""
+
+from dataclasses import dataclass
+
+from tunescope.memory.architecture import Architecture, Layer, Linear
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What decides the activations of a layer. Widths of numbers in bytes."""
+
+    tokens: int
+    sequence: int
+    batch: int
+    stream: int
+    """Width of the residual stream: 2, or 4 when embeddings or norms are fp32."""
+    compute: int
+    autocast: bool
+    full: bool
+    weight: int
+    adapter: int
+    dropout: bool
+    attention: str
+    quantized: str
+    nested: bool
+    targets: frozenset[str]
+    checkpointing: bool
+    accumulates: bool = False
+    """Whether gradients of earlier micro batches are there to add to."""
+    masked: bool = False
+    """Packed rows under SDPA: a mask of all tokens by all tokens, and k and v repeated to the width of q."""
+    dora: bool = False
+    keeps_weights: bool = False
+    """Restored matrices are saved for backward (auto-gptq's plain matmul), not restored again there."""
+
+
+@dataclass(frozen=True)
+class LayerBytes:
+    """Bytes kept until backward, the highest backward transient above them, and which half of the layer it is in."""
+
+    kept: int
+    backward: int
+    backward_site: str
+    without_input_gradient: int = 0
+    """Bytes of ``kept`` that a layer whose input needs no gradient does not keep."""
+    passing: int = 0
+    """Bytes that forward itself needs at the layer's height, beyond what is kept."""
+    held_by_frames: int = 0
+    """Bytes that stay from forward even under checkpointing: LLM.int8 keeps its inputs as plain attributes."""
+
+
+class Meter:
+    """A running count and its maximum."""
+
+    __slots__ = ("_place", "now", "peak", "where")
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.peak = 0
+        self.where = ""
+        self._place = ""
+
+    def at(self, place: str) -> None:
+        self._place = place
+
+    def take(self, count: int) -> int:
+        self.now += count
+        if self.now > self.peak:
+            self.peak, self.where = self.now, self._place
+        return count
+
+    def free(self, count: int) -> None:
+        self.now -= count
+
+
+class LayerKept:
+    """A layer with its settings, and the bytes that each part of it keeps."""
+
+    def __init__(self, architecture: Architecture, layer: Layer, settings: LayerSettings) -> None:
+        self.a, self.layer, self.s = architecture, layer, settings
+        self.t = settings.tokens
+        self.h = self.t * architecture.hidden
+        self.q = self.t * architecture.q_width
+        self.k = self.t * architecture.kv_width
+        self.meter = Meter()
+        self.qkv = [linear for linear in layer.linears if linear.reads == "attention_input"]
+        self.out = next(linear for linear in layer.linears if linear.reads == "attention_output")
+        self.ups = [linear for linear in layer.linears if linear.reads == "mlp_input" and linear.outputs > 1]
+        self.down = next((linear for linear in layer.linears if linear.reads == "mlp_product"), None)
+        self.rows = self.t
+        self.passing = 0
+        # peft casts an adapter's input to the adapter's type, but leaves that to autocast in quantized layers
+        # (peft tuners/lora/bnb.py: requires_conversion = not torch.is_autocast_enabled()).
+        left_to_autocast = settings.autocast and settings.quantized != "none"
+        self.inner = settings.compute if left_to_autocast else settings.adapter
+
+    # --- forward: what each part keeps -------------------------------------------------------------------------
+
+    def norm_kept(self) -> int:
+        """fp32 input of the norm, and the normalized values too when its weight trains."""
+        if self.a.traits.layer_norm:
+            return self.s.stream * self.h
+        return 4 * self.h + (self.s.stream * self.h if self.s.full else 0)
+
+    def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
+        """What the readers of one activation of ``count`` numbers keep of it."""
+        s = self.s
+        if s.full:
+            own = s.compute if s.autocast and s.weight == 4 else 0
+            return len(readers) * own * count if own else (0 if shared_elsewhere else s.compute * count)
+        adapted = [linear for linear in readers if linear.path in s.targets]
+        frozen = self.int8_input(count, shared_elsewhere)
+        if not adapted:
+            return frozen
+        masks = len(adapted) * count if s.dropout else 0
+        if self.inner != s.compute or s.dropout:
+            return len(adapted) * (s.compute if s.autocast else s.adapter) * count + masks + frozen
+        return 0 if shared_elsewhere else s.compute * count
+
+    def attention_kept(self) -> int:
+        s, c = self.s, self.s.compute
+        kept = c * (self.q + 2 * (self.q if s.masked else self.k))
+        kept += 2 * self.t * self.t if s.masked else 0
+        if self.a.traits.qk_norm or self.a.traits.wide_qk_norm:
+            # The norms of q and k keep their inputs in fp32, and what they normalized where their weights train.
+            kept += (4 + (c if s.full else 0)) * (self.q + self.k)
+        if len(self.qkv) == 1:
+            # v is a view of the fused projection's output, which stays whole beside the rotated q and k.
+            kept += c * (self.q + self.k)
+        if s.attention == "eager":
+            repeated = 2 * c * (self.q - self.k) if self.a.kv_heads != self.a.heads else 0
+            scores = self.a.heads * s.sequence * self.t
+            return kept + repeated + (4 + c) * scores
+        return kept + c * self.q + 4 * self.a.heads * self.t
+
+    def mlp_kept(self, width: int, rows: int) -> int:
+        c = self.s.compute
+        if not self.a.traits.gated:
+            return c * rows * width
+        return 3 * c * rows * width
+
+    def saved_weight(self, linear: Linear) -> int:
+        return self.s.compute * linear.weight_count if self.s.keeps_weights else 0
+
+    def int8_input(self, count: int, shared_elsewhere: bool) -> int:
+        """MatMul8bitLt keeps its 16-bit input (bitsandbytes ``autograd/_functions.py``: ``ctx.tensors``)."""
+        return 0 if self.s.quantized != "int8" or shared_elsewhere else self.s.compute * count
+
+    def dora_kept(self) -> int:
+        """DoRA keeps the base's and the adapter's outputs to scale them, and transposes of the weights it took norms of."""
+        if not self.s.dora:
+            return 0
+        adapted = [linear for linear in self.layer.linears if linear.path in self.s.targets]
+        return 2 * self.s.compute * self.t * sum(linear.outputs for linear in adapted)

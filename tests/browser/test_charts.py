@@ -1,0 +1,88 @@
+"""A long run on its page: finer points on a closer look, all steps again, and a log that loads earlier lines."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from backend.database import make_engine, make_sessions
+from backend.jobs.tables import JobRow
+from backend.telemetry.recording import Recording
+from backend.telemetry.told import as_told
+from backend.users.tables import UserRow
+from tests.api.make import line, spec, state, step
+from tests.support.running import Running
+from tunescope.settings import ServerSettings
+from tunescope.states import JobState
+
+STEPS = 3000
+LINES = 2500
+
+
+@pytest.fixture(scope="module")
+def long_job(server: Running) -> str:
+    """A run that has ended, as the recorder left it."""
+    settings = ServerSettings(data_dir=server.data_dir, database_url="")
+    sessions = make_sessions(make_engine(settings.sqlalchemy_url()))
+    job = "longrun"
+    events = [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING)]
+    events += [line(job, 2 + number, f"line {number}") for number in range(1, LINES + 1)]
+    events += [step(job, 2 + LINES + number, number, 1 + 1 / number) for number in range(1, STEPS + 1)]
+    events.append(state(job, 3 + LINES + STEPS, JobState.SUCCEEDED))
+    with sessions.begin() as session:
+        owner = session.scalars(select(UserRow.id)).first()
+        row = JobRow(id=job, name="long run", state="succeeded", attempt=1, fence=1, owner_id=owner, spec=spec())
+        row.gpus, row.step, row.total_steps, row.created_at = [], STEPS, STEPS, time.time()
+        session.add(row)
+        session.flush()
+        Recording().record(session, as_told(events))
+    return job
+
+
+def test_a_closer_look_by_keys_and_buttons(page: Page, long_job: str) -> None:
+    page.goto(f"/jobs/{long_job}")
+    chart = page.get_by_role("group", name=re.compile("^Loss"))
+    expect(chart).to_have_attribute("aria-label", re.compile(r"^Loss: 1\."))
+    expect(page.get_by_text("All steps. Drag")).to_be_visible()
+    chart.focus()
+    with page.expect_response(lambda answer: "/metrics" in answer.url and "from=" in answer.url) as found:
+        for _ in range(3):
+            page.keyboard.press("+")
+    assert found.value.json()["steps_per_point"] == 1
+    expect(page.get_by_text(re.compile(r"^Steps 131\d to 168\d$"))).to_be_visible()
+    page.get_by_role("button", name="Earlier steps").click()
+    expect(page.get_by_text(re.compile(r"^Steps 11\d\d to 15\d\d$"))).to_be_visible()
+    chart.focus()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("All steps. Drag")).to_be_visible()
+    expect(page.get_by_role("button", name="All steps")).to_be_disabled()
+
+
+def test_dragging_zooms_every_chart_and_a_double_click_resets(page: Page, long_job: str) -> None:
+    page.goto(f"/jobs/{long_job}")
+    area = page.get_by_role("group", name=re.compile("^Loss")).locator(".u-over")
+    box = area.bounding_box()
+    assert box
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.25, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, middle, steps=4)
+    page.mouse.up()
+    expect(page.get_by_text(re.compile(r"^Steps 7\d\d to 1[45]\d\d$"))).to_be_visible()
+    area.dblclick()
+    expect(page.get_by_text("All steps. Drag")).to_be_visible()
+
+
+def test_the_log_shows_its_end_and_earlier_lines_on_request(page: Page, long_job: str) -> None:
+    page.goto(f"/jobs/{long_job}")
+    page.get_by_role("tab", name="Log").click()
+    log = page.get_by_role("log")
+    expect(log).to_contain_text(f"line {LINES}")
+    expect(page.get_by_text("Lines shown: 1000")).to_be_visible()
+    for shown in (2000, 2500):
+        page.get_by_role("button", name="Load earlier lines").click()
+        expect(page.get_by_text(f"Lines shown: {shown}")).to_be_visible()
+    expect(page.get_by_role("button", name="Load earlier lines")).to_be_hidden()
+    assert log.text_content().startswith("line 1\n")

@@ -22,6 +22,7 @@ PAGES = {
     "why": "/why",
     "machines": "/machines",
     "datasets": "/datasets",
+    "models": "/models",
     "settings": "/settings",
 }
 
@@ -32,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_server(Path(folder)) as server, server.client() as client:
         client.post("/api/users", json={"username": "ada", "password": PASSWORD, "role": "admin"}).raise_for_status()
         job = submit(client, demo_spec())
-        finished(client, job)
+        finished(client, job, within=900)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             for scheme, width, language in LOOKS:

@@ -91,6 +91,9 @@ class Hub:
         self._client = client
         self._tails: dict[str, Tail] = {}
 
+    def __len__(self) -> int:
+        return len(self._tails)
+
     @contextlib.asynccontextmanager
     async def tail(self, job: str) -> AsyncGenerator[Tail]:
         """A job's tail, made for its first reader and given up with its last."""

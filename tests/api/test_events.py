@@ -112,6 +112,7 @@ def told(job: str, after: int = 0) -> Seen:
 def test_fifty_readers_see_every_event_once(
     url: str, job: str, stream: redis.Redis, sessions: sessionmaker[Session]
 ) -> None:
+    """One of them loses its connection on the way and resumes with the id of the last event it saw."""
     events = history(job)
     here = threading.Semaphore(0)
 
@@ -124,14 +125,48 @@ def test_fifty_readers_see_every_event_once(
                 send(stream, event)
             keep(sessions, stream, batch)
 
+    async def falling_out() -> Seen:
+        first = await read(url, job, stop=7, opened=here.release)
+        await asyncio.sleep(0.2)
+        return first + await read(url, job, last=first[-1][1])
+
     async def everybody() -> list[Seen]:
-        return await asyncio.gather(*(read(url, job, opened=here.release) for _ in range(50)))
+        return await asyncio.gather(falling_out(), *(read(url, job, opened=here.release) for _ in range(49)))
 
     worker = threading.Thread(target=work)
     worker.start()
     answers = asyncio.run(everybody())
     worker.join(30)
     assert all(seen == told(job) for seen in answers)
+
+
+def test_readers_that_come_at_any_time_share_one_reader_of_redis(
+    url: str, app: FastAPI, job: str, stream: redis.Redis, sessions: sessionmaker[Session]
+) -> None:
+    events = history(job)
+    for event in events[:20]:
+        send(stream, event)
+    late = threading.Semaphore(0)
+
+    def work() -> None:
+        for _ in range(8):
+            assert late.acquire(timeout=30)
+        assert len(app.state.hub) == 1
+        for event in events[20:]:
+            send(stream, event)
+        keep(sessions, stream, list(events))
+
+    async def everybody() -> list[Seen]:
+        last = [None, "1-1", "1-7", "1-19", "1-20", "1-20", None, "1-3"]
+        return await asyncio.gather(*(read(url, job, last=position, opened=late.release) for position in last))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    answers = asyncio.run(everybody())
+    worker.join(30)
+    assert [len(seen) for seen in answers] == [len(told(job, after)) for after in (0, 1, 7, 19, 20, 20, 0, 3)]
+    assert all(seen == told(job, len(events) + 1 - len(seen)) for seen in answers)
+    until(lambda: len(app.state.hub) == 0, within=5, what="the stream is given up with its last reader")
 
 
 @pytest.mark.parametrize("recorded", [0, 7, 20, STEPS + 3])

@@ -25,7 +25,10 @@ check: setup ## Linters and types only
 client: setup ## Generate the page's typed client anew after a change of the API
 	@cd frontend && PATH="$$(../$(PYTHON) ../scripts/node_bin.py):$$PATH" npm run --silent client
 
+docs: setup ## Write docs/cli.md anew after a change of the command line
+	@$(PYTHON) scripts/cli_reference.py > docs/cli.md
+
 migration: setup ## New migration: make migration m="what changes"
 	$(PYTHON) -m alembic revision --autogenerate -m "$(m)"
 
-.PHONY: help setup up test check client migration
+.PHONY: help setup up test check client docs migration

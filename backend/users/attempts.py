@@ -39,8 +39,8 @@ def count_wrong(connection: redis.Redis, username: str, address: str) -> None:
     try:
         with connection.pipeline() as pipeline:
             for key in keys(username, address).values():
+                pipeline.set(key, 0, ex=WINDOW_SECONDS, nx=True)
                 pipeline.incr(key)
-                pipeline.expire(key, WINDOW_SECONDS, nx=True)
             pipeline.execute()
     except redis.RedisError:
         return

@@ -1,15 +1,19 @@
 """Signing in and out: the first admin's link, passwords, cookies, tokens."""
 
+import logging
 from collections.abc import Callable
 
 import pytest
+import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from backend.users.service import first_sign_in_link
+from backend.users.service import first_sign_in_link, new_admin_link
 from backend.users.tables import SecretRow, UserRow
+from tunescope.settings import ServerSettings
 
 PASSWORD = "a long enough password"
 CSRF = {"X-Tunescope-CSRF": "1"}
@@ -98,3 +102,107 @@ def test_bad_passwords_are_refused(admin: TestClient, app: FastAPI, calling: Cal
     assert admin.post("/api/session", json={"username": "nobody", "password": "wrong"}).status_code == 401
     again = admin.post("/api/users", json={"username": "bo", "password": PASSWORD, "role": "member"})
     assert again.status_code == 409
+
+
+def test_guessing_becomes_slow_and_does_not_lock_others_out(
+    admin: TestClient, stranger: TestClient, settings: ServerSettings
+) -> None:
+    for name in ("bo", "cy"):
+        admin.post("/api/users", json={"username": name, "password": PASSWORD, "role": "member"})
+
+    def answer(username: str, password: str) -> Response:
+        return stranger.post("/api/session", json={"username": username, "password": password})
+
+    assert [answer("bo", "wrong").status_code for _ in range(10)] == [401] * 10
+    refused = answer("bo", PASSWORD)
+    assert refused.status_code == 429 and 0 < int(refused.headers["Retry-After"]) <= 900
+    assert "minutes" in refused.json()["fix"]
+    assert answer("cy", PASSWORD).status_code == 200, "another user from the same address"
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        connection.flushall()
+    assert answer("bo", PASSWORD).status_code == 200, "once the window is over"
+
+
+def test_a_right_password_forgets_the_wrong_ones(admin: TestClient, stranger: TestClient) -> None:
+    admin.post("/api/users", json={"username": "bo", "password": PASSWORD, "role": "member"})
+    for _ in range(2):
+        for _ in range(9):
+            stranger.post("/api/session", json={"username": "bo", "password": "wrong"})
+        assert stranger.post("/api/session", json={"username": "bo", "password": PASSWORD}).status_code == 200
+
+
+def test_a_session_and_a_link_end_by_themselves(
+    stranger: TestClient, link_token: str, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        session.query(SecretRow).update({"expires_at": 1.0})
+    assert stranger.post("/api/session", json={"sign_in_token": link_token}).status_code == 401
+    with sessions.begin() as session:
+        token = new_admin_link(session).partition("token=")[2]
+    assert stranger.post("/api/session", json={"sign_in_token": token}).status_code == 200
+    assert stranger.get("/api/session").status_code == 200
+    with sessions.begin() as session:
+        session.query(SecretRow).filter(SecretRow.kind == "session").update({"expires_at": 1.0})
+    assert stranger.get("/api/session").status_code == 401
+
+
+def test_a_new_link_replaces_the_old_one_and_the_password(
+    stranger: TestClient, link_token: str, sessions: sessionmaker[Session]
+) -> None:
+    stranger.post("/api/session", json={"sign_in_token": link_token})
+    stranger.post("/api/session/password", json={"password": PASSWORD}, headers=CSRF)
+    with sessions.begin() as session:
+        old, new = (new_admin_link(session).partition("token=")[2] for _ in range(2))
+    assert stranger.post("/api/session", json={"sign_in_token": old}).status_code == 401
+    answer = stranger.post("/api/session", json={"sign_in_token": new})
+    assert answer.json()["must_set_password"] is True
+    assert stranger.post("/api/session", json={"username": "admin", "password": PASSWORD}).status_code == 401
+
+
+def test_a_new_password_signs_out_other_browsers(admin: TestClient, stranger: TestClient, app: FastAPI) -> None:
+    admin.post("/api/users", json={"username": "bo", "password": PASSWORD, "role": "member"})
+    other = TestClient(app, base_url="http://server")
+    for browser in (stranger, other):
+        assert browser.post("/api/session", json={"username": "bo", "password": PASSWORD}).status_code == 200
+    changed = {"password": "an even longer password", "current_password": "wrong"}
+    assert stranger.post("/api/session/password", json=changed, headers=CSRF).status_code == 422
+    changed["current_password"] = PASSWORD
+    assert stranger.post("/api/session/password", json=changed, headers=CSRF).status_code == 200
+    assert stranger.get("/api/session").status_code == 200
+    assert other.get("/api/session").status_code == 401
+
+
+def test_an_admin_always_remains(admin: TestClient, calling: Callable[[str], TestClient]) -> None:
+    me = admin.get("/api/session").json()["id"]
+    assert admin.delete(f"/api/users/{me}").status_code == 403
+    second = admin.post("/api/users", json={"username": "zoe", "password": PASSWORD, "role": "admin"}).json()
+    assert admin.delete(f"/api/users/{second['id']}").status_code == 204
+    assert admin.delete(f"/api/users/{second['id']}").status_code == 404
+
+
+def test_passwords_are_hashed_as_owasp_and_rfc_9106_advise(admin: TestClient, sessions: sessionmaker[Session]) -> None:
+    admin.post("/api/users", json={"username": "bo", "password": PASSWORD, "role": "member"})
+    with sessions() as session:
+        kept = session.scalars(select(UserRow.password_hash).where(UserRow.username == "bo")).one()
+    assert kept is not None and kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+@pytest.mark.parametrize("username", ["", " ", " bo", "bo ", "a\nb", "a\x00b", "<b>", "x" * 61])
+def test_names_that_mislead_are_refused(admin: TestClient, username: str) -> None:
+    answer = admin.post("/api/users", json={"username": username, "password": PASSWORD, "role": "member"})
+    assert answer.status_code == 422 and answer.json()["errors"][0]["loc"] == "username"
+
+
+def test_no_secret_reaches_a_log(
+    stranger: TestClient, link_token: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    stranger.post("/api/session", json={"sign_in_token": link_token})
+    stranger.post("/api/session/password", json={"password": PASSWORD}, headers=CSRF)
+    token = stranger.post("/api/tokens", json={"name": "cli"}, headers=CSRF).json()["token"]
+    stranger.get("/api/session", headers={"Authorization": f"Bearer {token}"})
+    stranger.post("/api/session", json={"username": "admin", "password": PASSWORD, "sign_in_token": 5})
+    said = capfd.readouterr()
+    everything = caplog.text + said.out + said.err
+    secrets = (link_token, PASSWORD, token, stranger.cookies["tunescope_session"])
+    assert not any(secret in everything for secret in secrets)

@@ -1,5 +1,6 @@
 """The rules of the house that linters do not see."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import alembic
 import pytest
 
 from tunescope.settings import ServerSettings, WorkerSettings
+from tunescope.states import FailureReason
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +32,23 @@ def test_every_setting_is_documented() -> None:
             variable = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}.get(name, f"TUNESCOPE_{name.upper()}")
             assert f"`{variable}`" in text, f"{variable} is not in docs/settings.md"
             assert field.description, f"{name} has no sentence"
+
+
+def test_every_reason_of_failure_is_explained() -> None:
+    text = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+    sections = {line.strip("#` ") for line in text.splitlines() if line.startswith("## ")}
+    assert sections == {reason.value for reason in FailureReason}
+
+
+def test_the_command_line_reference_is_fresh() -> None:
+    made = subprocess.run([sys.executable, ROOT / "scripts" / "cli_reference.py"], capture_output=True, check=True)
+    assert made.stdout.decode() == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_the_readme_names_files_that_exist() -> None:

@@ -106,7 +106,7 @@ def spec_of(recipe: str) -> JobSpec:
 def no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only live bytes are compared: the allocator's replay is left out, for time."""
     nothing = Replay(expandable_segments=False, active_peak_bytes=0, reserved_peak_bytes=0, smallest_budget_bytes=0)
-    monkeypatch.setattr(tracer, "replayed", lambda changes, expandable: nothing)
+    monkeypatch.setattr(tracer, "replayed", lambda *_: nothing)
 
 
 def misses(found: Estimate, traced: Trace) -> dict[str, str]:

@@ -30,9 +30,7 @@ class _LayerStep(LayerKept):
             m.free(scaled)
             path = m.take(gradient_in if s.autocast else s.adapter * count_in)
             masks = count_in if s.dropout and saved else 0
-            # The saved copy goes with A's own node; in quantized layers, and where the input is shared, after the base's.
-            early = (s.dropout or self.inner != c) and s.quantized == "none"
-            m.free(saved - masks if early else 0)
+            m.free(saved - masks)
             if s.autocast and self.inner != c:
                 wide = m.take(self.inner * count_in)
                 m.free(path)
@@ -45,7 +43,7 @@ class _LayerStep(LayerKept):
                 m.take(gradient_in)
                 m.free(path)
             base = self.dequantized(linear) + m.take(gradient_in)
-            m.free(base + self.saved_weight(linear) + (0 if early else saved - masks))
+            m.free(base + self.saved_weight(linear))
         else:
             m.take(gradient_in)
             temporary = self.dequantized(linear)

@@ -49,12 +49,13 @@ def left(attempt: Attempt, cancelled: bool) -> int:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import artifacts, data, model, probe, train
+    from worker.trainer import arithmetic, artifacts, data, model, probe, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.meter.meter import Meter
 
-    order, spec = attempt.order, attempt.order.spec
+    order = attempt.order
+    spec, note = arithmetic.at_speed(order.spec)
     stop = train.StopSwitch()
     attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")
     try:
@@ -73,8 +74,9 @@ def run(attempt: Attempt) -> int:
     loaded, tokenizer = model.load_model(folder, spec), model.load_tokenizer(folder)
     attempt.enter("building the data")
     rows = data.build_data(attempt.settings.data_dir / order.dataset.path, spec.data, tokenizer, spec.schedule.seed)
-    for note in rows.notes:
-        attempt.outbox.emit(LogEvent, stream="trainer", line=note)
+    notes = [*rows.notes, *([note] if note else [])]
+    for line in notes:
+        attempt.outbox.emit(LogEvent, stream="trainer", line=line)
     measuring = Meter()
     checkpoints = attempt.folder / "checkpoints"
     trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
@@ -88,7 +90,7 @@ def run(attempt: Attempt) -> int:
         all_parameters=everything,
         device=train.device_name(),
         versions={package: version(package) for package in PACKAGES},
-        notes=rows.notes,
+        notes=notes,
     )
     attempt.stage = "training"
     attempt.outbox.emit(StateEvent, state=JobState.RUNNING)
@@ -102,7 +104,7 @@ def run(attempt: Attempt) -> int:
     if stop.pressed:
         return left(attempt, stop.cancelled)
     attempt.enter("saving")
-    artifacts.save(trainer, tokenizer, spec, attempt.folder / "artifacts", attempt.outbox)
+    artifacts.save(trainer, tokenizer, order.spec, attempt.folder / "artifacts", attempt.outbox)
     attempt.outbox.emit(StateEvent, state=JobState.SUCCEEDED)
     return SUCCEEDED
 

@@ -1,0 +1,15 @@
+"""Which number type a machine can compute in at speed."""
+
+import torch
+
+from tunescope.spec import JobSpec
+
+NOTE = "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, which is many times faster here."
+
+
+def at_speed(spec: JobSpec) -> tuple[JobSpec, str | None]:
+    """The spec as this machine runs it, and a note if that differs: without AVX-512, PyTorch multiplies bfloat16 number by number."""
+    if torch.cuda.is_available() or spec.precision.dtype == "float32" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return spec, None
+    precision = spec.precision.model_copy(update={"dtype": "float32", "adapter_dtype": "float32"})
+    return spec.model_copy(update={"precision": precision}), NOTE

@@ -139,7 +139,6 @@ def test_every_site_agrees_on_the_whole_grid(architecture: str, recipe: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("TUNESCOPE_WHOLE_GRID" not in os.environ, reason="minutes: set TUNESCOPE_WHOLE_GRID=1")
 def test_full_depth_agrees() -> None:
     """Qwen2.5-7B's and Llama-3.1-8B's own shapes, all layers."""
     from tunescope.memory.catalogue import catalogue, catalogue_config

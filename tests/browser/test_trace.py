@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.test_first_job import demo_spec, submit
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 MILLISECONDS = 240_000
@@ -24,7 +25,8 @@ def test_a_spec_is_verified_in_the_form_and_the_answer_goes_when_it_changes(page
     expect(page.get_by_role("columnheader", name="optimizer")).to_be_visible()
     assert serious_problems(page) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("document.documentElement.scrollWidth <= 390", timeout=5_000)
+    width = "document.documentElement.scrollWidth"
+    until(lambda: page.evaluate(width) <= 390, within=5, what="a page that fits 390 px")
     page.get_by_label("Rank r").fill("64")
     expect(page.get_by_role("button", name="Verify exactly")).to_be_visible()
 

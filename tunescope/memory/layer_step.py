@@ -195,6 +195,7 @@ class _LayerStep(LayerKept):
         m.at("mlp")
         scaled = m.take(c * self.h) if self.a.traits.multipliers else 0
         gradient = self.linear_backward(self.down, product, product_kept)
+        m.free(scaled)
         if self.a.traits.gated:
             silu, up = m.take(c * product), m.take(c * product)
             m.free(gradient)
@@ -218,7 +219,7 @@ class _LayerStep(LayerKept):
             m.free(gradient + middle)
             total = self.linear_backward(self.ups[0], self.h, up_inputs)
             m.free(act)
-        m.free(total + scaled)
+        m.free(total)
 
     def attention_backward(self, norm: int, inputs: int, out_input: int) -> None:
         s, m, a = self.s, self.meter, self.a

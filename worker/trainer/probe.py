@@ -24,7 +24,7 @@ from tunescope.spec import JobSpec
 from tunescope.wire import Order
 from worker.death import explain_death, oom_kills
 from worker.outbox import BELL_ENV, Outbox
-from worker.trainer import data, model, train
+from worker.trainer import arithmetic, data, model, train
 from worker.trainer.failure import explain
 from worker.trainer.ledger.failing import failing_memory
 from worker.trainer.ledger.measuring import Measuring
@@ -98,7 +98,7 @@ class Following(TrainerCallback):
 
 def probe(order: Order, attempt_dir: Path) -> Failure | None:
     """The three steps; what went wrong in them, or None."""
-    settings, spec = WorkerSettings(), shortened(order.spec)
+    settings, spec = WorkerSettings(), shortened(arithmetic.at_speed(order.spec)[0])
     outbox = Outbox(attempt_dir, job=order.job, attempt=order.attempt)
     folder = model.locate(order.model, settings.models_dir(), tell=lambda _done, _total: None, stopped=lambda: False)
     meter = Meter()

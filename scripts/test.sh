@@ -12,5 +12,5 @@ if [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
   fi
 fi
 bash scripts/check.sh
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" TOKENIZERS_PARALLELISM=false
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false
 exec .venv/bin/python -m pytest ${PYTEST_ARGS:-}

@@ -121,6 +121,9 @@ class Supervisor:
     def _child_environment(self, bell: int) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_TRAINERS}
         return {
+            # On a CPU shared with anything else, threads that spin at a barrier keep the last one off its core: steps took
+            # five times as long (benchmarks/openmp_waiting.py).
+            "OMP_WAIT_POLICY": "PASSIVE",
             **inherited,
             **self._environment,
             BELL_ENV: str(bell),

@@ -1,5 +1,6 @@
 """Every error leaves the API as RFC 9457 problem details: what happened, and what to do next."""
 
+import errno
 import logging
 from typing import Any
 
@@ -118,6 +119,14 @@ def install(app: FastAPI) -> None:
             "The request was not carried out.",
             "Try again in a moment.",
         )
+
+    @app.exception_handler(OSError)
+    async def on_disk(request: Request, error: OSError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return await on_unexpected(request, error)
+        log.error("%s %s: the disk is full", request.method, request.url.path)
+        detail = "The server's disk is full, so nothing was kept."
+        return response(503, "unavailable", "No space on the server", detail, "Ask the operator to free space.")
 
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

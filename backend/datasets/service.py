@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from backend.datasets.tables import DatasetRow
@@ -54,19 +55,26 @@ def add(
             "This file cannot be read.", errors=[FieldError("file", message, f"use {', '.join(SUFFIXES)}")]
         )
     if find_dataset(session, name) is not None:
-        raise Conflict(f"There is already a data set named {name}.", "Choose another name, or delete that one first.")
+        raise name_taken(name)
     folder = settings.datasets_dir() / new_id()
     folder.mkdir(parents=True)
     try:
         file = folder / f"data{suffix}"
         sha256 = receive(stream, file, settings.max_upload_bytes)
         row = check_and_register(session, settings, folder.name, name, file, sha256)
+    except IntegrityError as error:  # somebody else's upload of the same name was quicker
+        shutil.rmtree(folder, ignore_errors=True)
+        raise name_taken(name) from error
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     row.file_name = Path(file_name).name[:300]
     row.owner_id = owner.id
     return row
+
+
+def name_taken(name: str) -> Conflict:
+    return Conflict(f"There is already a data set named {name}.", "Choose another name, or delete that one first.")
 
 
 def receive(stream: BinaryIO, file: Path, limit: int) -> str:

@@ -68,6 +68,7 @@ def read_rows(path: Path) -> Iterator[Row | RowProblem]:
 def read_training_rows(path: Path) -> Iterator[tuple[Row, TrainingRow, Format] | RowProblem]:
     """Every row made ready to train on; the first row that fits a format decides it for the file."""
     format: Format | None = None
+    kind: type[TrainingRow] | None = None
     for row in read_rows(path):
         if isinstance(row, RowProblem):
             yield row
@@ -78,9 +79,15 @@ def read_training_rows(path: Path) -> Iterator[tuple[Row, TrainingRow, Format] |
             yield RowProblem(row.line, f"The keys of this row ({keys}) fit no known format; expected {SUPPORTED}.")
             continue
         try:
-            yield row, normalize(row.raw, format), format
+            ready = normalize(row.raw, format)
         except BadRow as error:
             yield RowProblem(row.line, str(error))
+            continue
+        kind = kind or type(ready)
+        if type(ready) is not kind:
+            yield RowProblem(row.line, '"prompt" and "completion" are texts in some rows and turns in others.')
+            continue
+        yield row, ready, format
 
 
 def check_dataset(path: Path) -> DatasetReport:
@@ -160,12 +167,40 @@ def _read_json(path: Path) -> Iterator[Row | RowProblem]:
         stream.seek(stream.seek(0) + (3 if stream.read(3) == b"\xef\xbb\xbf" else 0))
         number = 0
         try:
-            for value in cast(Iterator[Any], ijson.items(stream, "item", use_float=True)):
+            bounded = _Bounded(stream)
+            for value in cast(Iterator[Any], ijson.items(bounded, "item", use_float=True)):
                 number += 1
+                bounded.forget()
                 yield _row(number, value)
+        except _TooLong:
+            yield RowProblem(
+                number + 1, f"Row {number + 1} is longer than {MAX_ROW_BYTES // 1024**2} MiB; reading ends here."
+            )
         except (ijson.JSONError, UnicodeDecodeError, RecursionError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
             yield RowProblem(number + 1, f"The file is not valid JSON from row {number + 1} on: {reason}")
+
+
+class _TooLong(Exception):
+    """One row of a JSON array is longer than MAX_ROW_BYTES."""
+
+
+class _Bounded:
+    """A stream that ends in _TooLong when a single row would fill memory."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._since_row = 0
+
+    def forget(self) -> None:
+        self._since_row = 0
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self._since_row += len(chunk)
+        if self._since_row > MAX_ROW_BYTES:
+            raise _TooLong
+        return chunk
 
 
 def _read_csv(path: Path) -> Iterator[Row | RowProblem]:

@@ -6,23 +6,11 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
-from trl.chat_template_utils import get_training_chat_template
 
 from tunescope.datasets.formats import Completion, Conversation, PlainText, TrainingRow
 from tunescope.datasets.reading import RowProblem, read_training_rows
 from tunescope.spec import Data
-
-CHATML_TRAINING = (
-    "{% for message in messages %}"
-    "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n' + default_system + '<|im_end|>\n' }}{% endif %}"
-    "{% if message['role'] == 'assistant' %}"
-    "{{ '<|im_start|>assistant\n' }}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}"
-    "{% else %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-"""ChatML with the assistant's part marked; renders what SmolLM2's own template renders (a test holds this)."""
-SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+from worker.trainer.templates import mark_assistant
 
 
 class EmptyData(Exception):
@@ -62,7 +50,9 @@ def build_data(path: Path, data: Data, tokenizer: PreTrainedTokenizerBase, seed:
     kinds = {tuple(row) for row in rows}
     assert len(kinds) == 1, "read_training_rows keeps to the format of the first row"
     conversational = "messages" in rows[0]
-    assistant_only = data.assistant_only_loss and conversational and mark_assistant(tokenizer, notes)
+    assistant_only = data.assistant_only_loss and conversational
+    if assistant_only:
+        assistant_only = mark_assistant(tokenizer, [row["messages"] for row in rows], notes)
     if data.assistant_only_loss and "text" in rows[0]:
         notes.append("Plain text has no assistant's turns: the loss is over every token.")
     dataset = Dataset.from_list(rows)
@@ -71,24 +61,3 @@ def build_data(path: Path, data: Data, tokenizer: PreTrainedTokenizerBase, seed:
         parts = dataset.train_test_split(test_size=held_out, seed=seed)
         return TrainingData(parts["train"], parts["test"], conversational, assistant_only, notes)
     return TrainingData(dataset, None, conversational, assistant_only, notes)
-
-
-def mark_assistant(tokenizer: PreTrainedTokenizerBase, notes: list[str]) -> bool:
-    """Give the tokenizer a template that marks the assistant's turns. False, with a note, where there is none."""
-    template = tokenizer.chat_template
-    if not template:
-        tokenizer.chat_template = CHATML_TRAINING.replace("default_system", repr(SMOLLM2_SYSTEM))
-        notes.append("The model has no chat template: ChatML is used.")
-        return True
-    if "{% generation" in template or "{%- generation" in template:
-        return True
-    if SMOLLM2_SYSTEM in template and "<|im_start|>" in template:
-        tokenizer.chat_template = CHATML_TRAINING.replace("default_system", repr(SMOLLM2_SYSTEM))
-        return True
-    try:
-        patched = get_training_chat_template(tokenizer)
-    except ValueError:
-        notes.append("This chat template does not mark the assistant's turns: the loss is over every token.")
-        return False
-    tokenizer.chat_template = patched or template
-    return True

@@ -1,0 +1,120 @@
+"""Uploads over HTTP: what is refused leaves nothing behind, and every refusal says what to do."""
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from backend.datasets import service
+from tunescope.settings import ServerSettings
+
+GOOD = b'{"text": "one"}\n'
+
+
+@pytest.fixture
+def settings(settings: ServerSettings) -> ServerSettings:
+    return settings.model_copy(update={"max_upload_bytes": 100_000})
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def on_postgres(request: pytest.FixtureRequest) -> bool:
+    return request.param == "postgres"
+
+
+def upload(client: TestClient, content: bytes, file_name: str = "data.jsonl", name: str = "") -> Any:
+    return client.post("/api/datasets", files={"file": (file_name, content)}, data={"name": name})
+
+
+def kept(settings: ServerSettings) -> set[Path]:
+    return {
+        path for path in settings.datasets_dir().rglob("*") if path.is_file() and path.name != "vram-questions.jsonl"
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "file_name", "status", "loc"),
+    [
+        (b"", "data.jsonl", 422, "file"),
+        (b"\n \n", "data.jsonl", 422, "file"),
+        (b"[]", "data.json", 422, "file"),
+        (b"not json\nneither", "data.jsonl", 422, "file.line 1"),
+        (b"\xff\xfe\x00", "data.jsonl", 422, "file.line 1"),
+        (b"PAR1", "data.parquet", 422, "file.line 1"),
+        (GOOD, "data.exe", 422, "file"),
+        (GOOD, "data", 422, "file"),
+        (GOOD * 10_000, "data.jsonl", 413, None),
+        (GOOD * 200_000, "data.jsonl", 413, None),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_leaves_nothing_behind(
+    member: TestClient, settings: ServerSettings, content: bytes, file_name: str, status: int, loc: str | None
+) -> None:
+    answer = upload(member, content, file_name)
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert body["fix"] or all(error["fix"] or error["message"] for error in body["errors"])
+    assert loc is None or body["errors"][0]["loc"] == loc
+    assert kept(settings) == set()
+    assert [item["name"] for item in member.get("/api/datasets").json()["items"]] == ["vram-questions"]
+
+
+def test_a_name_is_given_once(member: TestClient, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert upload(member, GOOD, name="mine").status_code == 201
+    before = kept(settings)
+    again = upload(member, GOOD, name="mine")
+    assert again.status_code == 409 and "Choose another name" in again.json()["fix"]
+    monkeypatch.setattr(service, "find_dataset", lambda session, name: None)  # the other upload is quicker by a moment
+    assert upload(member, GOOD, name="mine").status_code == 409
+    assert kept(settings) == before
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "x" * 101, "a\x00b", "<b>"])
+def test_names_that_are_no_names_are_refused(member: TestClient, settings: ServerSettings, name: str) -> None:
+    answer = upload(member, GOOD, name=name)
+    assert answer.status_code == 422 and answer.json()["errors"][0]["loc"] == "name"
+    assert kept(settings) == set()
+
+
+def test_a_file_name_cannot_lead_elsewhere(member: TestClient, settings: ServerSettings) -> None:
+    assert upload(member, GOOD, "../../up.jsonl").status_code == 201
+    [file] = kept(settings)
+    assert file.is_relative_to(settings.datasets_dir())
+    assert member.get("/api/datasets/up").json()["file_name"] == "up.jsonl"
+
+
+def test_a_full_disk_is_told(member: TestClient, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(service, "receive", full)
+    answer = upload(member, GOOD)
+    assert answer.status_code == 503 and "disk is full" in answer.json()["detail"]
+    assert kept(settings) == set()
+
+
+def test_characters_that_a_database_cannot_keep_are_no_server_error(member: TestClient) -> None:
+    for path in ("/api/jobs/%00", "/api/datasets/%00", "/api/jobs?q=%00", "/api/jobs?owner=%00"):
+        assert member.get(path).status_code in (200, 404, 422), path
+    spec = {"name": "a\x00b", "model": {"id": "x"}, "data": {"dataset": "vram-questions"}}
+    answer = member.post("/api/jobs", content=json.dumps(spec), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and answer.json()["errors"][0]["loc"] == "name"
+
+
+def test_bodies_that_are_no_json_are_told_so(member: TestClient) -> None:
+    for body, kind in (
+        (b"{bad", "application/json"),
+        (b"", "application/json"),
+        (b"{}", "text/plain"),
+        (b"null", "application/json"),
+    ):
+        answer = member.post("/api/jobs", content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["loc"] == "body" and answer.json()["errors"][0]["fix"]
+    for body in (b"[" * 100_000, b'{"name": "\xff"}'):
+        answer = member.post("/api/jobs", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400 and answer.json()["fix"]
+    long = member.post("/api/jobs", content=b'{"name": "' + b"x" * 5_000_000 + b'"}')
+    assert long.status_code == 413 and long.json()["fix"]

@@ -16,6 +16,11 @@ NAMING = {
 }
 
 
+CHECKPOINT_PAGES = 8000
+"""Size of SQLite's write-ahead log, in pages of 4 KiB, at which it goes into the database: a busy recorder fills the default of 1,000
+in a single commit."""
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
@@ -31,6 +36,7 @@ def make_engine(url: str) -> Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA busy_timeout=10000")
         cursor.close()

@@ -15,6 +15,8 @@ STEP = "step"
 """The step's own number among the figures: its count says how many steps a span holds, its greatest which was the last."""
 SCALARS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds")
 
+NUMBERS = frozenset({int, float, type(None)})
+
 Values = NDArray[np.float64]
 
 
@@ -78,41 +80,67 @@ def fold(narrow: Buckets, by: int) -> Buckets:
 def of_steps(steps: Iterable[tuple[int, Mapping[str, Any]]], first: int, count: int) -> Buckets:
     """One span for each step number from ``first`` on; ``steps`` are pairs of a number and a step event as a mapping."""
     unknown: dict[str, str] = {}
-    told: dict[str, tuple[list[int], list[float]]] = {}
+    layouts: dict[Layout, tuple[list[int], list[list[Any]]]] = {}
     for step, event in steps:
-        for name, value in figures(step, event, unknown):
-            # An event from a newer worker may hold something else here; only numbers can be drawn.
-            if type(value) in (int, float):
-                places, values = told.setdefault(name, ([], []))
-                places.append(step - first)
-                values.append(value)
-    names = sorted(told)
-    buckets = nothing(names, first, count)
-    for row, name in enumerate(names):
-        places, values = told[name]
-        buckets.values[row][:, places] = [[1.0] * len(values), values, values, values]
+        layout, figures = figures_of(step, event, unknown)
+        places, rows = layouts.setdefault(layout, ([], []))
+        places.append(step - first)
+        rows.append(figures)
+    parts = [of_rows(layout, places, rows, first, count) for layout, (places, rows) in layouts.items()]
+    buckets = combine(parts, first, count)
     buckets.unknown = unknown
     return buckets
 
 
-def figures(step: int, event: Mapping[str, Any], unknown: dict[str, str]) -> Iterable[tuple[str, Any]]:
-    """Every figure of a step under its series' name; notes in ``unknown`` why a memory source could not be read."""
-    yield STEP, step
-    for name in SCALARS:
-        yield name, event.get(name)
-    for memory in parts(event, "memory"):
-        source = memory.get("source")
-        if memory.get("unknown_because"):
-            unknown[str(source)] = str(memory["unknown_because"])
-        yield f"memory.{source}", memory.get("bytes")
-        yield f"memory_peak.{source}", memory.get("peak_bytes")
-    for phase in parts(event, "phases"):
-        if phase.get("unknown_because"):
-            unknown[str(phase.get("source"))] = str(phase["unknown_because"])
-        yield f"phase_peak.{phase.get('source')}.{phase.get('phase')}", phase.get("peak_bytes")
+Layout = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""Which figures a step tells: the sources of its memory, and the (source, phase) of its phases. Most steps of a run tell the same."""
 
 
-def parts(event: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def figures_of(step: int, event: Mapping[str, Any], unknown: dict[str, str]) -> tuple[Layout, list[Any]]:
+    """Every figure of a step, in the order of ``names_of`` its layout; notes in ``unknown`` why a source could not be read."""
+    memory, phases = objects(event, "memory"), objects(event, "phases")
+    figures: list[Any] = [step, *[event.get(name) for name in SCALARS]]
+    for part in memory:
+        figures += (part.get("bytes"), part.get("peak_bytes"))
+    figures += [part.get("peak_bytes") for part in phases]
+    for part in (*memory, *phases):
+        if part.get("unknown_because"):
+            unknown[str(part.get("source"))] = str(part["unknown_because"])
+    sources = tuple([str(part.get("source")) for part in memory])
+    return (sources, tuple([(str(part.get("source")), str(part.get("phase"))) for part in phases])), figures
+
+
+def names_of(layout: Layout) -> list[str]:
+    """The series' names of a layout's figures."""
+    sources, phases = layout
+    memory = [name for source in sources for name in (f"memory.{source}", f"memory_peak.{source}")]
+    return [STEP, *SCALARS, *memory, *[f"phase_peak.{source}.{phase}" for source, phase in phases]]
+
+
+def objects(event: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """The objects of a list in an event; none if it is something else, as the recorder does not check a step whole."""
     found = event.get(name)
-    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []  # pyright: ignore
+    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []  # pyright: ignore[reportUnknownVariableType]
+
+
+def of_rows(layout: Layout, places: list[int], rows: list[list[Any]], first: int, count: int) -> Buckets:
+    """Spans of steps that tell the same figures, at these places."""
+    # A source told twice counts once, by what it told last.
+    named = {name: column for column, name in enumerate(names_of(layout))}
+    figures = as_numbers(rows)[:, list(named.values())].T
+    told = ~np.isnan(figures)
+    buckets = nothing(list(named), first, count)
+    buckets.values[:, COUNT, places] = told
+    buckets.values[:, SUM, places] = np.where(told, figures, 0)
+    buckets.values[:, LEAST, places] = np.where(told, figures, np.inf)
+    buckets.values[:, GREATEST, places] = np.where(told, figures, -np.inf)
+    shown: NDArray[np.bool_] = buckets.values[:, COUNT].max(axis=1) > 0
+    names = [name for name, kept in zip(named, shown, strict=True) if kept]
+    return Buckets(first, names, buckets.values[shown])
+
+
+def as_numbers(rows: list[list[Any]]) -> Values:
+    """Rows as numbers; what is none is not told."""
+    if any(type(value) not in NUMBERS for row in rows for value in row):
+        rows = [[value if type(value) in NUMBERS else None for value in row] for row in rows]
+    return np.array(rows, dtype=np.float64)

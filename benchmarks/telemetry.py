@@ -98,6 +98,8 @@ def latency(
     database = str(here.settings.data_dir / "tunescope.sqlite")
     watch = subprocess.Popen(python(CLIENTS, "watch", here.url, database, str(browsers), *jobs), stdout=subprocess.PIPE)
     time.sleep(2)
+    parts = ("redis", "controller", "api")
+    before = {part: here.cpu_seconds(part) for part in parts}
     pace = (str(per_second), str(seconds))
     emit = python(CLIENTS, "emit", here.settings.redis_url, str(here.settings.data_dir), *pace, *jobs)
     told = json.loads(subprocess.run(emit, stdout=subprocess.PIPE, check=True).stdout)
@@ -105,7 +107,8 @@ def latency(
     steps = int(per_second * seconds)
     assert len(seen["browser"]) == steps * browsers, (len(seen["browser"]), steps * browsers)
     assert len(seen["sql"]) == steps, (len(seen["sql"]), steps)
-    return {"per_second": steps / told["seconds"], "browser": seen["browser"], "sql": seen["sql"]}
+    used = {part: (here.cpu_seconds(part) - before[part]) / seconds for part in parts}
+    return {"per_second": steps / told["seconds"], "browser": seen["browser"], "sql": seen["sql"], "cores": used}
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -163,6 +166,7 @@ def print_speed(name: str, told: dict[str, float]) -> float:
 
 
 def print_delays(name: str, told: dict[str, Any]) -> None:
+    print(f"{name:44} busy cores: {', '.join(f'{part} {cores:.2f}' for part, cores in told['cores'].items())}")
     for to in ("sql", "browser"):
         p50, p99 = percentile(told[to], 0.5), percentile(told[to], 0.99)
         print(

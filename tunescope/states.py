@@ -24,6 +24,7 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     TRAINER_KILLED = "trainer_killed"
     TRAINER_CRASHED = "trainer_crashed"
+    GPU_LOST = "gpu_lost"
     DISK_FULL = "disk_full"
     MACHINE_LOST = "machine_lost"
 

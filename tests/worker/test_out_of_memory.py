@@ -17,6 +17,7 @@ from tunescope.states import FailureReason, JobState
 from worker.death import explain_death
 from worker.oom import account, last_memory, moment
 from worker.outbox import read_events
+from worker.trainer.failure import explain
 
 GIB = 2**30
 LIMIT = 5 * GIB
@@ -101,3 +102,15 @@ def test_a_step_too_large_says_what_lived_in_which_phase(tmp_path: Path) -> None
     assert memory.categories_of_step is None and memory.categories["weights"] > 0
     assert memory.categories["activations"] > GIB // 2, "the mask alone is a byte for each pair of tokens"
     assert "in the forward phase of step 1" in failure.detail and "Held then" in failure.detail
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA error: uncorrectable ECC error encountered", "CUDA error: GPU is lost\nCompile with …"]
+)
+def test_a_gpu_that_fails_is_told_from_a_program_that_does(words: str) -> None:
+    failure = explain(RuntimeError(words), "training", HELD)
+    assert failure.reason is FailureReason.GPU_LOST and failure.memory == HELD
+    assert "backward phase of step 812" in failure.detail and "weights 3.0 GiB" in failure.detail
+    assert explain(RuntimeError("CUDA error: device-side assert triggered"), "training").reason is (
+        FailureReason.TRAINER_CRASHED
+    )

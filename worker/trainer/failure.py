@@ -15,6 +15,14 @@ from worker.trainer.model import NoWeights
 SHORTEN = "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing."
 
 
+GPU_LOST = (
+    "uncorrectable ECC error", "GPU is lost", "fallen off the bus", "device is lost", "hardware stack error",
+    "no CUDA-capable device", "devices unavailable", "device(s) is/are busy or unavailable", "CUDA driver initialization failed",
+    "CUDA error: unknown error",
+)  # fmt: skip
+"""What the CUDA runtime says (cudaGetErrorString) when a device or its driver, not the program, has failed."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
@@ -32,6 +40,14 @@ def explain(error: BaseException, stage: str, memory: FailureMemory | None = Non
             reason=FailureReason.OUT_OF_MEMORY,
             detail=f"Out of memory {moment(memory, stage)}: {first_line(text)}{account(memory)}",
             advice=SHORTEN,
+            memory=memory,
+        )
+    if isinstance(error, RuntimeError) and any(words in text for words in GPU_LOST):
+        return Failure(
+            reason=FailureReason.GPU_LOST,
+            detail=f"The GPU or its driver failed {moment(memory, stage)}: {first_line(text)}{account(memory)}",
+            advice="See the GPU's state on the Machines page and the machine's kernel log (dmesg, Xid). "
+            "Retry: it goes on from the last checkpoint, on another GPU if there is one.",
             memory=memory,
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,11 +1,11 @@
-import { Button, Group, Stack, Text } from "@mantine/core";
+import { Button, Stack, Text } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
 import type { Job } from "../../api/types";
 import { Problem } from "../../ui/Problem";
-import { formatBytes } from "../../units";
+import { Suggestion } from "../../ui/Suggestion";
 
 const SHOWN = 4;
 
@@ -26,25 +26,22 @@ export function Relaunch({ jobId, suggestions }: { jobId: string; suggestions: S
         {t("wouldFit")}
       </Text>
       {suggestions.slice(0, SHOWN).map((item) => (
-        <Group key={item.id} justify="space-between" gap="sm">
-          <div style={{ minWidth: 0 }}>
-            <Text size="sm">
-              {item.title} <b style={{ whiteSpace: "nowrap" }}>−{formatBytes(item.bytes_saved)}</b>
-            </Text>
-            <Text size="xs" className="muted">
-              {item.price}
-            </Text>
-          </div>
-          <Button
-            size="xs"
-            variant="default"
-            loading={relaunch.isPending && relaunch.variables === item.patch}
-            aria-label={t("runWith", { title: item.title })}
-            onClick={() => relaunch.mutate(item.patch)}
-          >
-            {t("runWithThis")}
-          </Button>
-        </Group>
+        <Suggestion
+          key={item.id}
+          item={item}
+          button={
+            <Button
+              size="xs"
+              variant="default"
+              style={{ flexShrink: 0 }}
+              loading={relaunch.isPending && relaunch.variables === item.patch}
+              aria-label={t("runWith", { title: item.title })}
+              onClick={() => relaunch.mutate(item.patch)}
+            >
+              {t("runWithThis")}
+            </Button>
+          }
+        />
       ))}
       {relaunch.error && <Problem error={relaunch.error} />}
     </Stack>

@@ -1,10 +1,10 @@
-import { Button, Group, Stack, Text } from "@mantine/core";
+import { Button, Stack, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
 import type { Advice as Answer } from "../../api/types";
-import { formatBytes } from "../../units";
+import { Suggestion } from "../../ui/Suggestion";
 import type { DraftState } from "./draft";
 
 const SHOWN = 5;
@@ -34,27 +34,24 @@ export function Advice({ draft, gpu, open }: { draft: DraftState; gpu: string; o
       </summary>
       <Stack gap="xs" mt="xs">
         {suggestions.map((item) => (
-          <Group key={item.id} justify="space-between" wrap="nowrap" gap="sm">
-            <div style={{ minWidth: 0 }}>
-              <Text size="sm">
-                {item.title} <b style={{ whiteSpace: "nowrap" }}>−{formatBytes(item.bytes_saved)}</b>
-              </Text>
-              <Text size="xs" className="muted">
-                {item.price}
-              </Text>
-            </div>
-            <Button
-              size="xs"
-              variant="light"
-              aria-label={t("applyThis", { title: item.title })}
-              onClick={() => {
-                draft.change(item.patch);
-                notifications.show({ message: t("applied", { title: item.title }) });
-              }}
-            >
-              {t("apply")}
-            </Button>
-          </Group>
+          <Suggestion
+            key={item.id}
+            item={item}
+            button={
+              <Button
+                size="xs"
+                variant="light"
+                style={{ flexShrink: 0 }}
+                aria-label={t("applyThis", { title: item.title })}
+                onClick={() => {
+                  draft.change(item.patch);
+                  notifications.show({ message: t("applied", { title: item.title }) });
+                }}
+              >
+                {t("apply")}
+              </Button>
+            }
+          />
         ))}
       </Stack>
     </details>

@@ -20,7 +20,7 @@ STEPS = 12
 TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
-def demo_spec(method: str = "lora", quantization: str = "nf4") -> dict[str, Any]:
+def demo_spec(method: str = "lora", quantization: str = "nf4", steps: int = STEPS) -> dict[str, Any]:
     return {
         "name": f"first-{method}-{quantization}",
         "model": {"id": "smollm2-135m-instruct", "source": "library"},
@@ -29,7 +29,7 @@ def demo_spec(method: str = "lora", quantization: str = "nf4") -> dict[str, Any]
         "batch": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1},
         "data": {"dataset": "vram-questions", "max_length": 128},
         "optimizer": {"learning_rate": 5e-4 if method == "lora" else 2e-5},
-        "schedule": {"max_steps": STEPS},
+        "schedule": {"max_steps": steps},
     }
 
 
@@ -44,7 +44,7 @@ def finished(client: httpx.Client, job: str, within: float = 240) -> dict[str, A
         row = client.get(f"/api/jobs/{job}").raise_for_status().json()
         return row if row["state"] in TERMINAL else None
 
-    return until(look, within=within, what=f"job {job} to end") or {}
+    return until(look, within=within, what=f"job {job} to end", every=0.5) or {}
 
 
 def submit(client: httpx.Client, spec: dict[str, Any]) -> str:
@@ -81,7 +81,7 @@ def test_a_qlora_job_succeeds_with_an_event_for_every_step(server: Running, clie
 
 def test_less_quantization_and_more_training_need_more_memory(client: httpx.Client) -> None:
     recipes = [("lora", "nf4"), ("lora", "none"), ("full", "none")]
-    jobs = [submit(client, demo_spec(method, quantization)) for method, quantization in recipes]
+    jobs = [submit(client, demo_spec(method, quantization, steps=5)) for method, quantization in recipes]
     rows = [finished(client, job) for job in jobs]
     assert [row["state"] for row in rows] == ["succeeded"] * 3, [row["failure"] for row in rows]
     quantized, lora, full = (peak_memory(client, job) for job in jobs)
@@ -90,7 +90,7 @@ def test_less_quantization_and_more_training_need_more_memory(client: httpx.Clie
 
 def test_the_command_line_submits_and_follows(server: Running, client: httpx.Client, tmp_path: Any) -> None:
     spec = tmp_path / "spec.yaml"
-    spec.write_text(yaml.safe_dump(demo_spec()))
+    spec.write_text(yaml.safe_dump(demo_spec(steps=4)))
 
     def tunescope(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -121,4 +121,4 @@ def test_the_page_launches_the_demo_and_shows_every_step(page: Page, client: htt
     job = page.url.rsplit("/", 1)[1]
     expect(page.get_by_role("heading", name="first-qlora-run")).to_be_visible()
     expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=240_000)
-    assert finished(client, job, within=5)["progress"]["step"] == 30
+    assert finished(client, job, within=5)["progress"]["step"] == 20

@@ -33,7 +33,7 @@ def test_a_spec_is_verified_in_the_form_and_the_answer_goes_when_it_changes(page
 
 def test_a_job_shows_its_step_before_it_has_run(page: Page, server: Running) -> None:
     with server.client() as client:
-        job = submit(client, demo_spec())
+        job = submit(client, demo_spec(steps=2))
     page.goto(f"/jobs/{job}")
     page.get_by_role("tab", name="Memory").click()
     panel = page.get_by_role("region", name="Exact memory of one step")

@@ -5,5 +5,5 @@ export const DEMO_SPEC = {
   batch: { per_device_train_batch_size: 1, gradient_accumulation_steps: 1 },
   data: { dataset: "vram-questions", max_length: 256 },
   optimizer: { learning_rate: 0.0005 },
-  schedule: { max_steps: 30 },
+  schedule: { max_steps: 20 },
 };

@@ -4,8 +4,6 @@ Every site lies within 0.5 % of the step's peak, and the peak itself within 0.5 
 (DoRA, mixtures of experts) are not here: their interval says so.
 """
 
-import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +13,8 @@ from tunescope.memory.estimate import Estimate, estimate
 from tunescope.memory.trace import Replay, Trace
 from tunescope.spec import JobSpec, parse_spec
 from worker.tracer import trace as tracer
+
+pytestmark = pytest.mark.usefixtures("light_collections")
 
 SITES = (
     "forward_end", "loss_backward", "layer_backward_last", "layer_backward_first", "embedding_backward", "optimizer_step",
@@ -100,15 +100,6 @@ def spec_of(recipe: str) -> JobSpec:
             **RECIPES[recipe],
         }
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def light_collections() -> Iterator[None]:
-    """Each trace collects garbage; what other tests have loaded is left out of it, which halves the time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

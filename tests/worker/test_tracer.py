@@ -15,6 +15,8 @@ from tunescope.spec import JobSpec, parse_spec
 from worker.tracer import step
 from worker.tracer.trace import record, trace, workload
 
+pytestmark = pytest.mark.usefixtures("light_collections")
+
 LLAMA: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 8,
     "num_key_value_heads": 4, "intermediate_size": 512, "vocab_size": 2048,

@@ -11,6 +11,8 @@ from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, Mistral
 from benchmarks.trace_published import RUNS, Run, shown_by_smi
 from worker.tracer.follower import Event, Follower
 
+pytestmark = pytest.mark.usefixtures("light_collections")
+
 SMI_WITHIN = 0.05
 BEYOND = {"PowerLM-3B QLoRA b8": 0.055}
 """nvidia-smi of this row is 5.1 % above the replay's. Its peak allocated agrees to 0.006 %, so the tensors are right; what

@@ -15,6 +15,7 @@ from tests.worker.tiny import save_rows, save_tiny
 from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent, PlanEvent, StateEvent, StepEvent
 from tunescope.states import FailureReason, JobState
 from worker.outbox import read_events
+from worker.trainer.__main__ import main
 
 ROWS = 24
 SPEC: dict[str, Any] = {
@@ -41,7 +42,7 @@ class Job:
     def folder(self, attempt: int) -> Path:
         return self.root / "jobs" / "j" / str(attempt)
 
-    def start(self, sections: dict[str, Any], attempt: int = 1, resume: int | None = None) -> subprocess.Popen[bytes]:
+    def order(self, sections: dict[str, Any], attempt: int = 1, resume: int | None = None) -> Path:
         order = {
             "job": "j", "attempt": attempt, "fence": attempt, "resume_from_attempt": resume,
             "spec": {**SPEC, **sections}, "model": {"kind": "path", "location": str(self.model)},
@@ -50,14 +51,27 @@ class Job:
         self.folder(attempt).mkdir(parents=True)
         file = self.folder(attempt) / "order.json"
         file.write_text(json.dumps(order))
+        return file
+
+    def start(self, sections: dict[str, Any]) -> subprocess.Popen[bytes]:
+        file = self.order(sections)
         env = {**os.environ, "TUNESCOPE_DATA_DIR": str(self.root), "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
-        with (self.folder(attempt) / "trainer.log").open("wb") as log:
+        with (self.folder(1) / "trainer.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "worker.trainer", str(file)], env=env, stdout=log, stderr=log
             )
 
     def run(self, sections: dict[str, Any], **options: Any) -> int:
-        return self.start(sections, **options).wait(timeout=200)
+        """To the end in this process, which has the libraries loaded; returns the exit status."""
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("TUNESCOPE_DATA_DIR", str(self.root))
+                patch.setattr(sys, "argv", ["worker.trainer", str(self.order(sections, **options))])
+                return main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def events(self, attempt: int = 1) -> list[JobEvent]:
         return list(read_events(self.folder(attempt)))
@@ -68,8 +82,8 @@ class Job:
     def end(self, attempt: int = 1) -> StateEvent:
         return [event for event in self.events(attempt) if isinstance(event, StateEvent)][-1]
 
-    def log(self, attempt: int = 1) -> str:
-        return (self.folder(attempt) / "trainer.log").read_text()[-3000:]
+    def log(self) -> str:
+        return (self.folder(1) / "trainer.log").read_text()[-3000:]
 
 
 @pytest.fixture
@@ -85,7 +99,7 @@ def test_every_way_to_train_tells_each_step_and_leaves_a_model(
     job: Job, tiny: Path, method: str, quantization: str
 ) -> None:
     sections = {"adaptation": {"method": method}, "precision": {"quantization": quantization}}
-    assert job.run(sections) == 0, job.log()
+    assert job.run(sections) == 0
     events = job.events()
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     states = [event.state for event in events if isinstance(event, StateEvent)]
@@ -126,7 +140,7 @@ def test_a_stop_saves_a_checkpoint_and_the_next_attempt_goes_on_from_it(
     assert (job.folder(1) / saved.path / "adapter_model.safetensors").is_file()
     assert saved.step == job.steps()[-1].step
     rest = {**long, "schedule": {"max_steps": saved.step + 2}}
-    assert job.run(rest, attempt=2, resume=1) == 0, job.log(2)
+    assert job.run(rest, attempt=2, resume=1) == 0
     assert [step.step for step in job.steps(2)] == [saved.step + 1, saved.step + 2]
 
 

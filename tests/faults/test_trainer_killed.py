@@ -10,13 +10,19 @@ import pytest
 
 from tests.support.running import Running, running_server
 from tests.support.waiting import until
+from tests.worker.tiny import save_tiny
 
 pytestmark = pytest.mark.slow
+LONG = 100_000
+"""Steps of a run that no test waits for."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    model = save_tiny(tmp_path_factory.mktemp("tiny"))
     with running_server(tmp_path_factory.mktemp("faults")) as running:
+        with running.client() as client:
+            client.post("/api/models", json={"name": "tiny", "path": str(model)}).raise_for_status()
         yield running
 
 
@@ -29,10 +35,10 @@ def client(server: Running) -> Iterator[httpx.Client]:
 def submit(client: httpx.Client, steps: int) -> str:
     spec = {
         "name": "fault",
-        "model": {"id": "smollm2-135m-instruct", "source": "library"},
+        "model": {"id": "tiny", "source": "library"},
         "batch": {"gradient_accumulation_steps": 1},
-        "data": {"dataset": "vram-questions", "max_length": 64},
-        "schedule": {"max_steps": steps},
+        "data": {"dataset": "vram-questions", "max_length": 512},
+        "schedule": {"max_steps": steps, "save_steps": LONG},
     }
     answer = client.post("/api/jobs", json=spec)
     assert answer.status_code == 201, answer.text
@@ -56,7 +62,7 @@ def trainer_of(server: Running, job_id: str) -> psutil.Process:
 
 
 def test_a_killed_trainer_fails_its_job_and_the_next_one_runs(server: Running, client: httpx.Client) -> None:
-    first, second = submit(client, 5000), submit(client, 2)
+    first, second = submit(client, LONG), submit(client, 2)
     wait_for_steps(client, first)
     assert job(client, second)["state"] == "queued"
     trainer_of(server, first).kill()
@@ -67,7 +73,7 @@ def test_a_killed_trainer_fails_its_job_and_the_next_one_runs(server: Running, c
 
 
 def test_a_cancelled_run_keeps_a_checkpoint_and_retries_from_it(server: Running, client: httpx.Client) -> None:
-    running = submit(client, 5000)
+    running = submit(client, LONG)
     wait_for_steps(client, running, 3)
     client.post(f"/api/jobs/{running}/cancel").raise_for_status()
     until(lambda: job(client, running)["state"] == "cancelled", within=60, what="the job to be cancelled")
@@ -83,7 +89,7 @@ def test_a_cancelled_run_keeps_a_checkpoint_and_retries_from_it(server: Running,
 
 
 def test_a_queued_job_is_cancelled_at_once(client: httpx.Client) -> None:
-    first, second = submit(client, 5000), submit(client, 5)
+    first, second = submit(client, LONG), submit(client, 5)
     assert client.post(f"/api/jobs/{second}/cancel").json()["state"] == "cancelled"
     client.post(f"/api/jobs/{first}/cancel").raise_for_status()
     until(lambda: job(client, first)["state"] == "cancelled", within=90, what="the first to be cancelled")

@@ -1358,7 +1358,7 @@ export interface components {
          * @description Why a job failed. ``docs/failures.md`` explains each to users.
          * @enum {string}
          */
-        FailureReason: "invalid_model" | "model_unreachable" | "invalid_dataset" | "invalid_settings" | "out_of_memory" | "trainer_killed" | "trainer_crashed" | "disk_full" | "machine_lost";
+        FailureReason: "invalid_model" | "model_unreachable" | "invalid_dataset" | "invalid_settings" | "out_of_memory" | "trainer_killed" | "trainer_crashed" | "gpu_lost" | "disk_full" | "machine_lost";
         /**
          * FailureSuggestion
          * @description One change; send ``patch`` to POST /api/jobs/{id}/clone to start the job anew with it.

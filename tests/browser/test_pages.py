@@ -7,7 +7,18 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.running import ROOT, Running
 
-PAGES = ["/", "/new", "/new?view=yaml", "/datasets", "/models", "/machines", "/why", "/accuracy", "/settings", "/nowhere"]
+PAGES = [
+    "/",
+    "/new",
+    "/new?view=yaml",
+    "/datasets",
+    "/models",
+    "/machines",
+    "/why",
+    "/accuracy",
+    "/settings",
+    "/nowhere",
+]
 AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 

@@ -58,7 +58,8 @@ def test_jobs_take_gpus_with_room_and_wait_with_a_reason_for_those_of_others(
     jobs = [server.submit(f"slow 2000 holding {gib}") for gib in (3, 4)]
     for job in jobs:
         server.wait_for(job, JobState.RUNNING, within=40)
-    assert {tuple(server.row(job).gpus) for job in jobs} == {("GPU-4",), ("GPU-6",)}
+    placed = {tuple(server.row(job).gpus) for job in jobs}
+    assert placed == {("GPU-4",), ("GPU-6",)}, [server.row(job).attempt for job in jobs]
     third = server.submit("quick 3")
     waits_because(server, third, "other programs leave 512.0 MiB free on GPU 0 of m1")
 

@@ -17,8 +17,8 @@ export type Source = {
 
 export type Line = { name: string; label: string };
 
-const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d"];
-const COLOURS_DARK = ["#3bc9db", "#ffa94d", "#b197fc", "#69db7c", "#f783ac"];
+const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d", "#8c510a", "#495057"];
+const COLOURS_DARK = ["#3bc9db", "#ffa94d", "#b197fc", "#69db7c", "#f783ac", "#e8b36b", "#ced4da"];
 const HEIGHT = 200;
 const FEW_STEPS = 60;
 

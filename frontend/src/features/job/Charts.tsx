@@ -14,12 +14,15 @@ const UNITS: Partial<Record<(typeof SCALARS)[number], string>> = {
 };
 const PEAK = "memory_peak.";
 const NOW = "memory.";
+const PHASE = "phase_peak.";
+/** A phase's name is the last word of its series' name, after that of its source. */
+const PHASES = ["data", "forward", "loss", "backward", "optimizer", "evaluation", "checkpoint"] as const;
 
 const inBytes = (value: number | null) => formatBytes(value);
 const inThreeDigits = (value: number | null) => formatNumber(value, 3);
 
 export function Charts({ live, job }: { live: LiveJob; job: Job }) {
-  const { t } = useTranslation("job");
+  const { t } = useTranslation(["job", "anatomy"]);
   const { step, names } = useSyncExternalStore(live.onSnapshot, live.snapshot);
   if (step === null) return <Text className="muted">{t("noSteps")}</Text>;
   const known = names.split("\n");
@@ -27,6 +30,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
     job.gpus.length > 0 && job.estimate
       ? { label: t("estimate"), value: job.estimate.total_bytes }
       : undefined;
+  const phases = phaseLines(known).map(({ phase, name }) => ({ name, label: t(`anatomy:${phase}`) }));
   const shared = { source: live, syncKey: job.id, stepLabel: t("stepAxis"), help: t("chartKeys") };
   return (
     <>
@@ -40,6 +44,15 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
           ticks={bytesTicks}
           marker={marker}
         />
+        {phases.length > 0 && (
+          <TimeSeries
+            {...shared}
+            title={t("memoryPerPhase")}
+            lines={phases}
+            format={inBytes}
+            ticks={bytesTicks}
+          />
+        )}
         {SCALARS.map((name) => (
           <TimeSeries
             {...shared}
@@ -67,6 +80,16 @@ function memoryLines(names: string[]) {
     label: source,
     name: names.includes(PEAK + source) ? PEAK + source : NOW + source,
   }));
+}
+
+/** One line for each phase of a step: its peak, from torch's allocator where there is one, else from the first source. */
+function phaseLines(names: string[]) {
+  const peaks = names.filter((name) => name.startsWith(PHASE));
+  const source = (name: string) => name.slice(PHASE.length, name.lastIndexOf("."));
+  const chosen = source(peaks.find((name) => name.startsWith(`${PHASE}torch`)) ?? peaks[0] ?? "");
+  return PHASES.map((phase) => ({ phase, name: `${PHASE}${chosen}.${phase}` })).filter(({ name }) =>
+    peaks.includes(name),
+  );
 }
 
 function RangeButtons({ live }: { live: LiveJob }) {

@@ -18,6 +18,8 @@ export function figuresOf(event: StepEvent): Map<string, number> {
     put(`memory.${figure.source}`, figure.bytes);
     put(`memory_peak.${figure.source}`, figure.peak_bytes);
   }
+  for (const figure of event.phases ?? [])
+    put(`phase_peak.${figure.source}.${figure.phase}`, figure.peak_bytes);
   return found;
 }
 

@@ -115,24 +115,27 @@ class Room:
             self._held |= {(best, gpu.uuid) for gpu in self._free(best, job)}
 
     def _take_gpus(self, job: Waiting) -> Assignment | None:
-        choices: list[tuple[int, int, str, list[GpuReport]]] = []
+        choices: list[tuple[int, int, int, str, list[GpuReport]]] = []
         for name in self._gpus:
             free = sorted(self._free(name, job), key=lambda gpu: self._rank(name, gpu))[: job.gpus]
             if len(free) == job.gpus:
                 tenants = sum(len(self._tenants.get((name, gpu.uuid), ())) for gpu in free)
-                choices.append((tenants, sum(gpu.total_bytes or 0 for gpu in free), name, free))
+                unknown = sum(gpu.free_bytes is None for gpu in free)
+                choices.append((unknown, tenants, sum(gpu.total_bytes or 0 for gpu in free), name, free))
         if not choices:
             return None
-        # An empty GPU before a shared one; the smallest that fit, as the large ones stay for jobs that need them.
-        _, _, name, chosen = min(choices, key=lambda choice: choice[:3])
+        # One whose room is known before one that did not tell; an empty GPU before a shared one; the smallest that fit, as
+        # the large ones stay for jobs that need them.
+        *_, name, chosen = min(choices, key=lambda choice: choice[:4])
         gpus = tuple(gpu.uuid for gpu in chosen)
         tenant = Busy(job.owner, name, gpus, job.job, job.need_bytes, job.shares)
         for uuid in gpus:
             self._tenants.setdefault((name, uuid), []).append(tenant)
         return Assignment(job.job, name, gpus)
 
-    def _rank(self, name: str, gpu: GpuReport) -> tuple[int, int, int, str]:
-        return len(self._tenants.get((name, gpu.uuid), ())), gpu.total_bytes or 0, gpu.index, gpu.uuid
+    def _rank(self, name: str, gpu: GpuReport) -> tuple[bool, int, int, int, str]:
+        tenants = len(self._tenants.get((name, gpu.uuid), ()))
+        return gpu.free_bytes is None, tenants, gpu.total_bytes or 0, gpu.index, gpu.uuid
 
     def _open(self, place: Place, job: Waiting) -> bool:
         """Whether a GPU may be given to a job at all, memory aside."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.app import create_app
 from backend.database import make_engine, make_sessions
 from backend.migrate import migrate
+from backend.users import service
 from tests.api.servers import new_database, postgres_binaries, postgres_server, redis_server
 from tunescope.settings import ServerSettings
 
@@ -39,6 +41,18 @@ def postgres_base() -> Iterator[str]:
 def on_postgres() -> bool:
     """Overridden by modules that run on both databases."""
     return False
+
+
+@pytest.fixture
+def slow_hashing() -> bool:
+    """Overridden by the module about passwords: hashing is slow on purpose, and would be most of the other tests' time."""
+    return False
+
+
+@pytest.fixture(autouse=True)
+def hashing(slow_hashing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not slow_hashing:
+        monkeypatch.setattr(service, "hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture

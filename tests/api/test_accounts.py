@@ -20,6 +20,11 @@ CSRF = {"X-Tunescope-CSRF": "1"}
 
 
 @pytest.fixture
+def slow_hashing() -> bool:
+    return True
+
+
+@pytest.fixture
 def link_token(sessions: sessionmaker[Session]) -> str:
     with sessions.begin() as session:
         link = first_sign_in_link(session)

@@ -41,6 +41,7 @@ def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
     page.wait_for_load_state("networkidle") if path not in ("/", "/machines") else page.wait_for_timeout(500)
     assert serious_problems(page) == []
     page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(400)  # colours fade over
     assert serious_problems(page) == [], "in the dark"
 
 

@@ -31,7 +31,7 @@ static fault faults[MOST]; static int fault_count;
 static int lost[MOST], lost_count, generation, cuda;
 static char driver[64];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int opened_generation = -1, faults_told;
+static int opened_generation = -1, openers, faults_told;
 
 static double now(void) { struct timeval t; gettimeofday(&t, NULL); return t.tv_sec + t.tv_usec / 1e6; }
 
@@ -140,10 +140,13 @@ int nvmlInitWithFlags(unsigned int flags) {
     (void)flags;
     pthread_mutex_lock(&lock); read_scenario();
     int code = failing("nvmlInitWithFlags", -2);
-    if (!code) opened_generation = generation;
+    if (!code) { /* like the driver, it stays open until whoever opened it last has closed it */
+        openers = opened_generation == generation ? openers + 1 : 1;
+        opened_generation = generation;
+    }
     OUT(code);
 }
-int nvmlShutdown(void) { pthread_mutex_lock(&lock); opened_generation = -1; OUT(0); }
+int nvmlShutdown(void) { pthread_mutex_lock(&lock); if (--openers <= 0) { opened_generation = -1; openers = 0; } OUT(0); }
 int nvmlSystemGetDriverVersion(char *text, unsigned int size) { ENTER(-2); snprintf(text, size, "%s", driver); OUT(0); }
 int nvmlSystemGetCudaDriverVersion_v2(int *version) { ENTER(-2); *version = cuda; OUT(0); }
 int nvmlDeviceGetCount_v2(unsigned int *count) {

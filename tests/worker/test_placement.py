@@ -212,3 +212,9 @@ def test_measured_peak_is_the_drivers_figure_else_torchs_with_the_context() -> N
     assert measured_peak(told, None) is None
     told.memory.append(MemoryFigure(source="nvml.process", bytes=80, peak_bytes=99))
     assert measured_peak(told, None) == 99
+
+
+def test_a_gpu_that_does_not_tell_its_memory_comes_last() -> None:
+    silent, told = gpu("a", None, None), gpu("b", 80, 80)
+    assert place([job("j")], [machine("m", silent, told)], []).assignments[0].gpus == ("b",)
+    assert place([job("j")], [machine("m", silent)], []).assignments[0].gpus == ("a",)

@@ -20,11 +20,15 @@ PAGES = {
     "jobs": "/",
     "new": "/new",
     "why": "/why",
+    "accuracy": "/accuracy",
     "machines": "/machines",
     "datasets": "/datasets",
     "models": "/models",
     "settings": "/settings",
 }
+
+MEMORY_TAB = 1
+"""Its place among the tabs of a job's page, which is the last one opened."""
 
 
 def main() -> None:
@@ -47,6 +51,9 @@ def main() -> None:
                     page.goto(path)
                     page.wait_for_timeout(1500)
                     page.screenshot(path=out / f"{name}-{scheme}-{width}-{language}.png")
+                page.get_by_role("tab").nth(MEMORY_TAB).click()
+                page.wait_for_timeout(1500)
+                page.screenshot(path=out / f"memory-{scheme}-{width}-{language}.png", full_page=True)
                 context.close()
             browser.close()
 

@@ -151,6 +151,9 @@ class LedgerEvent(EventBase):
     )
     outside: list[MemoryFigure] = Field(default_factory=list)
     probe: bool = Field(default=False, description="Measured before the run proper, on the longest batch of the data.")
+    dtype: str | None = Field(
+        default=None, description="What the run computes in: float32 where a CPU has no 16-bit arithmetic of its own."
+    )
 
 
 class AnatomyPoint(BaseModel):

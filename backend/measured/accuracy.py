@@ -26,12 +26,21 @@ NOTE = (
     "On the CPU those are the tensors that live for the whole run; kernels and allocator of the CPU differ from the GPU's."
 )
 
+FROZEN = frozenset({"weights", "quantization_state"})
+TRAINED = frozenset({"master_weights", "adapters", "gradients", "optimizer_states"})
+
 
 def prediction_of(row: JobRow) -> Prediction | None:
     """The estimate that was made when the job was submitted, by formula."""
     estimate = formula_of(row.estimate) or {}
     ledger = estimate.get("ledger")
-    return Prediction(ledger, str(estimate.get("site", ""))) if ledger else None
+    if not ledger:
+        return None
+    spec = JobSpec.model_validate(row.spec)
+    follow = FROZEN
+    if spec.adaptation.method == "full" or spec.precision.adapter_dtype == spec.precision.dtype:
+        follow |= TRAINED
+    return Prediction(ledger, str(estimate.get("site", "")), spec.precision.dtype, follow)
 
 
 def ledger_events(session: Session, job: str, attempt: int | None = None) -> list[LedgerEvent]:
@@ -57,6 +66,8 @@ def keep_accuracy(session: Session, row: JobRow) -> None:
         return
     comparison = compare(prediction, measured)
     predicted, bytes_measured, _ = totals(comparison)
+    if not bytes_measured:
+        return
     session.merge(
         AccuracyRow(
             job=row.id,

@@ -28,10 +28,13 @@ class CategoryComparison(BaseModel):
 
 @dataclass(frozen=True)
 class Prediction:
-    """An estimate's ledger and the moment that it is for."""
+    """An estimate's ledger, the moment that it is for, and the number type that it counts in."""
 
     ledger: Mapping[str, int]
     site: str
+    dtype: str | None = None
+    of_dtype: frozenset[str] = frozenset()
+    """The categories whose bytes follow that type."""
 
 
 def compare(prediction: Prediction | None, measured: LedgerEvent) -> list[CategoryComparison]:
@@ -64,6 +67,8 @@ def why_not(category: str, prediction: Prediction | None, measured: LedgerEvent)
     """Why predicted and measured bytes of a category do not mean the same thing; None if they do."""
     if prediction is None:
         return "there is no estimate of this job"
+    if category in prediction.of_dtype and measured.dtype not in (None, prediction.dtype):
+        return f"this run computed in {measured.dtype}, the estimate is for {prediction.dtype}"
     if category == "optimizer_states" and measured.step == 1:
         return FIRST_STEP
     if category == "gradients" and not same_moment(prediction.site, measured.peak_site):

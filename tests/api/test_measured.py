@@ -101,6 +101,17 @@ def test_on_a_gpu_everything_is_compared(member: TestClient, sessions: Sessions)
     assert all(row["error_bytes"] is not None for name, row in told.items() if name != "gradients")
 
 
+def test_a_cpu_that_computes_in_another_type_is_not_held_against_the_estimate(
+    member: TestClient, sessions: Sessions
+) -> None:
+    job = running(member, sessions)
+    tell(sessions, job, [ledger(job, 4, 2).model_copy(update={"dtype": "float32"})])
+    rows = {row["category"]: row for row in member.get(f"/api/jobs/{job}/ledgers").json()["items"][0]["comparison"]}
+    assert rows["weights"]["incomparable_because"] == "this run computed in float32, the estimate is for bfloat16"
+    assert rows["weights"]["error_bytes"] is None
+    assert rows["adapters"]["error_bytes"] is not None, "adapters are float32 in both"
+
+
 def test_a_job_without_measurements_says_so(member: TestClient, sessions: Sessions) -> None:
     job = running(member, sessions)
     assert member.get(f"/api/jobs/{job}/ledgers").json()["items"] == []

@@ -1702,6 +1702,11 @@ export interface components {
              * @default false
              */
             probe: boolean;
+            /**
+             * Dtype
+             * @description What the run computes in: float32 where a CPU has no 16-bit arithmetic of its own.
+             */
+            dtype?: string | null;
         };
         /** Ledgers */
         Ledgers: {

@@ -36,6 +36,7 @@ class Measuring:
     def __init__(self, trainer: Trainer, meter: Meter, outbox: Outbox, spec: JobSpec, probe: bool = False) -> None:
         self._trainer, self._meter, self._outbox, self._probe = trainer, meter, outbox, probe
         self._trained: Trained = trained_as(spec)
+        self._dtype = spec.precision.dtype
         self._folder = outbox.path.parent
         self._snapshot = Snapshot(self._folder / "artifacts", outbox)
         self._left = FIRST_STEPS
@@ -81,6 +82,7 @@ class Measuring:
             unfollowed_bytes=measured.unfollowed_bytes,
             outside=self._outside(measured, peaks),
             probe=self._probe,
+            dtype=self._dtype,
         )
         self._outbox.emit(AnatomyEvent, step=step, points=measured.points, probe=self._probe)
 

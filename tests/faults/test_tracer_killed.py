@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from backend.traces.tables import TraceRow
+from tests.support.processes import words_of
 from tests.support.waiting import until
 from tests.worker.conftest import parts as parts
 from tests.worker.parts import Parts
@@ -28,7 +29,7 @@ def ready(parts: Parts, job: str) -> bool:
 
 def tracer_pid(parts: Parts) -> int | None:
     children = psutil.Process(parts.processes["worker"].pid).children()
-    return next((child.pid for child in children if "standin_tracer" in " ".join(child.cmdline())), None)
+    return next((child.pid for child in children if "standin_tracer" in " ".join(words_of(child))), None)
 
 
 def test_a_job_is_traced_while_tracer_and_worker_are_killed(parts: Parts) -> None:

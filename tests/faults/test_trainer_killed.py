@@ -8,6 +8,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.processes import words_of
 from tests.support.running import Running, running_server
 from tests.support.waiting import until
 from tests.worker.tiny import save_tiny
@@ -55,7 +56,7 @@ def wait_for_steps(client: httpx.Client, job_id: str, steps: int = 2) -> None:
 
 def trainer_of(server: Running, job_id: str) -> psutil.Process:
     for process in psutil.Process(server.process.pid).children(recursive=True):
-        words = process.cmdline()
+        words = words_of(process)
         if "worker.trainer" in words and any(job_id in word for word in words):
             return process
     raise AssertionError("no trainer process")

@@ -121,8 +121,8 @@ class Supervisor:
     def _child_environment(self, bell: int) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_TRAINERS}
         return {
-            # On a CPU shared with anything else, threads that spin at a barrier keep the last one off its core: steps took
-            # five times as long (benchmarks/openmp_waiting.py).
+            # On a CPU shared with anything else, threads that spin at a barrier keep the last one off its core: half as long again
+            # beside one busy process, more beside several (benchmarks/openmp_waiting.py).
             "OMP_WAIT_POLICY": "PASSIVE",
             **inherited,
             **self._environment,

@@ -26,8 +26,8 @@ NOTE = (
     "On the CPU those are the tensors that live for the whole run; kernels and allocator of the CPU differ from the GPU's."
 )
 
-FROZEN = frozenset({"weights", "quantization_state"})
-TRAINED = frozenset({"master_weights", "adapters", "gradients", "optimizer_states"})
+OF_THE_MODEL = frozenset({"weights", "quantization_state"})
+OF_TRAINING = frozenset({"master_weights", "adapters", "gradients", "optimizer_states"})
 
 
 def prediction_of(row: JobRow) -> Prediction | None:
@@ -37,10 +37,10 @@ def prediction_of(row: JobRow) -> Prediction | None:
     if not ledger:
         return None
     spec = JobSpec.model_validate(row.spec)
-    follow = FROZEN
-    if spec.adaptation.method == "full" or spec.precision.adapter_dtype == spec.precision.dtype:
-        follow |= TRAINED
-    return Prediction(ledger, str(estimate.get("site", "")), spec.precision.dtype, follow)
+    # Adapters are float32 beside a 16-bit model unless the spec says otherwise, and what trains them with them.
+    adapters_apart = spec.adaptation.method == "lora" and spec.precision.adapter_dtype == "float32"
+    typed = OF_THE_MODEL if adapters_apart else OF_THE_MODEL | OF_TRAINING
+    return Prediction(ledger, str(estimate.get("site", "")), spec.precision.dtype, typed)
 
 
 def ledger_events(session: Session, job: str, attempt: int | None = None) -> list[LedgerEvent]:
@@ -66,7 +66,7 @@ def keep_accuracy(session: Session, row: JobRow) -> None:
         return
     comparison = compare(prediction, measured)
     predicted, bytes_measured, _ = totals(comparison)
-    if not bytes_measured:
+    if not bytes_measured:  # nothing can be compared, and an error of nothing would be a made-up one
         return
     session.merge(
         AccuracyRow(

@@ -11,7 +11,6 @@ from tunescope.memory.ledger import CATEGORIES
 MOVING = ("activations", "logits_and_loss", "workspace")
 OUTSIDE = ("fragmentation", "runtime_context")
 ON_CPU = "the estimate is for a GPU's kernels; those of the CPU keep other tensors"
-NO_GPU = "there is none on the CPU"
 FIRST_STEP = "the first step begins before the optimizer has states"
 
 
@@ -32,8 +31,8 @@ class Prediction:
 
     ledger: Mapping[str, int]
     site: str
-    dtype: str | None = None
-    of_dtype: frozenset[str] = frozenset()
+    dtype: str
+    typed: frozenset[str]
     """The categories whose bytes follow that type."""
 
 
@@ -67,7 +66,7 @@ def why_not(category: str, prediction: Prediction | None, measured: LedgerEvent)
     """Why predicted and measured bytes of a category do not mean the same thing; None if they do."""
     if prediction is None:
         return "there is no estimate of this job"
-    if category in prediction.of_dtype and measured.dtype not in (None, prediction.dtype):
+    if category in prediction.typed and measured.dtype not in (None, prediction.dtype):
         return f"this run computed in {measured.dtype}, the estimate is for {prediction.dtype}"
     if category == "optimizer_states" and measured.step == 1:
         return FIRST_STEP

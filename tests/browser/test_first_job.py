@@ -11,12 +11,14 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
+from tests.browser.test_pages import serious_problems
 from tests.support.running import ROOT, Running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
 STEPS = 8
+SCROLLS = "document.documentElement.scrollWidth"
 TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
@@ -87,6 +89,30 @@ def test_a_qlora_job_succeeds_with_an_event_for_every_step(
     )
     attempt = server.data_dir / "jobs" / job / "1" / "artifacts"
     subprocess.run([sys.executable, "-c", load, str(attempt)], check=True, capture_output=True, timeout=120)
+
+
+def test_the_page_accounts_for_what_was_measured(page: Page, quantized: str) -> None:
+    page.goto(f"/jobs/{quantized}")
+    phases = page.get_by_role("figure").filter(has_text="Peak memory by phase")
+    for phase in ("forward", "loss", "backward", "optimizer"):
+        expect(phases.get_by_text(phase, exact=True)).to_be_visible()
+    page.get_by_role("tab", name="Memory").click()
+    panel = page.get_by_role("region", name="Measured, byte by byte")
+    expect(panel.get_by_role("heading", name="Step 3", exact=True)).to_be_visible()
+    adapters = panel.get_by_role("row", name="Adapters")
+    expect(adapters).to_contain_text("0 B (0.00 %)")
+    expect(panel.get_by_role("row", name="CUDA context")).to_contain_text("not comparable: there is no CUDA context")
+    panel.get_by_role("button", name="Step 1").click()
+    expect(panel.get_by_text("the first step begins before the optimizer has states")).to_be_visible()
+    assert serious_problems(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    until(lambda: page.evaluate(SCROLLS) <= 390, within=5, what="a page that fits 390 px")
+    error = panel.get_by_role("columnheader", name="Error").bounding_box()
+    assert error and error["x"] + error["width"] <= 390, "the error is seen without scrolling"
+    page.goto("/accuracy")
+    expect(page.get_by_text("first-lora-nf4").first).to_be_visible()
+    page.get_by_role("button", name="By category").first.click()
+    expect(page.get_by_role("row", name="Adapters").first).to_contain_text("0 B (0.00 %)")
 
 
 def test_less_quantization_and_more_training_need_more_memory(client: httpx.Client, quantized: str) -> None:

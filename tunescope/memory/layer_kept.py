@@ -94,8 +94,6 @@ class LayerKept:
         left_to_autocast = settings.autocast and settings.quantized != "none"
         self.inner = settings.compute if left_to_autocast else settings.adapter
 
-    # --- forward: what each part keeps -------------------------------------------------------------------------
-
     def norm_kept(self) -> int:
         """fp32 input of the norm, and the normalized values too when its weight trains."""
         if self.a.traits.layer_norm:

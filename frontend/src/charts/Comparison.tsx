@@ -1,15 +1,17 @@
 import { Table, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { CategoryComparison } from "../api/types";
+import { useReason } from "../i18n/reason";
 import { formatBytes, formatPercent } from "../units";
 import { colourOf } from "./categories";
 
 /** Predicted beside measured for each category; what cannot be compared says why. */
 export function Comparison({ rows }: { rows: CategoryComparison[] }) {
   const { t } = useTranslation(["measured", "charts"]);
+  const reason = useReason();
   return (
-    <Table.ScrollContainer minWidth={480}>
-      <Table>
+    <Table.ScrollContainer minWidth={300}>
+      <Table className="comparison" horizontalSpacing={6}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>{t("category")}</Table.Th>
@@ -36,7 +38,7 @@ export function Comparison({ rows }: { rows: CategoryComparison[] }) {
                 {t(`charts:${row.category}`)}
                 {row.incomparable_because && (
                   <Text size="xs" className="muted">
-                    {t("notComparable", { reason: row.incomparable_because })}
+                    {t("notComparable", { reason: reason(row.incomparable_because) })}
                   </Text>
                 )}
               </Table.Td>

@@ -1,15 +1,17 @@
-import { Group, Text } from "@mantine/core";
-import type { ReactNode } from "react";
+import { Button, Group, Text } from "@mantine/core";
 import { formatBytes } from "../units";
 
-/** A change of a spec that saves memory: what it is, what it saves, its price in words, and a button for it. */
-export function Suggestion({
-  item,
-  button,
-}: {
+type Props = {
   item: { title: string; bytes_saved: number; price: string };
-  button: ReactNode;
-}) {
+  /** What the button says, and what it says to those who do not see what it stands beside. */
+  label: string;
+  spoken: string;
+  busy?: boolean;
+  act: () => void;
+};
+
+/** A change of a spec that saves memory: what it is, what it saves, its price in words, and a button for it. */
+export function Suggestion({ item, label, spoken, busy = false, act }: Props) {
   return (
     <Group justify="space-between" wrap="nowrap" gap="sm">
       <div style={{ minWidth: 0 }}>
@@ -20,7 +22,16 @@ export function Suggestion({
           {item.price}
         </Text>
       </div>
-      {button}
+      <Button
+        size="xs"
+        variant="light"
+        style={{ flexShrink: 0 }}
+        loading={busy}
+        aria-label={spoken}
+        onClick={act}
+      >
+        {label}
+      </Button>
     </Group>
   );
 }

@@ -1,4 +1,4 @@
-import { Button, Stack, Text } from "@mantine/core";
+import { Stack, Text } from "@mantine/core";
 import { useMutation } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
@@ -29,18 +29,10 @@ export function Relaunch({ jobId, suggestions }: { jobId: string; suggestions: S
         <Suggestion
           key={item.id}
           item={item}
-          button={
-            <Button
-              size="xs"
-              variant="default"
-              style={{ flexShrink: 0 }}
-              loading={relaunch.isPending && relaunch.variables === item.patch}
-              aria-label={t("runWith", { title: item.title })}
-              onClick={() => relaunch.mutate(item.patch)}
-            >
-              {t("runWithThis")}
-            </Button>
-          }
+          label={t("runWithThis")}
+          spoken={t("runWith", { title: item.title })}
+          busy={relaunch.isPending && relaunch.variables === item.patch}
+          act={() => relaunch.mutate(item.patch)}
         />
       ))}
       {relaunch.error && <Problem error={relaunch.error} />}

@@ -1,4 +1,4 @@
-import { Button, Stack, Text } from "@mantine/core";
+import { Stack, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
@@ -37,20 +37,12 @@ export function Advice({ draft, gpu, open }: { draft: DraftState; gpu: string; o
           <Suggestion
             key={item.id}
             item={item}
-            button={
-              <Button
-                size="xs"
-                variant="light"
-                style={{ flexShrink: 0 }}
-                aria-label={t("applyThis", { title: item.title })}
-                onClick={() => {
-                  draft.change(item.patch);
-                  notifications.show({ message: t("applied", { title: item.title }) });
-                }}
-              >
-                {t("apply")}
-              </Button>
-            }
+            label={t("apply")}
+            spoken={t("applyThis", { title: item.title })}
+            act={() => {
+              draft.change(item.patch);
+              notifications.show({ message: t("applied", { title: item.title }) });
+            }}
           />
         ))}
       </Stack>

@@ -1,9 +1,9 @@
 import { Alert, Badge, Group, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Gpu, Machine } from "../../api/types";
+import { useReason } from "../../i18n/reason";
 import { formatDate } from "../../units";
 import { MemoryBar } from "./MemoryBar";
-import { useReason } from "./reason";
 
 export function GpuCard({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
   const { t } = useTranslation("machines");

@@ -2,10 +2,10 @@ import { Alert, Progress, SimpleGrid, Text, Title } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import type { Machine } from "../../api/types";
+import { useReason } from "../../i18n/reason";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatBytes } from "../../units";
 import { GpuCard } from "./GpuCard";
-import { useReason } from "./reason";
 
 /** How a report begins where there is no GPU at all; any other reason is a fault. */
 const NO_GPU_DRIVER = "no NVIDIA driver is installed on this machine";

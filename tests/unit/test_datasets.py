@@ -155,6 +155,16 @@ def test_whatever_json_holds_each_value_is_counted_once(tmp_path: Path, values: 
     assert reports[0].rows == reports[1].rows
 
 
+def test_numbers_of_any_size_are_rows_in_both_kinds_of_file(tmp_path: Path) -> None:
+    numbers = [-(2**63), 2**80, 0.5, 1e300]
+    rows = [{"text": "a", "more": [number, {"n": number}]} for number in numbers]
+    lines, array = tmp_path / "data.jsonl", tmp_path / "data.json"
+    lines.write_text("\n".join(json.dumps(row) for row in rows))
+    array.write_text(json.dumps(rows))
+    read = [[row.raw for row in reading.read_rows(file) if isinstance(row, reading.Row)] for file in (lines, array)]
+    assert read == [rows, rows]
+
+
 def test_a_row_that_is_too_long_is_named_and_the_rest_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MAX_ROW_BYTES", 1000)
     long = json.dumps({"text": "x" * 100_000})

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -168,10 +169,11 @@ def _read_json(path: Path) -> Iterator[Row | RowProblem]:
         number = 0
         try:
             bounded = _Bounded(stream)
-            for value in cast(Iterator[Any], ijson.items(bounded, "item", use_float=True)):
+            # Not use_float: with it, integers beyond 64 bits end the reading.
+            for value in cast(Iterator[Any], ijson.items(bounded, "item")):
                 number += 1
                 bounded.forget()
-                yield _row(number, value)
+                yield _row(number, _plain(value))
         except _TooLong:
             yield RowProblem(
                 number + 1, f"Row {number + 1} is longer than {MAX_ROW_BYTES // 1024**2} MiB; reading ends here."
@@ -179,6 +181,17 @@ def _read_json(path: Path) -> Iterator[Row | RowProblem]:
         except (ijson.JSONError, UnicodeDecodeError, RecursionError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
             yield RowProblem(number + 1, f"The file is not valid JSON from row {number + 1} on: {reason}")
+
+
+def _plain(value: Any) -> Any:
+    """The value with its decimal numbers as floats, as a line of JSONL gives them."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in cast(list[Any], value)]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in cast(dict[str, Any], value).items()}
+    return value
 
 
 class _TooLong(Exception):

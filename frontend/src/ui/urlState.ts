@@ -6,13 +6,18 @@ type Values = Record<string, string | undefined>;
 export function useUrlState(): [Values, (changes: Values) => void] {
   const found = useSearch({ strict: false }) as Record<string, unknown>;
   const navigate = useNavigate();
-  const values: Values = {};
-  for (const [name, value] of Object.entries(found))
-    values[name] = typeof value === "string" ? value : JSON.stringify(value);
+  // Merged with the address as it is by then: a change that was put off must not undo one made meanwhile.
+  const merged = (changes: Values) => (now: Record<string, unknown>) =>
+    Object.fromEntries(Object.entries({ ...texts(now), ...changes }).filter(([, value]) => value));
   const change = (changes: Values) => {
-    const search: Values = {};
-    for (const [name, value] of Object.entries({ ...values, ...changes })) if (value) search[name] = value;
-    void navigate({ to: ".", search: search as never, replace: true });
+    void navigate({ to: ".", search: merged(changes) as never, replace: true });
   };
-  return [values, change];
+  return [texts(found), change];
+}
+
+function texts(search: Record<string, unknown>): Values {
+  const found: Values = {};
+  for (const [name, value] of Object.entries(search))
+    found[name] = typeof value === "string" ? value : JSON.stringify(value);
+  return found;
 }

@@ -25,6 +25,8 @@ export function Filters({ owners }: { owners: string[] }) {
   const [wanted, change] = useUrlState();
   const [text, setText] = useState(wanted.q ?? "");
   const search = useDebouncedCallback((q: string) => change({ q }), SETTLE_MILLISECONDS);
+  // What was typed a moment ago counts at once when another filter is chosen.
+  const choose = (filter: Record<string, string | undefined>) => change({ q: text.trim(), ...filter });
   const names = new Set([...(me ? [me.username] : []), ...owners, ...(wanted.owner ? [wanted.owner] : [])]);
   return (
     <Group gap="sm">
@@ -45,7 +47,7 @@ export function Filters({ owners }: { owners: string[] }) {
       <SegmentedControl
         aria-label={t("filter")}
         value={wanted.show && wanted.show in FILTERS ? wanted.show : "all"}
-        onChange={(show) => change({ show: show === "all" ? undefined : show })}
+        onChange={(show) => choose({ show: show === "all" ? undefined : show })}
         data={Object.keys(FILTERS).map((value) => ({ value, label: t(`filter_${value}`) }))}
         size="xs"
         style={{ maxWidth: "100%", overflowX: "auto" }}
@@ -62,7 +64,7 @@ export function Filters({ owners }: { owners: string[] }) {
           label: name === me?.username ? t("mine", { name }) : name,
         }))}
         value={wanted.owner ?? null}
-        onChange={(owner) => change({ owner: owner ?? undefined })}
+        onChange={(owner) => choose({ owner: owner ?? undefined })}
       />
     </Group>
   );

@@ -13,13 +13,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import torch
 from transformers import TrainerCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
 from tunescope.datasets import BUILTIN_PATH
 from tunescope.spec import JobSpec, parse_spec
 from worker.outbox import Outbox
-from worker.trainer import data, demo, model, train
+from worker.trainer import arithmetic, data, demo, model, train
 from worker.trainer.ledger.measuring import FIRST_STEPS
 from worker.trainer.meter.meter import Meter
 
@@ -59,7 +60,8 @@ def mean_step(ends: list[float]) -> float:
 
 
 def spec_of(steps: int, fused: bool) -> JobSpec:
-    return parse_spec(
+    """As this machine would run it: a CPU without 16-bit arithmetic computes in float32."""
+    spec = parse_spec(
         {
             "model": {"id": demo.NAME, "source": "library"},
             "data": {"dataset": "vram-questions", "max_length": 256},
@@ -69,6 +71,7 @@ def spec_of(steps: int, fused: bool) -> JobSpec:
             "schedule": {"max_steps": steps, "save_steps": 10_000},
         }
     )
+    return arithmetic.at_speed(spec)[0]
 
 
 def measure(ours: bool, spec: JobSpec, folder: Path) -> Times:
@@ -94,6 +97,10 @@ def measure(ours: bool, spec: JobSpec, folder: Path) -> Times:
             peft_config=model.lora_config(spec.adaptation),
             callbacks=[stopwatch],
         )
+        # TRL makes adapters of quantized weights bfloat16 whatever the model computes in; both sides are to do the same arithmetic.
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(getattr(torch, spec.precision.adapter_dtype))
         trainer.train()
     return stopwatch.times()
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from statistics import NormalDist, quantiles
 
-from tunescope.memory.loss_path import AUTOCAST_ON_LABELS, AUTOCAST_SHIFTED_FLOAT, QWEN_2023, LossPath
-from worker.tracer.allocator import CachingAllocator
+from tunescope.memory.loss_path import AUTOCAST_ON_LABELS, AUTOCAST_SHIFTED_FLOAT, SHIFTED_THEN_FLOAT, LossPath
+from tunescope.memory.allocator import CachingAllocator
 from worker.tracer.replay import allocator
 
 PASSES = 32
@@ -37,7 +37,7 @@ class Shape:
 
 
 SHAPES = (
-    Shape("large vocabulary, one row, 2023", 151_936, 4096, 11_008, 8, QWEN_2023),
+    Shape("large vocabulary, one row, 2023", 151_936, 4096, 11_008, 8, SHIFTED_THEN_FLOAT),
     Shape("large vocabulary, current", 151_936, 4096, 12_288, 8, AUTOCAST_ON_LABELS),
     Shape("small vocabulary, 4.48", 32_000, 4096, 14_336, 8, AUTOCAST_SHIFTED_FLOAT),
     Shape("without checkpointing", 151_936, 4096, 11_008, 16, AUTOCAST_ON_LABELS, checkpointing=False),

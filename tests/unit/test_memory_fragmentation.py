@@ -11,7 +11,7 @@ from tunescope.memory.estimate import Estimate, estimate
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import STACKS
 from tunescope.spec import parse_spec
-from worker.tracer.allocator import CachingAllocator
+from tunescope.memory.allocator import CachingAllocator
 
 QWEN = "Qwen/Qwen-7B-Chat"
 
@@ -21,10 +21,10 @@ def test_the_copies_of_the_logits_follow_each_version() -> None:
     assert loss_path.AUTOCAST_SHIFTED_FLOAT.several_rows.forward == 14
     assert loss_path.SHIFTED_REBOUND.several_rows.forward == 12
     assert loss_path.AUTOCAST_ON_LABELS.one_row == loss_path.AUTOCAST_ON_LABELS.several_rows
-    assert loss_path.QWEN_2023.one_row.forward == loss_path.QWEN_2023.several_rows.forward - 2
+    assert loss_path.SHIFTED_THEN_FLOAT.one_row.forward == loss_path.SHIFTED_THEN_FLOAT.several_rows.forward - 2
 
 
-@pytest.mark.parametrize("path", [loss_path.AUTOCAST_ON_LABELS, loss_path.QWEN_2023, loss_path.AUTOCAST_SHIFTED_FLOAT])
+@pytest.mark.parametrize("path", [loss_path.AUTOCAST_ON_LABELS, loss_path.SHIFTED_THEN_FLOAT, loss_path.AUTOCAST_SHIFTED_FLOAT])
 def test_what_a_loss_path_reserves_is_what_the_allocator_reserves(path: loss_path.LossPath) -> None:
     unit, live = 64 * 2**20, dict[str, int]()
     allocator = CachingAllocator()

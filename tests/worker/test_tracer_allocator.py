@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunescope.units import MIB
-from worker.tracer.allocator import CachingAllocator, Change, OutOfMemory
+from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
 from worker.tracer.expandable import ExpandableAllocator
 from worker.tracer.replay import highest_requested, replayed, runs_within, smallest_budget
 

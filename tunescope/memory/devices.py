@@ -25,17 +25,17 @@ class Device:
         """One cuBLAS workspace: 32 MiB on Hopper and later, else 8,519,680 B (PyTorch ``CublasHandlePool.cpp``)."""
         return 32 * MIB if self.architecture in ("hopper", "blackwell") else 8_519_680
 
-    @property
-    def context_band(self) -> tuple[int, int, int]:
+    def context_band(self, known: int | None = None) -> tuple[int, int, int]:
         """(low, expected, high) bytes of CUDA context and libraries outside torch's allocator.
 
         300 to 500 MB right after start (pytorch#107667, #109888), growing as kernels load lazily; up to 1,960 MiB
         in published A100 runs with NVML's driver reserve counted. It cannot be derived: the middle of that band is
-        expected, and a measured one wins.
+        expected. A worker's own measurement wins, then what is ``known`` of the library versions.
         """
-        if self.context_bytes is not None:
-            margin = self.context_bytes // 20
-            return self.context_bytes - margin, self.context_bytes, self.context_bytes + margin
+        measured = self.context_bytes if self.context_bytes is not None else known
+        if measured is not None:
+            margin = measured // (20 if self.context_bytes is not None else 5)
+            return measured - margin, measured, measured + margin
         return 450 * MIB, 1205 * MIB, 1960 * MIB
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.cached_blocks import cached_blocks
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
@@ -18,6 +19,7 @@ from tunescope.memory.sites import Site, Workload, training_sites
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
+from tunescope.units import MIB
 
 MAX_TOKENS = 100_000_000
 """Above this many tokens in one micro batch no answer would mean anything."""
@@ -106,19 +108,20 @@ def estimate(
     ledgers = {site.name: base + _site_ledger(site, held) for site in sites}
     spread = _spread(spec, work, lengths, stack)
     winner = max(ledgers, key=lambda name: ledgers[name].total_bytes)
-    context = device.context_band
+    context = device.context_band(stack.context_bytes)
     reserves = [
         Reserve(
             site,
             ledgers[site.name].total_bytes,
-            site.cached,
             held.step_temporary,
             spec.memory_savers.gradient_checkpointing,
             held.optimizer_states + ledgers[site.name]["gradients"],
         )
         for site in sites
     ]
-    fragments = fragmentation(reserves, spread, device.total_bytes - context[1])
+    cached = cached_blocks(spec, architecture, work, stack, persistent, held)
+    sharded = spec.parallelism.strategy not in ("none", "ddp")
+    fragments = fragmentation(reserves, cached, spread, device.total_bytes - context[1], sharded)
     allocated = ledgers[winner].total_bytes - held.communication
     overhead = MemoryLedger({"fragmentation": fragments.expected, "runtime_context": context[1]})
     ledger = ledgers[winner] + overhead
@@ -231,7 +234,9 @@ def _assumptions(
         notes.append("the data set's lengths are unknown: every batch is taken to reach max_length")
     if varying:
         notes.append("row lengths vary: the allocator's cache is an expectation, not a bound")
-    if device.context_bytes is None:
+    if device.context_bytes is None and stack.context_bytes is not None:
+        notes.append(f"CUDA context as measured with these versions on another machine: {stack.context_bytes // MIB:,} MiB")
+    elif device.context_bytes is None:
         notes.append("CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960")
     if spec.parallelism.strategy != "none":
         notes.append("sharding and communication are by formula and less certain (10 %)")

@@ -24,6 +24,12 @@ class Family:
     wide_qk_norm: bool = False
     """Norms over all heads at once, as wide as the projections (OLMo)."""
     layer_norm: bool = False
+    spelled_gelu: bool = False
+    """GELU written as a formula (``gelu_new``), whose every step autograd keeps; else one fused kernel."""
+    caches_projection: bool = False
+    """Hands its fused projection's output out as a cache, even under checkpointing (transformers 4)."""
+    own_loss: bool = False
+    """Cross-entropy of the logits as they are, without the fp32 copy that other models make (transformers 4)."""
     learned_positions: bool = False
     head_bias: bool = False
     halved_intermediate: bool = False
@@ -66,11 +72,11 @@ FAMILIES: dict[str, Family] = {
     "apertus": Family(mlp=("mlp.up_proj", "mlp.down_proj"), gated=False, qk_norm=True, certain=False),
     "phi": Family(
         mlp=("mlp.fc1", "mlp.fc2"), output="self_attn.dense", gated=False, qkv_bias=True, out_bias=True, mlp_bias=True,
-        norms_per_layer=1, layer_norm=True, head_bias=True, certain=False,
+        norms_per_layer=1, layer_norm=True, spelled_gelu=True, head_bias=True, certain=False,
     ),
     "gpt_bigcode": Family(
         mlp=("mlp.c_fc", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", gated=False, qkv_bias=True, out_bias=True,
-        mlp_bias=True, tied=True, layer_norm=True, learned_positions=True, certain=False,
+        mlp_bias=True, tied=True, layer_norm=True, caches_projection=True, own_loss=True, learned_positions=True, certain=False,
     ),
     "gpt_neox": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="attention.dense", fused_qkv="attention.query_key_value", gated=False,

@@ -1,8 +1,8 @@
 """What the caching allocator reserves beyond what is allocated at the peak. The least certain term.
 
-Reserved memory peaks at the site whose live tensors and unusable cached blocks are highest together. With batches of one
-length, cached blocks come back for the same tensors each step, and little is lost; with varying lengths every batch longer
-than all before it finds its large blocks too small, and the old ones stay cached beside the new.
+With batches of one length the large tensors of a step are replayed through a model of the allocator, in the order in
+which they are asked for. With varying lengths every batch longer than all before it finds its large blocks too small, and
+the old ones stay cached beside the new: a table of such replays says how much.
 """
 
 from bisect import bisect_left
@@ -11,14 +11,11 @@ from dataclasses import dataclass
 
 from tunescope.memory.sites import Site
 
-SHARE = (0.15, 0.21, 0.29)
-"""(low, expected, high) share of a site's movable bytes that lies cached and unused at fixed lengths: replays of
-Mistral-7B, Llama-2-70B and PowerLM traces (ESTIMATION.md section 5)."""
-SHARE_KEPT = (0.03, 0.08, 0.15)
-"""The same without gradient checkpointing, where most of what is live lies in blocks of its own: coarse replays
-(``python -m benchmarks.varying_lengths``, 32 layers)."""
+UNFOLLOWED = (0.95, 1.07, 1.6)
+"""(low, expected, high) of what whole traces reserve over what their large tensors alone do: 10, 50 and 90 % of 119 of them
+(``python -m benchmarks.replayed_fragmentation``)."""
 OPTIMIZER_LEFTOVER = (0.1, 0.57, 1.0)
-"""When the optimizer step decides, this share of the cached activations serves neither gradients nor temporaries: same replays."""
+"""Under a sharded optimizer's step, this share of the cached activations serves neither gradients nor temporaries."""
 
 SETTLES = 0.42
 """Share of what varying lengths add that Adam's states and the gradients, made after it, settle in: replays of full
@@ -46,12 +43,10 @@ class Fragmentation:
 
 @dataclass(frozen=True)
 class Reserve:
-    """One site as the allocator sees it: all live tensors, those of them that come and go, and blocks cached beside them."""
+    """One site as the allocator sees it: all live tensors, and those of them that come and go."""
 
     site: Site
     tensors: int
-    loss_cached: int = 0
-    """Loss sites: blocks of the loss path and of forward's layers that are free at its peak but fit nothing there."""
     step_temporary: int = 0
     checkpointing: bool = True
     late: int = 0
@@ -66,33 +61,37 @@ class Reserve:
         return self.site.logits > 0 and self.site.name in ("forward_end", "loss_backward")
 
 
-def fragmentation(reserves: Sequence[Reserve], spread: float, room: int) -> Fragmentation:
-    """Reserved minus allocated at the peak. ``spread``: longest over median micro batch; ``room``: what the card has for torch.
+def fragmentation(reserves: Sequence[Reserve], cached: int, spread: float, room: int, sharded: bool = False) -> Fragmentation:
+    """Reserved minus allocated at the peak. ``cached``: blocks beside the peak where all lengths are alike; ``spread``:
+    longest over median micro batch; ``room``: what the card has for torch.
 
-    The growth that varying lengths bring stops at the card: the allocator then gives cached blocks back.
+    What is cached stops at the card: the allocator then gives free blocks back.
     """
     tensors = max(reserve.tensors for reserve in reserves)
     found: list[int] = []
     for index in range(3):
-        fixed = max(_reserved(reserve, reserves, index, 1.0) for reserve in reserves)
-        varying = fixed
+        bytes_reserved = _fixed(reserves, cached, index, sharded)
         if spread > 1.0:
-            varying = max(_reserved(reserve, reserves, index, _growth(reserve, spread, index)) for reserve in reserves)
-        found.append(max(fixed, min(varying, max(room, fixed))) - tensors)
+            grown = (_varying(reserve, reserves, cached, spread, index) for reserve in reserves)
+            bytes_reserved = max(bytes_reserved, *grown)
+        found.append(min(bytes_reserved, max(room, tensors)) - tensors)
     return Fragmentation(*found)
 
 
-def _reserved(reserve: Reserve, reserves: Sequence[Reserve], index: int, growth: float) -> int:
+def _fixed(reserves: Sequence[Reserve], cached: int, index: int, sharded: bool) -> int:
+    highest = max(reserves, key=lambda reserve: reserve.tensors)
+    if not sharded or highest.site.name != "optimizer_step":
+        return highest.tensors + int(UNFOLLOWED[index] * cached)
+    return highest.tensors + int(OPTIMIZER_LEFTOVER[index] * max(reserve.movable for reserve in reserves))
+
+
+def _varying(reserve: Reserve, reserves: Sequence[Reserve], cached: int, spread: float, index: int) -> int:
     if reserve.site.name != "optimizer_step":
-        fixed = _cached(reserve, index)
-        return reserve.tensors + fixed + _grown(reserve, fixed, growth)
+        return reserve.tensors + cached + _grown(reserve, cached, _growth(reserve, spread, index))
     largest = max(reserves, key=lambda other: other.movable)
+    forward = largest.movable + cached + _grown(largest, cached, _growth(reserve, spread, index))
     leftover = int(OPTIMIZER_LEFTOVER[index] * largest.movable)
-    if growth == 1.0:
-        return reserve.tensors + leftover
-    cached = largest.movable + _cached(largest, index)
-    cached += _grown(largest, _cached(largest, index), growth)
-    return reserve.tensors + max(leftover, cached - reserve.step_temporary)
+    return reserve.tensors + max(leftover, forward - reserve.step_temporary)
 
 
 def _grown(reserve: Reserve, cached: int, growth: float) -> int:
@@ -105,12 +104,6 @@ def _growing(reserve: Reserve) -> int:
     if reserve.at_loss:
         return reserve.site.logits
     return reserve.movable if reserve.checkpointing else 0
-
-
-def _cached(reserve: Reserve, index: int) -> int:
-    if not reserve.checkpointing:
-        return max(reserve.loss_cached, int(SHARE_KEPT[index] * reserve.movable))
-    return max(reserve.loss_cached, int(SHARE[index] * reserve.movable))
 
 
 def _growth(reserve: Reserve, spread: float, index: int) -> float:

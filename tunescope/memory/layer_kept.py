@@ -93,11 +93,23 @@ class LayerKept:
         # (peft tuners/lora/bnb.py: requires_conversion = not torch.is_autocast_enabled()).
         left_to_autocast = settings.autocast and settings.quantized != "none"
         self.inner = settings.compute if left_to_autocast else settings.adapter
+        # Autocast runs nn.LayerNorm in fp32, RMSNorms are plain arithmetic and give the stream's type; a bitsandbytes
+        # layer answers in the type that it was asked in (bitsandbytes nn/modules.py: ``.to(inp_dtype)``).
+        self.normed = 4 if architecture.traits.layer_norm and settings.autocast else max(settings.stream, settings.compute)
+        self.answered = self.normed if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
+        self.parallel = architecture.traits.norms_per_layer == 1
+        """One norm feeds attention and MLP both (Phi, Falcon)."""
+
+    def reading(self, linear: Linear) -> int:
+        """Width of the numbers that a matrix is given."""
+        if linear.reads in ("attention_input", "mlp_input"):
+            return self.normed
+        return self.answered if linear.reads == "mlp_product" else self.s.compute
 
     def norm_kept(self) -> int:
         """fp32 input of the norm, and the normalized values too when its weight trains."""
         if self.a.traits.layer_norm:
-            return self.s.stream * self.h
+            return max(self.s.stream, 4 if self.s.autocast else 0) * self.h
         return 4 * self.h + (self.s.stream * self.h if self.s.full else 0)
 
     def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
@@ -111,7 +123,7 @@ class LayerKept:
         if not adapted:
             return frozen
         masks = len(adapted) * count if s.dropout else 0
-        if self.inner != s.compute or s.dropout:
+        if self.inner != s.compute or s.dropout or self.reading(adapted[0]) != s.compute:
             return len(adapted) * (s.compute if s.autocast else s.adapter) * count + masks + frozen
         return 0 if shared_elsewhere else s.compute * count
 
@@ -122,7 +134,7 @@ class LayerKept:
         if self.a.traits.qk_norm or self.a.traits.wide_qk_norm:
             # The norms of q and k keep their inputs in fp32, and what they normalized where their weights train.
             kept += (4 + (c if s.full else 0)) * (self.q + self.k)
-        if len(self.qkv) == 1:
+        if len(self.qkv) == 1 and self.answered == c and not self.a.traits.learned_positions:
             # v is a view of the fused projection's output, which stays whole beside the rotated q and k.
             kept += c * (self.q + self.k)
         if s.attention == "eager":
@@ -132,10 +144,18 @@ class LayerKept:
         return kept + c * self.q + 4 * self.a.heads * self.t
 
     def mlp_kept(self, width: int, rows: int) -> int:
-        c = self.s.compute
-        if not self.a.traits.gated:
-            return c * rows * width
-        return 3 * c * rows * width
+        if self.a.traits.gated:
+            return 3 * self.answered * rows * width
+        return (self.spelled_gelu() if self.a.traits.spelled_gelu else self.answered) * rows * width
+
+    def spelled_gelu(self) -> int:
+        """Bytes a number of GELU as a formula: autocast raises to powers in fp32, and what follows stays there.
+
+        Kept: the cube's input, the tanh, one plus it, and half the input (transformers ``activations.py`` NewGELUActivation).
+        """
+        if not self.s.autocast:
+            return 4 * self.s.compute
+        return 3 * 4 + self.answered
 
     def saved_weight(self, linear: Linear) -> int:
         return self.s.compute * linear.weight_count if self.s.keeps_weights else 0

@@ -24,15 +24,16 @@ class _LayerStep(LayerKept):
         """
         m, s = self.meter, self.s
         c = s.compute
-        gradient_in = c * count_in
+        reading = self.reading(linear)
+        gradient_in = reading * count_in
         if linear.path in s.targets and not s.full:
             scaled = m.take(c * self.t * linear.outputs)
             m.free(scaled)
             path = m.take(gradient_in if s.autocast else s.adapter * count_in)
             masks = count_in if s.dropout and saved else 0
             m.free(saved - masks)
-            if s.autocast and self.inner != c:
-                wide = m.take(self.inner * count_in)
+            if s.autocast and max(self.inner, reading) != c:
+                wide = m.take(max(self.inner, reading) * count_in)
                 m.free(path)
                 path = wide
             if s.dropout:
@@ -42,15 +43,28 @@ class _LayerStep(LayerKept):
             if path != gradient_in:
                 m.take(gradient_in)
                 m.free(path)
-            base = self.dequantized(linear) + m.take(gradient_in)
+            base = self.dequantized(linear) + self.input_gradient(reading, count_in)
             m.free(base + self.saved_weight(linear))
         else:
-            m.take(gradient_in)
+            narrow = m.take(c * count_in)
             temporary = self.dequantized(linear)
             if s.full:
                 self.weight_gradient(linear)
             m.free(temporary + saved + self.saved_weight(linear))
+            if reading != c:
+                m.take(gradient_in)
+                m.free(narrow)
         return gradient_in
+
+    def input_gradient(self, reading: int, count_in: int) -> int:
+        """The product's gradient in compute dtype, then cast to the type of what was read."""
+        m, c = self.meter, self.s.compute
+        narrow = m.take(c * count_in)
+        if reading == c:
+            return narrow
+        wide = m.take(reading * count_in)
+        m.free(narrow)
+        return wide
 
     def weight_gradient(self, linear: Linear) -> None:
         """Made in the type of the product, cast to the weight's; it stays, or is added to the one that is there."""
@@ -82,6 +96,9 @@ class _LayerStep(LayerKept):
     def norm_backward(self, incoming: int) -> None:
         """RMSNorm in fp32: the gradient of the normalized values, of the input, and their sum at once."""
         m = self.meter
+        if self.a.traits.layer_norm:
+            self.layer_norm_backward()
+            return
         product = m.take(incoming)
         wide = m.take(4 * self.h)
         m.free(product)
@@ -97,6 +114,16 @@ class _LayerStep(LayerKept):
         m.free(first)
         m.free(back)
 
+    def layer_norm_backward(self) -> None:
+        """One kernel: the gradient of its output, that of its input, and the latter in the stream's type."""
+        m = self.meter
+        incoming = m.take(self.normed * self.h)
+        wide = m.take(max(self.normed, self.s.stream) * self.h)
+        m.free(incoming)
+        if self.normed > self.s.stream:
+            m.free(m.take(self.s.stream * self.h))
+        m.free(wide)
+
     def run(self) -> LayerBytes:
         s, m = self.s, self.meter
         c = s.compute
@@ -105,7 +132,7 @@ class _LayerStep(LayerKept):
         out_input = self.input_kept([self.out], self.q, s.attention != "eager")
         norm = self.norm_kept()
         attention = norm + attention_inputs + self.attention_kept() + out_input
-        mlp = norm
+        mlp = 0 if self.parallel else norm
         experts = self.layer.experts
         product = self.rows * width
         product_kept = up_inputs = middle = 0
@@ -150,9 +177,13 @@ class _LayerStep(LayerKept):
             m.free(routed)
         if self.down is not None:
             self.mlp_backward(product, product_kept, up_inputs, middle)
-        m.at("norm")
-        self.norm_backward(s.stream * self.h)
-        m.free(norm)
+        if self.parallel:
+            # The norm's output collects both gradients before its own backward.
+            m.take(self.normed * self.h)
+        else:
+            m.at("norm")
+            self.norm_backward(s.stream * self.h)
+            m.free(norm)
         self.attention_backward(norm, attention_inputs, out_input)
         masks = self.h * sum(1 for linear in self.qkv if linear.path in s.targets) if s.dropout else 0
         held = 0
@@ -197,7 +228,7 @@ class _LayerStep(LayerKept):
         gradient = self.linear_backward(self.down, product, product_kept)
         m.free(scaled)
         if self.a.traits.gated:
-            silu, up = m.take(c * product), m.take(c * product)
+            silu, up = m.take(self.answered * product), m.take(self.answered * product)
             m.free(gradient)
             m.free(2 * middle // 3)
             total = 0
@@ -209,13 +240,17 @@ class _LayerStep(LayerKept):
                     total = added
                     if len(self.ups) == 2:
                         m.free(up)
-                        gate = m.take(c * product)
+                        gate = m.take(self.answered * product)
                         m.free(silu)
                         silu = gate
             m.free(silu + (up if len(self.ups) == 1 else 0))
             m.free(middle - 2 * middle // 3)
         else:
-            act = m.take(c * product)
+            act = m.take(self.answered * product)
+            if self.a.traits.spelled_gelu:
+                # The gradients of the tanh's branch and of the cube's live beside that of the product.
+                wide = 4 if s.autocast else c
+                m.free(m.take(2 * wide * product))
             m.free(gradient + middle)
             total = self.linear_backward(self.ups[0], self.h, up_inputs)
             m.free(act)

@@ -149,8 +149,8 @@ def _layer_tensors(
     experts = layer.experts
     if experts:
         hidden = architecture.hidden
-        yield Trainable(experts.count, hidden, layer.count, width), width, not stack.fused_experts
-        if stack.fused_experts:
+        yield Trainable(experts.count, hidden, layer.count, width), width, stack.transformers == 4
+        if stack.transformers >= 5:
             yield Trainable(experts.count * 2 * experts.intermediate, hidden, layer.count, width), width, False
             yield Trainable(experts.count * experts.intermediate, hidden, layer.count, width), width, False
         else:
@@ -223,13 +223,13 @@ def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
 def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists: int) -> tuple[int, int]:
     """(states that live between steps, temporaries of the step itself)."""
     name = spec.optimizer.name
-    states = temporary = 0
+    states = 0
+    # torch/optim/adam.py:762: foreach makes one list sqrt(v) over all trained parameters; fused none.
+    temporary = _foreach_temporary(trained, foreach_lists) if name == "adamw_torch" else 0
     for tensor in trained:
         count = tensor.elements
         if name in ("adamw_torch", "adamw_torch_fused"):
             states += 2 * tensor.stored
-            # torch/optim/adam.py:762: foreach makes one list sqrt(v) over all trained parameters; fused none.
-            temporary += foreach_lists * tensor.stored if name == "adamw_torch" else 0
         elif name == "adafactor":
             factored = rounded(4 * tensor.rows) + rounded(4 * tensor.columns) if tensor.columns else rounded(4 * count)
             states += factored * tensor.copies
@@ -242,3 +242,16 @@ def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists
             each = 2 * (rounded(count) + rounded(4 * -(-count // 256))) if eight_bit else 2 * rounded(4 * count)
             states += 0 if name.startswith("paged") and count >= PAGED_MINIMUM else each * tensor.copies
     return states, temporary
+
+
+def _foreach_temporary(trained: tuple[Trainable, ...], lists: int) -> int:
+    """Parameters of one type run after those of another; the loop's names hold each list until the next one takes its name."""
+    groups: dict[int, int] = {}
+    for tensor in trained:
+        groups[tensor.width] = groups.get(tensor.width, 0) + tensor.stored
+    named, peak = [0] * lists, 0
+    for group in groups.values():
+        for index in range(lists):
+            peak = max(peak, sum(named) + group)
+            named[index] = group
+    return peak

@@ -51,7 +51,8 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
     state_parts = gpus if zero or strategy == "fsdp" else 1
     weights, constants, adapters = persistent.weights, persistent.quantization_state, persistent.adapters
     communication = 0
-    if gpus > 1:
+    # DeepSpeed makes a communicator for one GPU too: it broadcasts the weights (runtime/engine.py _broadcast_model).
+    if gpus > 1 or zero:
         communication += NCCL_BYTES
     if strategy == "ddp" and gpus > 1:
         # Buckets hold every gradient again: accelerate leaves gradient_as_bucket_view off.

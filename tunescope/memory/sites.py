@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 from tunescope.memory.layer_step import layer_bytes
-from tunescope.memory.loss_path import LossBytes
+from tunescope.memory.loss_path import SHIFTED_THEN_FLOAT, SHIFTED_SIXTEEN, LossBytes, LossPath
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
@@ -27,8 +27,6 @@ class Site:
     workspace: int = 0
     casts: int = 0
     gradients: int = 0
-    cached: int = 0
-    """Loss sites: bytes of free blocks that the caching allocator keeps and cannot use there, at fixed lengths."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,27 @@ class Workload:
         return self.batch * self.sequence
 
 
-def stream_width(spec: JobSpec, stack: Stack) -> int:
-    """Bytes of one number of the residual stream: 4 when norms or embeddings were cast to fp32."""
+def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int:
+    """Bytes of one number of the residual stream: 4 when norms or embeddings were cast to fp32.
+
+    Also where bitsandbytes' layers answer an fp32 LayerNorm in fp32, and the sum takes that type from the first layer on.
+    """
     quantized = spec.precision.quantization != "none"
     if quantized and stack.upcast != "nothing":
+        return 4
+    if _layers_widen(spec, architecture, stack):
         return 4
     return max(weight_width(spec), WIDTHS[spec.precision.dtype])
 
 
-def layer_settings(spec: JobSpec, work: Workload, stack: Stack, persistent: Persistent) -> LayerSettings:
+def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
+    quantized = spec.precision.quantization in ("nf4", "fp4", "int8")
+    return quantized and architecture.traits.layer_norm and stack.autocast_adapters and stack.upcast == "nothing"
+
+
+def layer_settings(
+    spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent
+) -> LayerSettings:
     full = spec.adaptation.method == "full"
     width = weight_width(spec)
     # DeepSpeed runs the 16-bit model as it is, without autocast.
@@ -63,7 +73,7 @@ def layer_settings(spec: JobSpec, work: Workload, stack: Stack, persistent: Pers
         tokens=work.tokens,
         sequence=work.sequence,
         batch=work.batch,
-        stream=stream_width(spec, stack),
+        stream=stream_width(spec, stack, architecture),
         compute=WIDTHS[spec.precision.dtype],
         autocast=autocast,
         full=full,
@@ -86,7 +96,7 @@ def training_sites(
     spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent
 ) -> tuple[Site, ...]:
     """All sites of one steady step."""
-    settings = layer_settings(spec, work, stack, persistent)
+    settings = layer_settings(spec, architecture, work, stack, persistent)
     hidden = work.tokens * architecture.hidden
     checkpointed = settings.checkpointing
     casts = (
@@ -99,8 +109,10 @@ def training_sites(
     boundary = settings.stream * hidden
     held = 0 if stack.reentrant else sum(count * item.held_by_frames for count, item in layers)
     ungraded = 0 if checkpointed or _embedding_trains(spec) else layers[0][1].without_input_gradient
+    # What the embedding gives is in compute dtype even where the layers' sums are not.
+    narrower = hidden * (settings.stream - settings.compute) if _layers_widen(spec, architecture, stack) else 0
     kept_all = (
-        architecture.layer_count * boundary + held
+        architecture.layer_count * boundary - narrower + held
         if checkpointed
         else sum(count * (item.kept + extra) for count, item in layers) - ungraded
     )
@@ -116,7 +128,6 @@ def training_sites(
     accumulated = gradients if settings.accumulates else 0
     loss = _loss_bytes(spec, architecture, work, stack)
     forward, backward = loss.forward, loss.backward
-    passing = _forward_transient(architecture, work, settings.compute)
     last = max((item for _, item in layers), key=lambda item: item.kept + item.backward)
     tallest = _climb(last, checkpointed, extra, casts)
     head_gradient = _head_gradient(spec, architecture, persistent)
@@ -124,7 +135,9 @@ def training_sites(
     waiting = head_gradient if settings.full and settings.accumulates and architecture.tied else 0
     # With the loss in tiles, forward may be higher inside the last layer than at the loss.
     inside = always + max(item.passing for _, item in layers)
+    cache = _cache(architecture, work, settings, stack)
     at_end = (kept_all + head, forward) if head + forward >= inside or not checkpointed else (kept_all + inside, 0)
+    at_end = (at_end[0] + cache, at_end[1])
     # The head's own backward: 16-bit gradient of the logits, and those of its weight and its input.
     head_backward = 0
     if head_gradient and not spec.memory_savers.fused_loss:
@@ -139,10 +152,10 @@ def training_sites(
     inputs = _inputs(spec, work)
     return (
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
-        Site("forward_end", *at_end, 0, all_casts, accumulated, passing),
+        Site("forward_end", *at_end, 0, all_casts, accumulated),
         Site(
             "loss_backward", kept_all + head_kept, max(backward, head_backward), 0,
-            head_casts + (0 if checkpointed else some_casts), accumulated, passing + loss.reserved - max(forward, backward),
+            head_casts + (0 if checkpointed else some_casts), accumulated,
         ),
         Site("layer_backward_last", kept_all + always + tallest, 0, 0, some_casts, max(accumulated + waiting, head_gradient)),
         Site(
@@ -152,6 +165,14 @@ def training_sites(
         Site("embedding_backward", embedding + inputs, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
         Site("optimizer_step", inputs, gradients=gradients),
     )  # fmt: skip
+
+
+def _cache(architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack) -> int:
+    """The keys and values that a model hands out although nobody generates: views, each of its layer's whole projection."""
+    if not architecture.traits.caches_projection or stack.transformers > 4:
+        return 0
+    width = settings.stream if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
+    return architecture.layer_count * width * work.tokens * (architecture.q_width + 2 * architecture.kv_width)
 
 
 def _embedding_trains(spec: JobSpec) -> bool:
@@ -175,10 +196,13 @@ def _inputs(spec: JobSpec, work: Workload) -> int:
 
 
 def _weight_casts(spec: JobSpec, architecture: Architecture, settings: LayerSettings, stack: Stack) -> tuple[int, int]:
-    """(of one layer's matrices, of the head): autocast keeps the 16-bit copy of every fp32 matrix that trains."""
+    """(of one layer's matrices, of the head): autocast keeps the 16-bit copy of every fp32 matrix whose product needs it."""
     if not settings.autocast or settings.compute == 4:
         return 0, 0
-    head = settings.compute * architecture.vocab * architecture.hidden if _head_trains(spec) else 0
+    upcast = settings.quantized != "none" and stack.upcast == "all"
+    head = settings.compute * architecture.vocab * architecture.hidden if _head_trains(spec) or upcast else 0
+    if upcast:
+        return 0, head
     if settings.full:
         if settings.weight != 4:
             return 0, 0
@@ -196,12 +220,6 @@ def _adapter_inner(spec: JobSpec, work: Workload, settings: LayerSettings, persi
     return len(persistent.targets) * settings.compute * spec.adaptation.r * work.tokens
 
 
-def _forward_transient(architecture: Architecture, work: Workload, compute: int) -> int:
-    """What one layer's forward makes and drops: too small for the logits, so it stays cached beside them."""
-    widest = max(layer.mlp_width for layer in architecture.layers)
-    return 3 * compute * work.tokens * (widest + architecture.hidden)
-
-
 def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack) -> LossBytes:
     """Bytes at the loss. Fused (TRL 1.16): one tile of logits, vectors, and the gradient of the hidden states."""
     entries = work.tokens * architecture.vocab
@@ -213,14 +231,20 @@ def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack
         trained_head = _head_trains(spec)
         weight_gradient = (4 + compute) * architecture.vocab * architecture.hidden if trained_head else 0
         backward = tile + vectors + (4 + compute) * hidden + weight_gradient
-        return LossBytes(tile + vectors, backward, backward)
-    sharded = spec.parallelism.strategy.startswith("zero")
-    path = stack.loss_sharded if sharded and stack.loss_sharded is not None else stack.loss
-    each = path.bytes_for(work.batch)
+        return LossBytes(tile + vectors, backward)
+    each = loss_path_of(spec, architecture, stack).bytes_for(work.batch)
     scaled = compute * architecture.traits.scaled_logits * entries
-    return LossBytes(
-        each.forward * entries + scaled, each.backward * entries + scaled, each.reserved * entries + scaled
-    )
+    return LossBytes(each.forward * entries + scaled, each.backward * entries + scaled)
+
+
+def loss_path_of(spec: JobSpec, architecture: Architecture, stack: Stack) -> LossPath:
+    """The copies of the logits that this stack makes for this job."""
+    if spec.parallelism.strategy.startswith("zero") and stack.loss_sharded is not None:
+        return stack.loss_sharded
+    if not architecture.traits.own_loss or stack.transformers > 4:
+        return stack.loss
+    trained_in_sixteen = spec.adaptation.method == "full" and weight_width(spec) == 2
+    return SHIFTED_SIXTEEN if trained_in_sixteen or not stack.autocast_adapters else SHIFTED_THEN_FLOAT
 
 
 def _head_trains(spec: JobSpec) -> bool:

@@ -9,6 +9,12 @@ from typing import Literal
 from tunescope.memory import loss_path
 from tunescope.memory.loss_path import LossPath
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.units import MIB
+
+
+FMS_CONTEXT = 1698 * MIB
+"""nvidia-smi minus torch's reserved bytes on an A100-80GB with torch 2.4, CUDA 12: fms-acceleration's first row, checked on
+the other rows (ESTIMATION.md section 5)."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,9 @@ class Stack:
     """Whether adapters train under autocast (Trainer ``bf16=True``)."""
     upcast: Literal["nothing", "norms", "all"] = "nothing"
     """What the k-bit preparation casts to fp32: TRL 0.13 the norms; peft's prepare_model_for_kbit_training all that is left."""
-    fused_experts: bool = True
-    """Experts as one 3-D parameter (transformers 5), which bitsandbytes leaves in 16 bit."""
+    transformers: int = 5
+    """Major version. 5: experts are one 3-D parameter, which bitsandbytes leaves in 16 bit. 4: some models have a loss and a
+    cache of their own, which checkpointing does not turn off."""
     varying_lengths: bool = False
     """Batches padded to their longest row: the native allocator keeps blocks of every length it has seen."""
     drops_long_rows: bool = False
@@ -40,6 +47,8 @@ class Stack:
     """auto-gptq's plain matmul saves each restored matrix for backward (``qlinear_cuda_old.py``); its Triton kernel restores it again."""
     reentrant: bool = True
     """Which kind of checkpointing: the other keeps what a layer's autograd functions hold as plain attributes."""
+    context_bytes: int | None = None
+    """What CUDA and its libraries took beside torch's reserved bytes with these versions, where it was measured."""
     source: str = ""
 
 
@@ -48,22 +57,22 @@ STACKS: dict[str, Stack] = {
     for stack in (
         Stack("current", "torch 2.13, transformers 5.23, peft 0.21, TRL 1.16", loss_path.AUTOCAST_ON_LABELS, saved_modules_follow_adapters=True, reentrant=False,
               source="transformers 5.23 loss/loss_utils.py; worker/trainer/model.py cast_adapters"),
-        Stack("transformers-4.48", "transformers 4.48, TRL 0.13, torch 2.4", loss_path.AUTOCAST_SHIFTED_FLOAT, fused_experts=False,
-              source="transformers 4.48.1 loss/loss_utils.py"),
+        Stack("transformers-4.48", "transformers 4.48, TRL 0.13, torch 2.4", loss_path.AUTOCAST_SHIFTED_FLOAT, transformers=4, context_bytes=FMS_CONTEXT,
+              source="transformers 4.48.1 loss/loss_utils.py, modeling_gpt_bigcode.py:972"),
         Stack("transformers-4.48-no-autocast", "transformers 4.48 without autocast", loss_path.AUTOCAST_SHIFTED_FLOAT, autocast_adapters=False,
-              fused_experts=False, source="fms-acceleration bf16 rows"),
+              transformers=4, context_bytes=FMS_CONTEXT, source="fms-acceleration bf16 rows"),
         Stack("transformers-4.48-norms-fp32", "transformers 4.48, TRL 0.13 peft_module_casting_to_bf16", loss_path.AUTOCAST_SHIFTED_FLOAT,
-              upcast="norms", fused_experts=False, source="trl 0.13.0 trainer/utils.py"),
-        Stack("transformers-4.45", "transformers 4.45", loss_path.SHIFTED_REBOUND, fused_experts=False,
+              upcast="norms", transformers=4, context_bytes=FMS_CONTEXT, source="trl 0.13.0 trainer/utils.py"),
+        Stack("transformers-4.45", "transformers 4.45", loss_path.SHIFTED_REBOUND, transformers=4, context_bytes=FMS_CONTEXT,
               source="transformers 4.45.2 modeling_granite.py:1101"),
-        Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", loss_path.QWEN_2023, loss_path.QWEN_2023_SIXTEEN, fused_experts=False,
+        Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", loss_path.SHIFTED_THEN_FLOAT, loss_path.SHIFTED_SIXTEEN, transformers=4,
               zero_bucket_elements=200_000_000, foreach_lists=2, gptq_keeps_weights=True,
               source="Qwen-7B modeling_qwen.py; Qwen finetune/ds_config_zero2.json; torch 2.0 optim/adamw.py; auto-gptq qlinear_cuda_old.py"),
-        Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", loss_path.QWEN_2023, loss_path.QWEN_2023_SIXTEEN, fused_experts=False, varying_lengths=True,
+        Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", loss_path.SHIFTED_THEN_FLOAT, loss_path.SHIFTED_SIXTEEN, transformers=4, varying_lengths=True,
               drops_long_rows=True, gptq_keeps_weights=True,
               source="the same model code; ms-swift 2.0.3 truncation_strategy=delete; batches padded to their longest row"),
         Stack("kbit-prepared", "transformers 4.48 with peft's prepare_model_for_kbit_training", loss_path.AUTOCAST_SHIFTED_FLOAT, upcast="all",
-              fused_experts=False, source="peft utils/other.py:158"),
+              transformers=4, source="peft utils/other.py:158"),
     )
 }  # fmt: skip
 DEFAULT = STACKS["current"]

@@ -16,7 +16,7 @@ DIFFERS_PERCENT = 1.0
 def verified(estimate: dict[str, Any], trace: Trace) -> dict[str, Any]:
     """``estimate`` (as ``Estimate.to_dict`` made it) with the figures of ``trace``; the formula's are kept beside them."""
     device = _device(estimate)
-    low, expected, high = device.context_band
+    low, expected, high = device.context_band()
     overhead = trace.replay.reserved_peak_bytes - trace.peak_bytes + expected
     least = trace.replay.smallest_budget_bytes + expected
     roomy = trace.replay.reserved_peak_bytes + high

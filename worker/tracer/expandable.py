@@ -5,7 +5,7 @@ Rules from ``c10/cuda/CUDACachingAllocator.cpp`` (``try_allocate_expandable_bloc
 addresses counts as large as it can grow, so others are preferred; at the limit the whole pages of free blocks are unmapped.
 """
 
-from worker.tracer.allocator import (
+from tunescope.memory.allocator import (
     LARGE_SEGMENT,
     MINIMUM_BLOCK,
     SMALL_SEGMENT,
@@ -36,12 +36,14 @@ class ExpandableAllocator(CachingAllocator):
     def _must_split(self, block: Block, wanted: int) -> bool:
         return block.size - wanted >= MINIMUM_BLOCK
 
-    def _best_fit(self, pool: Pool, wanted: int) -> Block | None:
+    def _take_fit(self, pool: Pool, wanted: int) -> Block | None:
         best: Block | None = None
         for block in self._free[pool].at_least(wanted):
             if best is not None and _can_grow_to(block) >= _can_grow_to(best):
                 break
             best = block
+        if best is not None:
+            self._free[pool].remove(best)
         return best
 
     def _grow(self, pool: Pool, wanted: int) -> Block:

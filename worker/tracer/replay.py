@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tunescope.memory.trace import Replay
 from tunescope.units import MIB
-from worker.tracer.allocator import CachingAllocator, Change, OutOfMemory, rounded
+from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory, rounded
 from worker.tracer.expandable import ExpandableAllocator
 
 PAGE = 2 * MIB

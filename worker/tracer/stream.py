@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tunescope.memory.ledger import Category
 from tunescope.memory.trace import TracePoint
-from worker.tracer.allocator import Change
+from tunescope.memory.allocator import Change
 from worker.tracer.follower import Event
 from worker.tracer.moments import MIDDLE
 

@@ -48,9 +48,7 @@ class Block:
 
     def cut(self, size: int) -> "Block":
         """Keep the first ``size`` bytes; the rest becomes a block of its own."""
-        rest = Block(
-            self.address + size, self.size - size, self.pool, mapped=self.mapped, before=self, after=self.after
-        )
+        rest = Block(self.address + size, self.size - size, self.pool, True, self.mapped, self, self.after)
         if self.after is not None:
             self.after.before = rest
         self.after, self.size = rest, size
@@ -79,10 +77,10 @@ class FreeBlocks:
     def remove(self, block: Block) -> None:
         del self._sorted[bisect.bisect_left(self._sorted, (block.size, block.address))]
 
-    def smallest(self, size: int) -> Block | None:
-        """The best fit."""
+    def pop_smallest(self, size: int) -> Block | None:
+        """Take the best fit out."""
         index = bisect.bisect_left(self._sorted, (size,))
-        return self._sorted[index][2] if index < len(self._sorted) else None
+        return self._sorted.pop(index)[2] if index < len(self._sorted) else None
 
     def at_least(self, size: int) -> Iterator[Block]:
         """Blocks that are large enough, the best fit first."""
@@ -132,11 +130,7 @@ class CachingAllocator:
     def malloc(self, uid: int, size: int) -> None:
         wanted = (size + 511) // 512 * 512 or MINIMUM_BLOCK
         pool: Pool = "small" if wanted <= SMALL_SIZE else "large"
-        block = self._best_fit(pool, wanted)
-        if block is not None:
-            self._free[pool].remove(block)
-        else:
-            block = self._grow(pool, wanted)
+        block = self._take_fit(pool, wanted) or self._grow(pool, wanted)
         if self._must_split(block, wanted):
             self._free[pool].add(block.cut(wanted))
         block.free = False
@@ -163,8 +157,9 @@ class CachingAllocator:
                     blocks.remove(block)
                     self.reserved -= block.size
 
-    def _best_fit(self, pool: Pool, wanted: int) -> Block | None:
-        return self._free[pool].smallest(wanted)
+    def _take_fit(self, pool: Pool, wanted: int) -> Block | None:
+        """The best fit, out of the free blocks."""
+        return self._free[pool].pop_smallest(wanted)
 
     def _grow(self, pool: Pool, wanted: int) -> Block:
         size = segment_bytes(wanted)
@@ -190,11 +185,12 @@ class CachingAllocator:
 
     def _merged(self, block: Block) -> Block:
         """Join a block with its free neighbours (which leave the free list)."""
-        if block.after is not None and block.after.free and block.after.mapped:
-            self._free[block.pool].remove(block.after)
+        after, before = block.after, block.before
+        if after is not None and after.free and after.mapped:
+            self._free[block.pool].remove(after)
             block.absorb_next()
-        if block.before is not None and block.before.free and block.before.mapped:
-            self._free[block.pool].remove(block.before)
-            block = block.before
+        if before is not None and before.free and before.mapped:
+            self._free[block.pool].remove(before)
+            block = before
             block.absorb_next()
         return block

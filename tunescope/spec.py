@@ -41,6 +41,9 @@ class Model(BaseModel):
 ModuleName = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
+Strategy = Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp"]
+
+
 class Adaptation(BaseModel):
     model_config = Strict
     method: Literal["lora", "full"] = Field(
@@ -96,7 +99,7 @@ class Batch(BaseModel):
 class Parallelism(BaseModel):
     model_config = Strict
     gpus: int = Field(default=1, ge=1, le=1024, description="GPUs for this job.")
-    strategy: Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp"] = Field(
+    strategy: Strategy = Field(
         default="none", description="What is sharded."
     )
     offload: Literal["none", "optimizer", "all"] = Field(default="none", description="What is moved to host memory.")

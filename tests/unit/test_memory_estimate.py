@@ -58,6 +58,43 @@ def test_published_torch_peaks_of_mistral_are_met_within_a_tenth_of_a_percent(
     assert found.allocated_bytes == pytest.approx(measured, rel=0.001)
 
 
+@pytest.mark.parametrize(
+    ("method", "quantization", "batch", "measured"),
+    [
+        ("full", "none", 4, 11_267_745_280), ("full", "none", 8, 15_193_274_880),
+        ("lora", "nf4", 4, 9_147_162_112), ("lora", "nf4", 8, 17_486_716_416),
+    ],
+)  # fmt: skip
+def test_published_torch_peaks_of_santacoder_are_met_within_one_percent(
+    method: str, quantization: str, batch: int, measured: int
+) -> None:
+    """GPT-BigCode in transformers 4: 16-bit cross-entropy, a cache despite checkpointing, and an fp32 stream through 4-bit layers."""
+    spec = make_spec(
+        adaptation={"method": method, "r": 16, "lora_dropout": 0.1, "target_modules": ["c_attn"]},
+        precision={"quantization": quantization}, batch={"per_device_train_batch_size": batch, "gradient_accumulation_steps": 1},
+        data={"dataset": "d", "max_length": 4096}, memory_savers={"attention": "flash_attention_2"},
+    )  # fmt: skip
+    found = estimate(spec, catalogue("bigcode/gpt_bigcode-santacoder"), DEVICES["A100-80GB"], None, STACKS["transformers-4.48"])
+    assert found.allocated_bytes == pytest.approx(measured, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("spec", "stack", "mib"),
+    [
+        (fms_spec(4), "transformers-4.48-no-autocast", 29_576),
+        (fms_spec(8), "transformers-4.48-no-autocast", 43_232),
+        (fms_spec(4, quantization="nf4"), "transformers-4.48", 19_912),
+        (fms_spec(8, quantization="nf4"), "transformers-4.48", 34_016),
+        (fms_spec(4, quantization="nf4"), "transformers-4.48-norms-fp32", 26_056),
+        (fms_spec(8, quantization="nf4"), "transformers-4.48-norms-fp32", 46_050),
+        (fms_spec(4, "full"), "transformers-4.48", 77_256),
+    ],
+)
+def test_what_nvidia_smi_showed_of_mistral_is_met_within_five_percent(spec: JobSpec, stack: str, mib: int) -> None:
+    found = estimate(spec, catalogue(MISTRAL), DEVICES["A100-80GB"], None, STACKS[stack])
+    assert found.total_bytes == pytest.approx(mib * 2**20, rel=0.05)
+
+
 def test_a_ledger_has_twelve_categories_that_sum_to_the_total() -> None:
     answer = estimate(make_spec(), catalogue(MISTRAL)).to_dict()
     assert tuple(answer["ledger"]) == CATEGORIES

@@ -109,14 +109,14 @@ def no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracer, "replayed", lambda *_: nothing)
 
 
-def misses(found: Estimate, traced: Trace) -> dict[str, str]:
+def misses(found: Estimate, traced: Trace, tolerance: float = TOLERANCE) -> dict[str, str]:
     overhead = found.ledger["fragmentation"] + found.ledger["runtime_context"]
     formula = {site.name: site.total_bytes - overhead for site in found.sites} | {"peak": found.allocated_bytes}
     exact = {name: traced.sites[name] for name in SITES if name in traced.sites} | {"peak": traced.peak_bytes}
     return {
         name: f"{formula[name]:,} for {count:,}"
         for name, count in exact.items()
-        if abs(formula[name] - count) > TOLERANCE * traced.peak_bytes
+        if abs(formula[name] - count) > tolerance * traced.peak_bytes
     }
 
 

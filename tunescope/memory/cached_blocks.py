@@ -13,7 +13,7 @@ from tunescope.memory.stack import Stack
 from tunescope.memory.step_sequence import Head, StepSequence, Update
 from tunescope.spec import JobSpec
 
-LENGTHS = (512, 2048, 8192, 32768, 131_072, 524_288, 2_097_152)
+LENGTHS = (512, 2048, 4096, 8192, 16_384, 32_768, 131_072, 524_288, 2_097_152)
 """Tokens of a row. Replays are made for these and interpolated between: what is cached is nearly in proportion to them."""
 
 
@@ -36,8 +36,7 @@ def cached_blocks(
     """
     update = _update(spec, persistent, held)
     settings = layer_settings(spec, architecture, work, stack, persistent)
-    head = _head(spec, architecture, work.batch, stack)
-    job = _Job(architecture, _essential(settings, head), head, update)
+    job = _Job(architecture, _essential(settings), _head(spec, architecture, work.batch, stack), update)
     if not update.states:
         return _in_proportion(job, work)
     below, found, lower, length = 0, 0, 0, 0
@@ -52,21 +51,17 @@ def cached_blocks(
 
 
 def _in_proportion(job: _Job, work: Workload) -> int:
-    """Where nothing large trains, all that is replayed grows with the tokens; with eager attention, with the row as well."""
-    if job.settings.attention != "eager" and not job.settings.masked:
-        batch = min(2, work.batch)
-        work = Workload(batch, work.tokens // batch)
-        job = replace(job, settings=replace(job.settings, batch=batch), head=replace(job.head, rows=batch))
+    """Where nothing large trains all that is replayed grows with the tokens; under eager attention with the row as well."""
     length = next((length for length in LENGTHS if length >= work.sequence), LENGTHS[-1])
     return _replayed(job, length) * work.sequence // length
 
 
-def _essential(settings: LayerSettings, head: Head) -> LayerSettings:
+def _essential(settings: LayerSettings) -> LayerSettings:
     """Without what a replay does not look at, so that jobs share theirs."""
     settings = replace(settings, tokens=0, sequence=0, nested=False)
     if settings.full:
         return replace(settings, targets=frozenset(), adapter=0)
-    return settings if head.trains or head.embedding_trains else replace(settings, accumulates=False)
+    return replace(settings, accumulates=False)
 
 
 @lru_cache(maxsize=8192)
@@ -78,19 +73,16 @@ def _replayed(job: _Job, length: int) -> int:
 
 
 def _head(spec: JobSpec, architecture: Architecture, batch: int, stack: Stack) -> Head:
-    full = spec.adaptation.method == "full"
-    saved = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
     return Head(
         loss_path_of(spec, architecture, stack), architecture.vocab, batch,
         tile=(FUSED_TILE_TOKENS, FUSED_TILE_VOCAB) if spec.memory_savers.fused_loss else None,
-        trains=full or "lm_head" in saved,
-        embedding_trains=full or bool(saved & {"embed_tokens", "wte", "word_embeddings"}),
-        tied=architecture.tied,
+        trains=spec.adaptation.method == "full", tied=architecture.tied,
     )  # fmt: skip
 
 
 def _update(spec: JobSpec, persistent: Persistent, held: Share) -> Update:
-    if spec.parallelism.strategy not in ("none", "ddp"):
+    """Beside adapters two tables may train; where their few states settle is chance, so they are left out."""
+    if spec.adaptation.method != "full" or spec.parallelism.strategy not in ("none", "ddp"):
         return Update(keeps_gradients=False)
     each = held.optimizer_states / persistent.gradients / 2
     return Update((each, each) if each > 0.05 else (), round(held.step_temporary / persistent.gradients))

@@ -120,8 +120,7 @@ def estimate(
         for site in sites
     ]
     cached = cached_blocks(spec, architecture, work, stack, persistent, held)
-    sharded = spec.parallelism.strategy not in ("none", "ddp")
-    fragments = fragmentation(reserves, cached, spread, device.total_bytes - context[1], sharded)
+    fragments = fragmentation(reserves, cached, spread, device.total_bytes - context[1], spec.parallelism.strategy)
     allocated = ledgers[winner].total_bytes - held.communication
     overhead = MemoryLedger({"fragmentation": fragments.expected, "runtime_context": context[1]})
     ledger = ledgers[winner] + overhead

@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunescope.memory.sites import Site
+from tunescope.spec import Strategy
 
-UNFOLLOWED = (0.95, 1.07, 1.6)
+UNFOLLOWED = (0.93, 1.10, 1.81)
 """(low, expected, high) of what whole traces reserve over what their large tensors alone do: 10, 50 and 90 % of 119 of them
 (``python -m benchmarks.replayed_fragmentation``)."""
 OPTIMIZER_LEFTOVER = (0.1, 0.57, 1.0)
-"""Under a sharded optimizer's step, this share of the cached activations serves neither gradients nor temporaries."""
+"""At the optimizer's step under varying lengths or FSDP, this share of the cached activations serves neither gradients nor
+temporaries: replays of full fine-tuning."""
+ZERO_LEFTOVER = (0.6, 1.0, 1.0)
+"""The same under DeepSpeed: a sub-group's gradients are single blocks of 2 and 4 GB (``stage3.py``), larger than any activation."""
 
 SETTLES = 0.42
 """Share of what varying lengths add that Adam's states and the gradients, made after it, settle in: replays of full
@@ -23,15 +27,20 @@ fine-tuning (``python -m benchmarks.varying_lengths``)."""
 SPREADS = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
 """Longest micro batch over the median one."""
 LOGITS_DECIDE = (
-    (1.0, 1.0, 1.0), (2.36, 3.57, 4.84), (2.12, 3.29, 5.06), (2.03, 3.08, 4.64), (1.77, 2.79, 4.14), (1.54, 2.37, 3.30), (1.02, 1.65, 2.33),
-    (1.0, 1.17, 1.56),
+    (1.0, 1.0, 1.0), (1.70, 2.95, 4.53), (1.77, 2.83, 4.09), (1.73, 2.63, 3.78), (1.64, 2.38, 3.36), (1.49, 2.00, 2.80), (1.13, 1.43, 1.94),
+    (1.0, 1.01, 1.32),
 )  # fmt: skip
-"""(10, 50, 90 %) of reserved bytes over those of the longest length alone, native allocator, after 32 passes:
+"""(10, 50, 90 %) of bytes reserved for activations over those of the longest length alone, native allocator, after 32 passes:
 ``python -m benchmarks.varying_lengths``. With expandable segments it is 1.0 throughout."""
 LAYERS_DECIDE = (
-    (1.0, 1.0, 1.0), (1.05, 2.21, 3.88), (1.63, 2.63, 4.08), (1.67, 2.59, 3.47), (1.58, 2.21, 3.31), (1.35, 1.89, 2.64), (1.0, 1.29, 1.80),
-    (1.0, 1.0, 1.27),
+    (1.0, 1.0, 1.0), (1.30, 1.93, 2.87), (1.38, 1.93, 2.65), (1.40, 1.82, 2.30), (1.30, 1.61, 2.22), (1.07, 1.32, 1.76), (1.0, 1.02, 1.26),
+    (1.0, 1.0, 1.0),
 )  # fmt: skip
+ALL_IS_KEPT = (
+    (1.0, 1.0, 1.0), (1.17, 1.53, 1.94), (1.17, 1.59, 1.87), (1.18, 1.53, 1.82), (1.22, 1.42, 1.61), (1.0, 1.26, 1.44), (1.0, 1.0, 1.19),
+    (1.0, 1.0, 1.0),
+)  # fmt: skip
+"""Without gradient checkpointing."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Reserve:
         return self.site.logits > 0 and self.site.name in ("forward_end", "loss_backward")
 
 
-def fragmentation(reserves: Sequence[Reserve], cached: int, spread: float, room: int, sharded: bool = False) -> Fragmentation:
+def fragmentation(reserves: Sequence[Reserve], cached: int, spread: float, room: int, strategy: Strategy = "none") -> Fragmentation:
     """Reserved minus allocated at the peak. ``cached``: blocks beside the peak where all lengths are alike; ``spread``:
     longest over median micro batch; ``room``: what the card has for torch.
 
@@ -70,7 +79,7 @@ def fragmentation(reserves: Sequence[Reserve], cached: int, spread: float, room:
     tensors = max(reserve.tensors for reserve in reserves)
     found: list[int] = []
     for index in range(3):
-        bytes_reserved = _fixed(reserves, cached, index, sharded)
+        bytes_reserved = _fixed(reserves, cached, index, strategy)
         if spread > 1.0:
             grown = (_varying(reserve, reserves, cached, spread, index) for reserve in reserves)
             bytes_reserved = max(bytes_reserved, *grown)
@@ -78,36 +87,32 @@ def fragmentation(reserves: Sequence[Reserve], cached: int, spread: float, room:
     return Fragmentation(*found)
 
 
-def _fixed(reserves: Sequence[Reserve], cached: int, index: int, sharded: bool) -> int:
-    highest = max(reserves, key=lambda reserve: reserve.tensors)
-    if not sharded or highest.site.name != "optimizer_step":
-        return highest.tensors + int(UNFOLLOWED[index] * cached)
-    return highest.tensors + int(OPTIMIZER_LEFTOVER[index] * max(reserve.movable for reserve in reserves))
+def _fixed(reserves: Sequence[Reserve], cached: int, index: int, strategy: Strategy) -> int:
+    share = int(UNFOLLOWED[index] * cached)
+    activations = share + max(reserve.movable for reserve in reserves)
+    if strategy in ("none", "ddp"):
+        return share + max(reserve.tensors for reserve in reserves)
+    leftover = int((OPTIMIZER_LEFTOVER if strategy == "fsdp" else ZERO_LEFTOVER)[index] * activations)
+    return max(reserve.tensors + (leftover if reserve.site.name == "optimizer_step" else share) for reserve in reserves)
 
 
 def _varying(reserve: Reserve, reserves: Sequence[Reserve], cached: int, spread: float, index: int) -> int:
     if reserve.site.name != "optimizer_step":
-        return reserve.tensors + cached + _grown(reserve, cached, _growth(reserve, spread, index))
+        return reserve.tensors + cached + _grown(reserve, cached, spread, index)
     largest = max(reserves, key=lambda other: other.movable)
-    forward = largest.movable + cached + _grown(largest, cached, _growth(reserve, spread, index))
+    forward = largest.movable + cached + _grown(largest, cached, spread, index)
     leftover = int(OPTIMIZER_LEFTOVER[index] * largest.movable)
     return reserve.tensors + max(leftover, forward - reserve.step_temporary)
 
 
-def _grown(reserve: Reserve, cached: int, growth: float) -> int:
-    excess = int((growth - 1.0) * (_growing(reserve) + cached))
+def _grown(reserve: Reserve, cached: int, spread: float, index: int) -> int:
+    """What varying lengths add to the blocks of a site's activations."""
+    excess = int((_growth(reserve, spread, index) - 1.0) * (reserve.movable + cached))
     return excess - min(reserve.late, int(SETTLES * excess))
 
 
-def _growing(reserve: Reserve) -> int:
-    """The bytes that varying lengths multiply: few large blocks. Many equal ones of every layer find room in each other's."""
-    if reserve.at_loss:
-        return reserve.site.logits
-    return reserve.movable if reserve.checkpointing else 0
-
-
 def _growth(reserve: Reserve, spread: float, index: int) -> float:
-    table = LOGITS_DECIDE if reserve.at_loss or reserve.site.name == "optimizer_step" else LAYERS_DECIDE
+    table = (LOGITS_DECIDE if reserve.at_loss else LAYERS_DECIDE) if reserve.checkpointing else ALL_IS_KEPT
     above = min(max(1, bisect_left(SPREADS, spread)), len(SPREADS) - 1)
     low, high = SPREADS[above - 1], SPREADS[above]
     part = min(1.0, max(0.0, (spread - low) / (high - low)))

@@ -30,6 +30,8 @@ class LayerSettings:
     masked: bool = False
     """Packed rows under SDPA: a mask of all tokens by all tokens, and k and v repeated to the width of q."""
     dora: bool = False
+    expert_runs: int = 1
+    """Parts that a mixture's experts run in: one after the other (transformers 4), or all in one grouped product."""
     keeps_weights: bool = False
     """Restored matrices are saved for backward (auto-gptq's plain matmul), not restored again there."""
 

@@ -5,106 +5,29 @@ what traces of the real models show (``worker/tracer``), without what is small b
 adapters, their gradients.
 """
 
-from dataclasses import dataclass, field
-
-from tunescope.memory.allocator import Change
-from tunescope.memory.architecture import Architecture, Layer, Linear
-from tunescope.memory.layer_kept import LayerKept, LayerSettings
+from tunescope.memory.linear_sequence import LinearSequence
+from tunescope.memory.requests import Kept
 
 
-class Requests:
-    """Mallocs and frees, as they are asked for."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-        self.sizes = [0]
-        """By id."""
-
-    def take(self, size: int) -> int:
-        uid = len(self.sizes)
-        self.sizes.append(size)
-        self.changes.append((uid, size))
-        return uid
-
-    def drop(self, *uids: int) -> None:
-        self.changes.extend((-uid, 0) for uid in uids if uid)
-
-    def touch(self, size: int) -> None:
-        """Taken and dropped at once."""
-        self.drop(self.take(size))
-
-
-@dataclass
-class Kept:
-    """What one layer's forward leaves for its backward: ids of tensors, 0 where there is none."""
-
-    norms: list[int] = field(default_factory=list)
-    inputs: dict[str, list[int]] = field(default_factory=dict)
-    """By matrix: what its adapter (or its own gradient) reads."""
-    masks: dict[str, int] = field(default_factory=dict)
-    weights: dict[str, int] = field(default_factory=dict)
-    """By matrix: restored ones that backward finds again."""
-    attention: list[int] = field(default_factory=list)
-    mlp: list[int] = field(default_factory=list)
-    product: int = 0
-    gradients: list[int] = field(default_factory=list)
-
-    def all(self) -> list[int]:
-        """What backward lets go of."""
-        inputs = [uid for uids in self.inputs.values() for uid in uids]
-        return [*self.norms, *inputs, *self.masks.values(), *self.weights.values(), *self.attention, *self.mlp, self.product]
-
-
-class LayerSequence(LayerKept):
-    """One decoder layer, forward and backward, as a sequence."""
-
-    def __init__(
-        self, architecture: Architecture, layer: Layer, settings: LayerSettings, requests: Requests
-    ) -> None:
-        super().__init__(architecture, layer, settings)
-        self.requests = requests
-        self.adds = False
-        """Whether gradients are there already: new ones are added to them and dropped."""
-        experts = layer.experts
-        self.product = self.t * layer.mlp_width
-        self.routed = experts is not None
-        if experts:
-            self.ups, self.down = [], None
-            self.product = self.t * experts.per_token * experts.intermediate
+class LayerSequence(LinearSequence):
+    """Forward and backward. With ``keep`` forward leaves in ``kept`` what backward needs; without, nothing."""
 
     # --- forward ---------------------------------------------------------------------------------------------------
 
     def forward(self, stream: int, keep: bool, kept: Kept) -> int:
-        """From the residual stream to the next layer's; ``stream`` itself is left alone. Returns the new stream."""
+        """From the residual stream, which is left alone, to the next layer's."""
         q = self.requests
         normal = self.norm(keep, kept)
-        attended = self.attention(normal, keep, kept)
-        between = stream
+        attended = self._attention(keep, kept)
+        between = 0
         if not self.parallel:
             q.drop(normal)
-            between = q.take(self.s.stream * self.h)
-            q.drop(attended)
+            between = q.replaced(attended, self.s.stream * self.h)
+            attended = 0
             normal = self.norm(keep, kept)
-        out = self.mlp(normal, keep, kept)
+        out = self._experts(keep, kept) if self.layer.experts else self._mlp(keep, kept)
         new = q.take(self.s.stream * self.h)
-        q.drop(normal, out, attended if self.parallel else between)
-        return new
-
-    def passed(self, like: Kept) -> Kept:
-        """Forward of a layer like another, told by what it leaves: its temporaries find the other's blocks."""
-        return Kept(mlp=[self.requests.take(self.requests.sizes[uid]) for uid in like.all() if uid])
-
-    def passed_back(self, gradient: int, kept: Kept) -> int:
-        """Backward of such a layer."""
-        q = self.requests
-        new = q.take(self.s.stream * self.h)
-        if self.s.full:
-            sizes = [self.s.weight * linear.weight_count for linear in self.layer.linears]
-            kept.gradients = [q.take(size) for size in sizes]
-            if self.adds:
-                q.drop(*kept.gradients)
-                kept.gradients = []
-        q.drop(gradient, *kept.all())
+        q.drop(normal, out, attended, between)
         return new
 
     def norm(self, keep: bool, kept: Kept) -> int:
@@ -129,298 +52,215 @@ class LayerSequence(LayerKept):
             q.drop(wide)
         return out
 
-    def linear(self, linear: Linear, count_in: int, count_out: int, keep: bool, kept: Kept) -> int:
-        q, s, c = self.requests, self.s, self.s.compute
-        reading = self.reading(linear)
-        answer = reading if self.answered != c else c
-        narrow = q.take(c * count_in) if s.autocast and reading != c and not s.full else 0
-        restored = self.restored(linear)
-        out = q.take(c * count_out)
-        if keep and s.keeps_weights:
-            kept.weights[linear.path] = restored
-        else:
-            q.drop(restored)
-        if answer != c:
-            wide = q.take(answer * count_out)
-            q.drop(out)
-            out = wide
-        q.drop(narrow)
-        if s.full:
-            if s.autocast and s.weight == 4:
-                self.keep_input(linear, q.take(c * count_in), keep, kept)
-            return out
-        if linear.path not in s.targets:
-            return out
-        cast = q.take(self.inner * count_in) if self.inner != reading else 0
-        dropped = 0
-        if s.dropout:
-            dropped = q.take(max(self.inner, reading) * count_in)
-            self.keep_mask(linear, q.take(count_in), keep, kept)
-        read = 0
-        if s.autocast and max(self.inner, reading) != c:
-            read = q.take(c * count_in)
-            self.keep_input(linear, read, keep, kept)
-            q.drop(dropped)
-        elif dropped:
-            self.keep_input(linear, dropped, keep, kept)
-        elif cast and not s.autocast and keep:
-            kept.inputs.setdefault(linear.path, []).append(cast)
-            cast = 0
-        grown = q.take(c * count_out)
-        scaled = q.take(c * count_out)
-        q.drop(grown)
-        total = q.take(answer * count_out)
-        q.drop(scaled, out, cast)
-        return total
-
-    def keep_input(self, linear: Linear, uid: int, keep: bool, kept: Kept) -> None:
-        if keep:
-            kept.inputs.setdefault(linear.path, []).append(uid)
-        else:
-            self.requests.drop(uid)
-
-    def keep_mask(self, linear: Linear, uid: int, keep: bool, kept: Kept) -> None:
-        if keep:
-            kept.masks[linear.path] = uid
-        else:
-            self.requests.drop(uid)
-
-    def restored(self, linear: Linear) -> int:
-        """The matrix in compute dtype. auto-gptq unpacks to int32, casts to int8, then scales."""
-        q, count = self.requests, linear.weight_count
-        if self.s.quantized == "none":
-            return 0
-        if not self.s.keeps_weights:
-            return q.take(self.s.compute * count)
-        unpacked = q.take(4 * count)
-        narrow = q.take(count)
-        q.drop(unpacked)
-        scaled = q.take(self.s.compute * count)
-        q.drop(narrow)
-        return scaled
-
-    def attention(self, normal: int, keep: bool, kept: Kept) -> int:
-        q, wide = self.requests, self.answered
-        projected = [self.linear(linear, self.h, self.t * linear.outputs, keep, kept) for linear in self.qkv]
-        rotated = [0, 0] if self.a.traits.learned_positions else [self.rotated(wide * self.q), self.rotated(wide * self.k)]
-        values = projected[-1:] if len(projected) == 3 else projected
-        if len(projected) == 3 and rotated[0]:
-            q.drop(*projected[:2])
-        elif not rotated[0]:
-            values = projected
-        read = [*values, *rotated]
-        if wide != self.s.compute:
-            casts = [q.take(self.s.compute * size) for size in (self.q, self.k, self.k)]
+    def _attention(self, keep: bool, kept: Kept) -> int:
+        q, c, wide = self.requests, self.s.compute, self.answered
+        read = [self.linear(linear, self.h, keep, kept) for linear in self.qkv]
+        if not self.a.traits.learned_positions:
+            rotated = [self._rotated(wide * self.q), self._rotated(wide * self.k)]
+            # In a fused projection v is a view: all of it stays.
+            q.drop(*read[:-1])
+            read = [read[-1], *rotated]
+        if wide != c:
+            casts = [q.take(c * size) for size in (self.q, self.k, self.k)]
             q.drop(*read)
             read = casts
-        result = self.scores(keep, kept)
-        out = self.linear(self.out, self.q, self.h, keep, kept)
-        held = [*read, result]
+        result = self._scores(keep, kept)
+        out = self.linear(self.out, self.q, keep, kept)
         if keep:
-            kept.attention += held
+            kept.attention += [*read, result]
         else:
-            q.drop(*held)
+            q.drop(*read, result)
         return out
 
-    def rotated(self, size: int) -> int:
+    def _rotated(self, size: int) -> int:
         q = self.requests
         first = q.take(size)
         half = q.take(size // 2)
-        turned = q.take(size)
-        q.drop(half)
-        second = q.take(size)
-        q.drop(turned)
+        second = q.replaced(q.replaced(half, size), size)
         out = q.take(size)
         q.drop(first, second)
         return out
 
-    def scores(self, keep: bool, kept: Kept) -> int:
+    def _scores(self, keep: bool, kept: Kept) -> int:
         q, c = self.requests, self.s.compute
         if self.s.attention != "eager":
             return q.take(c * self.q)
         count = self.a.heads * self.s.sequence * self.t
-        raw = q.take(c * count)
-        masked = q.take(c * count)
-        q.drop(raw)
-        soft = q.take(4 * count)
-        q.drop(masked)
+        masked = q.replaced(q.take(c * count), c * count)
+        soft = q.replaced(masked, 4 * count)
         narrow = q.take(c * count)
         if keep:
             kept.attention += [soft, narrow]
         else:
             q.drop(soft)
-        out = q.take(c * self.q)
-        turned = q.take(c * self.q)
-        q.drop(out)
+        turned = q.replaced(q.take(c * self.q), c * self.q)
         if not keep:
             q.drop(narrow)
         return turned
 
-    def mlp(self, normal: int, keep: bool, kept: Kept) -> int:
-        q, size = self.requests, self.answered * self.product
-        first, others = (self.ups[0], self.ups[1:]) if self.ups else (None, [])
-        gate = self.up(first, keep, kept) if first else q.take(size)
-        act = q.take(size)
+    def _mlp(self, keep: bool, kept: Kept) -> int:
+        assert self.down is not None
+        q, count = self.requests, self.t * self.layer.mlp_width
+        held = [self.linear(self.ups[0], self.h, keep, kept), q.take(self.answered * count)]
+        product = held[-1]
         if not keep:
-            q.drop(gate)
-        held = [gate, act]
-        product = act
+            q.drop(held[0])
         if self.a.traits.gated:
-            up = 0
-            if others or not self.ups:
-                up = self.up(others[0], keep, kept) if others else q.take(size)
-            product = q.take(size)
+            # Gate and up in one matrix are views of its output.
+            up = self.linear(self.ups[1], self.h, keep, kept) if len(self.ups) > 1 else 0
+            held.append(up)
+            product = q.take(self.answered * count)
             if not keep:
-                q.drop(act, up)
-            held = [gate, act, up]
-        out = self.linear(self.down, self.product, self.h, keep, kept) if self.down else q.take(self.s.compute * self.h)
+                q.drop(held[1], up)
+        out = self.linear(self.down, count, keep, kept)
         if not keep:
             q.drop(product)
             return out
-        own_copy = self.down is None or self.down.path in kept.inputs or not (self.s.full or self.down.path in self.s.targets)
-        if product != act:
-            if own_copy:
-                q.drop(product)
-            else:
-                kept.product = product
-        elif own_copy:
-            q.drop(act)
-            held.remove(act)
-        kept.mlp += held
+        reads_product = (self.s.full or self.down.path in self.s.targets) and self.down.path not in kept.inputs
+        kept.mlp = [uid for uid in held if uid != product]
+        if reads_product:
+            kept.mlp.append(product)
+        else:
+            q.drop(product)
         return out
 
-    def up(self, linear: Linear, keep: bool, kept: Kept) -> int:
-        return self.linear(linear, self.h, self.t * linear.outputs, keep, kept)
+    def _experts(self, keep: bool, kept: Kept) -> int:
+        """Experts run in ``expert_runs`` equal parts of the tokens' choices, and add to one output."""
+        q, (state, inner) = self.requests, self._expert_sizes()
+        total = q.take(self.normed * self.h)
+        for _ in range(self.s.expert_runs):
+            rows, gate = q.take(state), q.take(inner)
+            act = q.take(inner)
+            up = q.take(inner)
+            product = q.take(inner)
+            out = q.take(state)
+            weighted = q.take(state)
+            q.drop(rows, product, weighted)
+            if keep:
+                kept.experts.append([gate, act, up, out])
+            else:
+                q.drop(gate, act, up, out)
+        return total
+
+    def _expert_sizes(self) -> tuple[int, int]:
+        experts = self.layer.experts
+        assert experts is not None
+        rows = self.t * experts.per_token // self.s.expert_runs
+        return self.answered * rows * self.a.hidden, self.answered * rows * experts.intermediate
+
+    def passed(self, like: Kept) -> Kept:
+        """Forward of a layer like another, told by what it leaves: its temporaries find the other's blocks."""
+        return Kept(mlp=[self.requests.take(self.requests.sizes[uid]) for uid in like.all() if uid])
 
     # --- backward --------------------------------------------------------------------------------------------------
 
     def backward(self, gradient: int, kept: Kept) -> int:
         """From the gradient of the layer's output to that of its input."""
-        q, s, c = self.requests, self.s, self.s.compute
-        size = self.answered * self.product
-        product = self.linear_backward(self.down, self.product, kept) if self.down else q.take(size)
-        if self.a.traits.gated:
-            silu, up = q.take(size), q.take(size)
-            q.drop(*kept.mlp[1:], kept.product, product)
-            total = self.linear_backward(self.ups[-1], self.h, kept) if len(self.ups) > 1 else 0
-            if len(self.ups) > 1:
-                q.drop(up)
-            gate = q.take(size)
-            q.drop(kept.mlp[0], silu)
-            if self.ups:
-                total = self.added(total, self.linear_backward(self.ups[0], self.h, kept))
-            q.drop(gate, up if len(self.ups) <= 1 else 0)
-        else:
-            act = q.take(size)
-            q.drop(product, *kept.mlp)
-            total = self.linear_backward(self.ups[0], self.h, kept) if self.ups else 0
-            q.drop(act)
+        total = self._experts_backward(kept) if self.layer.experts else self._mlp_backward(kept)
         if not self.parallel:
             gradient = self.norm_backward(total, gradient, kept)
             total = 0
-        total = self.attention_backward(kept, total)
-        return self.norm_backward(total, gradient, kept)
+        return self.norm_backward(self._attention_backward(kept, total), gradient, kept)
 
-    def linear_backward(self, linear: Linear, count_in: int, kept: Kept) -> int:
-        q, s, c = self.requests, self.s, self.s.compute
-        reading = self.reading(linear)
-        inputs = kept.inputs.get(linear.path, [])
-        path = 0
-        if not s.full and linear.path in s.targets:
-            q.touch(c * self.t * linear.outputs)
-            path = q.take((c if s.autocast else s.adapter) * count_in)
-            q.drop(*inputs)
-            if s.autocast and max(self.inner, reading) != c:
-                wide = q.take(max(self.inner, reading) * count_in)
-                q.drop(path)
-                path = wide
-            if s.dropout:
-                undropped = q.take(max(self.inner, reading) * count_in)
-                q.drop(path, kept.masks.get(linear.path, 0))
-                path = undropped
-            if max(self.inner, reading) != reading:
-                narrow = q.take(reading * count_in)
-                q.drop(path)
-                path = narrow
-        restored = kept.weights.get(linear.path, 0) if s.keeps_weights else self.restored(linear)
-        answer = reading if self.answered != c else c
-        incoming = q.take(c * self.t * linear.outputs) if answer != c and not self.routed else 0
-        base = q.take(c * count_in)
-        q.drop(incoming)
-        if s.full:
-            narrow = q.take(c * linear.weight_count)
-            if s.autocast and s.weight != c:
-                wide = q.take(s.weight * linear.weight_count)
-                q.drop(narrow)
-                narrow = wide
-            q.drop(*inputs)
+    def passed_back(self, gradient: int, kept: Kept) -> int:
+        """Backward of a layer that was ``passed``."""
+        q = self.requests
+        new = q.take(self.s.stream * self.h)
+        if self.s.full:
+            gradients = [q.take(self.s.weight * linear.weight_count) for linear in self.layer.linears]
             if self.adds:
-                q.drop(narrow)
+                q.drop(*gradients)
             else:
-                kept.gradients.append(narrow)
-        if reading != c:
-            wide = q.take(reading * count_in)
-            q.drop(base)
-            base = wide
-        q.drop(restored)
-        if not path:
-            return base
-        both = q.take(reading * count_in)
-        q.drop(path, base)
-        return both
+                kept.gradients = gradients
+        q.drop(gradient, *kept.all())
+        return new
 
-    def added(self, one: int, other: int) -> int:
+    def _mlp_backward(self, kept: Kept) -> int:
+        assert self.down is not None
+        q, count = self.requests, self.t * self.layer.mlp_width
+        size = self.answered * count
+        product = self.linear_backward(self.down, count, kept)
+        if not self.a.traits.gated:
+            act = q.take(size)
+            q.drop(product, *kept.mlp)
+            total = self.linear_backward(self.ups[0], self.h, kept)
+            q.drop(act)
+            return total
+        silu, up = q.take(size), q.take(size)
+        q.drop(*kept.mlp[1:], product)
+        total = 0
+        if len(self.ups) > 1:
+            total = self.linear_backward(self.ups[1], self.h, kept)
+            q.drop(up)
+        gate = q.replaced(silu, size)
+        q.drop(kept.mlp[0])
+        total = self._added(total, self.linear_backward(self.ups[0], self.h, kept))
+        q.drop(gate, up if len(self.ups) == 1 else 0)
+        return total
+
+    def _experts_backward(self, kept: Kept) -> int:
+        q, (state, inner) = self.requests, self._expert_sizes()
+        total = 0
+        for gate, act, up, out in reversed(kept.experts):
+            weighted = q.replaced(q.take(state), state)
+            product = q.take(inner)
+            silu, raised = q.take(inner), q.take(inner)
+            q.drop(weighted, product, act, up, out)
+            first = q.take(state)
+            q.drop(raised)
+            opened = q.replaced(silu, inner)
+            rows = q.take(state)
+            q.drop(gate, opened, first)
+            total = self._added(total, q.replaced(rows, self.normed * self.h))
+        return total
+
+    def _added(self, one: int, other: int) -> int:
         if not one:
             return other
         both = self.requests.take(self.normed * self.h)
         self.requests.drop(one, other)
         return both
 
-    def attention_backward(self, kept: Kept, total: int) -> int:
-        q, s, c = self.requests, self.s, self.s.compute
+    def _attention_backward(self, kept: Kept, total: int) -> int:
+        q, wide = self.requests, self.answered
         gradient = self.linear_backward(self.out, self.q, kept)
-        if s.attention == "eager":
-            count = self.a.heads * s.sequence * self.t
-            grads = q.take(c * count)
-            wide = q.take(4 * count)
-            q.drop(grads)
-            soft = q.take(4 * count)
-            q.drop(wide)
-            back = q.take(c * count)
-            q.drop(soft)
-            grown: list[int] = []
-            scratch = back
-        else:
-            scratch = q.take(4 * self.q)
-            grown = [q.take(c * self.q), q.take(c * self.q)] if self.a.kv_heads != self.a.heads else []
-        dq, dk, dv = q.take(c * self.q), q.take(c * self.k), q.take(c * self.k)
-        q.drop(*grown, scratch, *kept.attention, gradient)
-        if self.answered != c:
-            wide = [q.take(self.answered * size) for size in (self.q, self.k, self.k)]
-            q.drop(dq, dk, dv)
-            dq, dk, dv = wide
+        grads = self._scores_backward(gradient, kept)
+        if wide != self.s.compute:
+            casts = [q.take(wide * size) for size in (self.q, self.k, self.k)]
+            q.drop(*grads)
+            grads = casts
         if not self.a.traits.learned_positions:
-            dk = self.unrotated(dk, self.answered * self.k)
-            dq = self.unrotated(dq, self.answered * self.q)
+            grads[1] = self._rotated_back(grads[1], wide * self.k)
+            grads[0] = self._rotated_back(grads[0], wide * self.q)
         if len(self.qkv) == 1:
-            whole = q.take(self.answered * self.t * self.qkv[0].outputs)
-            q.drop(dq, dk, dv)
-            grads_by_matrix = [whole]
-        else:
-            grads_by_matrix = [dq, dk, dv]
-        for linear, grads in zip(reversed(self.qkv), reversed(grads_by_matrix), strict=True):
-            total = self.added(total, self.linear_backward(linear, self.h, kept))
-            q.drop(grads)
+            whole = q.take(wide * self.t * self.qkv[0].outputs)
+            q.drop(*grads)
+            grads = [whole]
+        for linear, grad in zip(reversed(self.qkv), reversed(grads), strict=True):
+            total = self._added(total, self.linear_backward(linear, self.h, kept))
+            q.drop(grad)
         return total
 
-    def unrotated(self, gradient: int, size: int) -> int:
+    def _scores_backward(self, gradient: int, kept: Kept) -> list[int]:
+        """Gradients of q, k and v. Flash attention has an fp32 buffer, and k and v repeated for every head of q."""
+        q, s, c = self.requests, self.s, self.s.compute
+        if s.attention == "eager":
+            count = self.a.heads * s.sequence * self.t
+            scratch = [q.replaced(q.replaced(q.replaced(q.take(c * count), 4 * count), 4 * count), c * count)]
+        else:
+            scratch = [q.take(4 * self.q)]
+            if self.a.kv_heads != self.a.heads:
+                scratch += [q.take(c * self.q), q.take(c * self.q)]
+        grads = [q.take(c * self.q), q.take(c * self.k), q.take(c * self.k)]
+        q.drop(*scratch, *kept.attention, gradient)
+        return grads
+
+    def _rotated_back(self, gradient: int, size: int) -> int:
         q = self.requests
         first = q.take(size)
         half = q.take(size // 2)
-        turned = q.take(size)
-        q.drop(half)
-        second = q.take(size)
-        q.drop(first)
+        turned = q.replaced(half, size)
+        second = q.replaced(first, size)
         out = q.take(size)
         q.drop(turned, second, gradient)
         return out
@@ -428,27 +268,20 @@ class LayerSequence(LayerKept):
     def norm_backward(self, total: int, gradient: int, kept: Kept) -> int:
         """Through a norm and onto the residual's own gradient."""
         q, s = self.requests, self.s
-        back = self.through_layer_norm(total, kept) if self.a.traits.layer_norm else self.through_rms_norm(total, kept)
+        back = self._layer_norm_backward(total, kept) if self.a.traits.layer_norm else self._rms_norm_backward(total, kept)
         both = q.take(s.stream * self.h)
         q.drop(gradient, back)
         return both
 
-    def through_layer_norm(self, total: int, kept: Kept) -> int:
+    def _layer_norm_backward(self, total: int, kept: Kept) -> int:
         q, s = self.requests, self.s
-        wide = q.take(max(self.normed, s.stream) * self.h)
-        q.drop(total, kept.norms.pop())
-        if self.normed <= s.stream:
-            return wide
-        narrow = q.take(s.stream * self.h)
-        q.drop(wide)
-        return narrow
+        wide = q.replaced(total, max(self.normed, s.stream) * self.h)
+        q.drop(kept.norms.pop())
+        return q.replaced(wide, s.stream * self.h) if self.normed > s.stream else wide
 
-    def through_rms_norm(self, total: int, kept: Kept) -> int:
+    def _rms_norm_backward(self, total: int, kept: Kept) -> int:
         q, s = self.requests, self.s
-        scaled = q.take(s.stream * self.h)
-        q.drop(total)
-        wide = q.take(4 * self.h)
-        q.drop(scaled)
+        wide = q.replaced(q.replaced(total, s.stream * self.h), 4 * self.h)
         inner, first = q.take(4 * self.h), q.take(4 * self.h)
         q.drop(inner, wide)
         spread, power, raised, second = (q.take(4 * self.h) for _ in range(4))
@@ -457,8 +290,4 @@ class LayerSequence(LayerKept):
             q.drop(kept.norms.pop())
         both = q.take(4 * self.h)
         q.drop(first, second)
-        if s.stream == 4:
-            return both
-        narrow = q.take(s.stream * self.h)
-        q.drop(both)
-        return narrow
+        return q.replaced(both, s.stream * self.h) if s.stream != 4 else both

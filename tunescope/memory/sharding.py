@@ -17,6 +17,9 @@ ZERO_LIVE_ELEMENTS = 1_000_000_000
 ZERO_PREFETCH_ELEMENTS = 50_000_000
 NCCL_BYTES = 600 * 1024**2
 """Outside torch, per GPU with a communicator: 0.3 to 1 GB."""
+NCCL_ALONE_BYTES = 300 * 1024**2
+"""The low end: one process has no peers to keep buffers for. DeepSpeed makes a communicator all the same, to broadcast the
+weights (``runtime/engine.py _broadcast_model``)."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
     state_parts = gpus if zero or strategy == "fsdp" else 1
     weights, constants, adapters = persistent.weights, persistent.quantization_state, persistent.adapters
     communication = 0
-    # DeepSpeed makes a communicator for one GPU too: it broadcasts the weights (runtime/engine.py _broadcast_model).
-    if gpus > 1 or zero:
+    if gpus > 1:
         communication += NCCL_BYTES
+    elif zero:
+        communication += NCCL_ALONE_BYTES
     if strategy == "ddp" and gpus > 1:
         # Buckets hold every gradient again: accelerate leaves gradient_as_bucket_view off.
         communication += persistent.gradients

@@ -88,6 +88,7 @@ def layer_settings(
         accumulates=spec.batch.gradient_accumulation_steps > 1,
         masked=spec.data.packing and spec.memory_savers.attention == "sdpa",
         dora=spec.adaptation.use_dora and not full,
+        expert_runs=next((layer.experts.count for layer in architecture.layers if layer.experts and stack.transformers == 4), 1),
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
     )
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from tunescope.memory.allocator import Change
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
-from tunescope.memory.layer_sequence import Kept, LayerSequence, Requests
+from tunescope.memory.layer_sequence import LayerSequence
 from tunescope.memory.loss_path import LossPath
+from tunescope.memory.requests import Kept, Requests
 
 @dataclass(frozen=True)
 class Head:
@@ -17,7 +18,7 @@ class Head:
     rows: int
     tile: tuple[int, int] | None = None
     trains: bool = False
-    embedding_trains: bool = False
+    """With the embedding, in full."""
     tied: bool = False
 
 
@@ -92,7 +93,7 @@ class StepSequence:
             gradients += held.gradients
             q.drop(stream)
         q.drop(gradient)
-        return gradients + self.table_gradient(self.head.embedding_trains and not self.head.tied)
+        return gradients + self.table_gradient(self.head.trains and not self.head.tied)
 
     def in_detail(self, index: int, coarse: bool) -> bool:
         """Which layers after the first are followed tensor by tensor; the others are like it.

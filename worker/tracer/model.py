@@ -123,7 +123,7 @@ def _with_adapters(model: PreTrainedModel, spec: JobSpec, stack: Stack) -> PreTr
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     try:
-        adapted: Any = get_peft_model(model, lora_config(spec.adaptation))
+        adapted: Any = get_peft_model(model, lora_config(qwen1.in_qwen2_terms(spec.adaptation, model)))
     except ValueError as error:
         message = str(error).split("\n")[0]
         if "lora_dropout" in message:

@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb, eager_attention_forward
 
+from tunescope.spec import Adaptation
+
 
 def as_qwen2(config: dict[str, Any]) -> dict[str, Any]:
     """The same dimensions in Qwen2's terms."""
@@ -74,3 +76,11 @@ def reshape(model: PreTrainedModel, dtype: torch.dtype) -> None:
         # The layer's forward calls it self_attn; the module is registered, and named, only once.
         del layer.self_attn
         object.__setattr__(layer, "self_attn", layer.attn)
+
+
+def in_qwen2_terms(adaptation: Adaptation, model: PreTrainedModel) -> Adaptation:
+    """Modules to train in full, by the names that a reshaped model still has from Qwen2."""
+    if not any(isinstance(module, Mlp) for module in model.modules()):
+        return adaptation
+    named = ["embed_tokens" if name.split(".")[-1] == "wte" else name for name in adaptation.modules_to_save]
+    return adaptation.model_copy(update={"modules_to_save": named})

@@ -1,0 +1,124 @@
+"""Reserved bytes by formula beside whole traces: ``python -m benchmarks.replayed_fragmentation [WORD ...]``.
+
+Every model x recipe x stack is traced in full and replayed through the model of CUDA's caching allocator; the formula
+replays only the large tensors of some layers. Prints both, and how much more the whole traces reserve: the quantiles that
+``UNFOLLOWED`` in ``tunescope/memory/fragmentation.py`` is taken from. About four minutes.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import mean, quantiles
+from typing import Any
+
+from tunescope.memory.architecture import architecture_from_config
+from tunescope.memory.devices import Device
+from tunescope.memory.estimate import Estimate, estimate
+from tunescope.memory.fragmentation import UNFOLLOWED
+from tunescope.memory.stack import stack_named
+from tunescope.memory.trace import Trace
+from tunescope.spec import JobSpec, parse_spec
+from tunescope.units import GIB
+from worker.tracer.trace import trace
+
+
+def _decoder(
+    model_type: str, hidden: int, layers: int, heads: int, kv: int, wide: int, vocab: int, **more: Any
+) -> dict[str, Any]:
+    return {
+        "model_type": model_type, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": kv, "intermediate_size": wide, "vocab_size": vocab, "max_position_embeddings": 32768,
+        "tie_word_embeddings": False, **more,
+    }  # fmt: skip
+
+
+MODELS = {
+    "Mistral-7B": _decoder("mistral", 4096, 32, 32, 8, 14336, 32000, sliding_window=None),
+    "Qwen2.5-7B": _decoder("qwen2", 3584, 28, 28, 4, 18944, 152064),
+    "Llama-3.2-1B": _decoder("llama", 2048, 16, 32, 8, 8192, 128256, head_dim=64, tie_word_embeddings=True),
+    "Qwen2.5-0.5B": _decoder("qwen2", 896, 24, 14, 2, 4864, 151936, tie_word_embeddings=True),
+    "Qwen-7B": {
+        "model_type": "qwen", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+        "intermediate_size": 22016, "vocab_size": 151936, "kv_channels": 128, "max_position_embeddings": 8192,
+    },
+}  # fmt: skip
+STACKS = {"Qwen-7B": ("qwen-2023",), "Mistral-7B": ("current", "transformers-4.48"), "Qwen2.5-7B": ("current", "transformers-4.48")}
+METHODS: dict[str, tuple[str, str]] = {"LoRA": ("lora", "none"), "QLoRA": ("lora", "nf4"), "full": ("full", "none")}
+SHAPES = ((1, 512), (1, 2048), (4, 2048), (4, 4096))
+ROOMY = Device("a card with room for anything", 1 << 50)
+KEPT_WHOLE = 8192
+"""Without checkpointing no more tokens than this: more would fit no card."""
+
+
+@dataclass(frozen=True)
+class Case:
+    model: str
+    method: str
+    stack: str
+    batch: int
+    length: int
+    checkpointing: bool
+
+    @property
+    def name(self) -> str:
+        kept = "" if self.checkpointing else " keeping all"
+        return f"{self.model} {self.method} {self.stack} {self.batch}x{self.length}{kept}"
+
+    def spec(self) -> JobSpec:
+        method, quantization = METHODS[self.method]
+        return parse_spec(
+            {
+                "model": {"id": self.model}, "data": {"dataset": "d", "max_length": self.length},
+                "adaptation": {"method": method}, "precision": {"quantization": quantization},
+                "batch": {"per_device_train_batch_size": self.batch, "gradient_accumulation_steps": 1},
+                "memory_savers": {"gradient_checkpointing": self.checkpointing, "attention": "flash_attention_2"},
+            }
+        )  # fmt: skip
+
+    def both(self) -> tuple[Estimate, Trace]:
+        spec, config, stack = self.spec(), MODELS[self.model], stack_named(self.stack)
+        found = estimate(spec, architecture_from_config(config), ROOMY, stack=stack)
+        return found, trace(spec, config, stack=stack, device=ROOMY)
+
+
+def cases() -> Iterator[Case]:
+    for model in MODELS:
+        for method in METHODS:
+            for stack in STACKS.get(model, ("current",)):
+                # Torch 2.0's two lists of temporaries are the stack's; the trace makes those of today's torch.
+                if stack == "qwen-2023" and method == "full":
+                    continue
+                for batch, length in SHAPES:
+                    yield Case(model, method, stack, batch, length, True)
+                    if batch * length <= KEPT_WHOLE:
+                        yield Case(model, method, stack, batch, length, False)
+
+
+def main(words: list[str]) -> None:
+    errors: dict[str, list[float]] = {}
+    ratios: list[float] = []
+    print("| run | peak GiB | cached, whole trace | cached, formula | error of reserved |")
+    print("|---|---|---|---|---|")
+    for case in cases():
+        if not all(word.lower() in case.name.lower() for word in words):
+            continue
+        found, traced = case.both()
+        reserved = traced.replay.reserved_peak_bytes
+        kept, cached = reserved - traced.peak_bytes, found.ledger["fragmentation"]
+        error = 100 * ((found.allocated_bytes + cached) / reserved - 1)
+        errors.setdefault(case.method, []).append(error)
+        ratios.append(kept / max(1, cached / UNFOLLOWED[1]))
+        print(
+            f"| {case.name} | {traced.peak_bytes / GIB:.2f} | {kept / GIB:.2f} | {cached / GIB:.2f} | {error:+.1f} % |",
+            flush=True,
+        )
+    for method, found_errors in errors.items():
+        sizes = sorted(abs(error) for error in found_errors)
+        print(f"{method}: mean error {mean(sizes):.1f} %, median {sizes[len(sizes) // 2]:.1f} %, worst {sizes[-1]:.1f} %")
+    if len(ratios) > 10:
+        tenths = quantiles(ratios, n=10)
+        print(f"whole traces cache {tenths[0]:.2f} / {tenths[4]:.2f} / {tenths[8]:.2f} times what is followed (10, 50, 90 %)")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,79 @@
+"""Reserved bytes: what the formula replays of a step against the replay of the whole trace, and models that the grid lacks."""
+
+from typing import Any
+
+import pytest
+
+from tests.worker.test_formula_against_trace import BASE, misses
+from tunescope.memory.architecture import architecture_from_config
+from tunescope.memory.devices import Device
+from tunescope.memory.estimate import estimate
+from tunescope.memory.stack import STACKS
+from tunescope.spec import JobSpec, parse_spec
+from worker.tracer.trace import trace
+
+pytestmark = pytest.mark.usefixtures("light_collections")
+
+ROOMY = Device("a card with room for anything", 1 << 50)
+LLAMA = {**BASE, "model_type": "llama", "num_hidden_layers": 12, "vocab_size": 128_256, "tie_word_embeddings": False}
+QWEN = {**BASE, "model_type": "qwen2", "num_hidden_layers": 12, "hidden_size": 1024, "vocab_size": 151_936, "tie_word_embeddings": True}
+
+
+def spec_of(method: str, quantization: str, tokens: int, checkpointing: bool = True) -> JobSpec:
+    return parse_spec(
+        {
+            "model": {"id": "m"}, "data": {"dataset": "d", "max_length": tokens},
+            "adaptation": {"method": method}, "precision": {"quantization": quantization},
+            "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1},
+            "memory_savers": {"gradient_checkpointing": checkpointing},
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [LLAMA, QWEN], ids=["llama", "qwen2"])
+@pytest.mark.parametrize("stack", ["current", "transformers-4.48"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        spec_of("lora", "none", 2048), spec_of("lora", "nf4", 2048), spec_of("lora", "none", 2048, False),
+        spec_of("full", "none", 512), spec_of("full", "none", 2048), spec_of("full", "none", 2048, False),
+    ],
+    ids=["LoRA", "QLoRA", "LoRA keeping all", "full, short", "full", "full keeping all"],
+)  # fmt: skip
+def test_reserved_bytes_agree_within_six_percent(config: dict[str, Any], stack: str, spec: JobSpec) -> None:
+    found = estimate(spec, architecture_from_config(config), ROOMY, stack=STACKS[stack])
+    traced = trace(spec, config, stack=STACKS[stack], device=ROOMY)
+    reserved = found.allocated_bytes + found.ledger["fragmentation"]
+    assert reserved == pytest.approx(traced.replay.reserved_peak_bytes, rel=0.06)
+
+
+@pytest.mark.parametrize("stack", ["transformers-4.48-norms-fp32", "kbit-prepared"])
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_models_prepared_for_k_bit_training_agree_within_two_percent_at_every_site(stack: str, checkpointing: bool) -> None:
+    """Norms, or all that is left, in fp32: so are the stream and what 4-bit layers give; autocast keeps the head's 16-bit copy."""
+    spec = spec_of("lora", "nf4", 1280, checkpointing)
+    config = {**BASE, "model_type": "llama", "tie_word_embeddings": False}
+    found = estimate(spec, architecture_from_config(config), stack=STACKS[stack])
+    assert misses(found, trace(spec, config, stack=STACKS[stack]), tolerance=0.02) == {}
+
+
+PHI = {**BASE, "model_type": "phi", "num_key_value_heads": 16, "intermediate_size": 8192, "vocab_size": 51_200}
+BIGCODE = {
+    "model_type": "gpt_bigcode", "n_embd": 2048, "n_layer": 2, "n_head": 16, "n_positions": 2048, "n_inner": 8192, "vocab_size": 49_152,
+    "multi_query": True, "bos_token_id": 0, "eos_token_id": 0, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [PHI, BIGCODE], ids=["phi", "gpt_bigcode"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        spec_of("lora", "none", 1280), spec_of("lora", "nf4", 1280), spec_of("full", "none", 1280),
+        spec_of("lora", "none", 1280, False), spec_of("lora", "nf4", 1280, False),
+    ],
+    ids=["LoRA", "QLoRA", "full", "LoRA keeping all", "QLoRA keeping all"],
+)  # fmt: skip
+def test_peaks_of_models_with_layer_norm_agree_within_two_percent(config: dict[str, Any], spec: JobSpec) -> None:
+    """Autocast runs LayerNorm in fp32, and 4-bit layers answer in fp32."""
+    found = estimate(spec, architecture_from_config(config))
+    assert found.allocated_bytes == pytest.approx(trace(spec, config).peak_bytes, rel=0.02)

@@ -42,7 +42,11 @@ MODELS = {
         "intermediate_size": 22016, "vocab_size": 151936, "kv_channels": 128, "max_position_embeddings": 8192,
     },
 }  # fmt: skip
-STACKS = {"Qwen-7B": ("qwen-2023",), "Mistral-7B": ("current", "transformers-4.48"), "Qwen2.5-7B": ("current", "transformers-4.48")}
+STACKS = {
+    "Qwen-7B": ("qwen-2023",),
+    "Mistral-7B": ("current", "transformers-4.48"),
+    "Qwen2.5-7B": ("current", "transformers-4.48"),
+}
 METHODS: dict[str, tuple[str, str]] = {"LoRA": ("lora", "none"), "QLoRA": ("lora", "nf4"), "full": ("full", "none")}
 SHAPES = ((1, 512), (1, 2048), (4, 2048), (4, 4096))
 ROOMY = Device("a card with room for anything", 1 << 50)
@@ -114,10 +118,14 @@ def main(words: list[str]) -> None:
         )
     for method, found_errors in errors.items():
         sizes = sorted(abs(error) for error in found_errors)
-        print(f"{method}: mean error {mean(sizes):.1f} %, median {sizes[len(sizes) // 2]:.1f} %, worst {sizes[-1]:.1f} %")
+        print(
+            f"{method}: mean error {mean(sizes):.1f} %, median {sizes[len(sizes) // 2]:.1f} %, worst {sizes[-1]:.1f} %"
+        )
     if len(ratios) > 10:
         tenths = quantiles(ratios, n=10)
-        print(f"whole traces cache {tenths[0]:.2f} / {tenths[4]:.2f} / {tenths[8]:.2f} times what is followed (10, 50, 90 %)")
+        print(
+            f"whole traces cache {tenths[0]:.2f} / {tenths[4]:.2f} / {tenths[8]:.2f} times what is followed (10, 50, 90 %)"
+        )
 
 
 if __name__ == "__main__":

@@ -16,15 +16,12 @@ from tunescope.memory.architecture import Architecture
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES
 from tunescope.memory.estimate import Estimate, estimate
-from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import STACKS, Stack
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.units import GIB, MIB
 
 UNITS = {"GB": 10**9, "GiB": GIB, "MiB": MIB}
-SWIFT_LENGTHS = Lengths(2541, 7970, 19548)
-"""The data behind ms-swift's table: a log-normal with its mean 3234 and deviation 2547, and its longest row."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,6 @@ class Row:
     spec: JobSpec
     architecture: Architecture
     stack: Stack
-    lengths: Lengths | None
     gpus: int
     measured: int
     allocated: int | None = None
@@ -47,7 +43,7 @@ class Row:
     """False where the figure is torch's ``max_memory_reserved``: CUDA's context is not in it."""
 
     def predict(self) -> Estimate:
-        return estimate(self.spec, self.architecture, DEVICES["A100-80GB"], self.lengths, self.stack)
+        return estimate(self.spec, self.architecture, DEVICES["A100-80GB"], stack=self.stack)
 
 
 def published(path: Path) -> Iterator[Row]:
@@ -99,7 +95,7 @@ def published(path: Path) -> Iterator[Row]:
         )
         yield Row(
             "QwenLM/Qwen" if official else "ms-swift", line["id"], line["model"], method, spec, catalogue(line["model"]), stack,
-            None if fixed else SWIFT_LENGTHS, gpus, measured, None, fixed, official,
+            gpus, measured, None, fixed, official,
         )  # fmt: skip
 
 
@@ -146,7 +142,7 @@ def fms(path: Path) -> Iterator[Row]:
         method = "full" if full else "qlora" if gptq or bnb else "lora"
         yield Row(
             "fms-acceleration", f"{framework}/{model}/b{line['per_device_train_batch_size']}", model, method, spec, catalogue(model), STACKS[name],
-            None, 1, int(line["mem_nvidia_mem_reserved"]) * MIB, int(line["mem_peak_torch_mem_alloc_in_bytes"]),
+            1, int(line["mem_nvidia_mem_reserved"]) * MIB, int(line["mem_peak_torch_mem_alloc_in_bytes"]),
         )  # fmt: skip
 
 

@@ -99,9 +99,7 @@ class Batch(BaseModel):
 class Parallelism(BaseModel):
     model_config = Strict
     gpus: int = Field(default=1, ge=1, le=1024, description="GPUs for this job.")
-    strategy: Strategy = Field(
-        default="none", description="What is sharded."
-    )
+    strategy: Strategy = Field(default="none", description="What is sharded.")
     offload: Literal["none", "optimizer", "all"] = Field(default="none", description="What is moved to host memory.")
 
     @model_validator(mode="after")

@@ -74,7 +74,9 @@ def test_published_torch_peaks_of_santacoder_are_met_within_one_percent(
         precision={"quantization": quantization}, batch={"per_device_train_batch_size": batch, "gradient_accumulation_steps": 1},
         data={"dataset": "d", "max_length": 4096}, memory_savers={"attention": "flash_attention_2"},
     )  # fmt: skip
-    found = estimate(spec, catalogue("bigcode/gpt_bigcode-santacoder"), DEVICES["A100-80GB"], None, STACKS["transformers-4.48"])
+    found = estimate(
+        spec, catalogue("bigcode/gpt_bigcode-santacoder"), DEVICES["A100-80GB"], None, STACKS["transformers-4.48"]
+    )
     assert found.allocated_bytes == pytest.approx(measured, rel=0.01)
 
 

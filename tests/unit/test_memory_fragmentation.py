@@ -47,17 +47,29 @@ SPECS = st.builds(
     st.sampled_from(["lora", "full"]), st.sampled_from(["none", "nf4", "int8"]), st.sampled_from(["sdpa", "eager", "flash_attention_2"]),
     st.booleans(), st.sampled_from([1, 4]), st.sampled_from([1, 3]), st.sampled_from([0.0, 0.05]),
 )  # fmt: skip
-SHAPES = ("Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen-1_8B", "microsoft/phi-2", "bigcode/gpt_bigcode-santacoder", "Qwen/Qwen3-30B-A3B")
+SHAPES = (
+    "Qwen/Qwen2.5-0.5B-Instruct",
+    "Qwen/Qwen-1_8B",
+    "microsoft/phi-2",
+    "bigcode/gpt_bigcode-santacoder",
+    "Qwen/Qwen3-30B-A3B",
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(SPECS, st.sampled_from(SHAPES), st.sampled_from(sorted(STACKS)))
-def test_a_replayed_step_lets_go_of_all_it_takes_but_the_optimizers_states(spec: JobSpec, name: str, stack: str) -> None:
+def test_a_replayed_step_lets_go_of_all_it_takes_but_the_optimizers_states(
+    spec: JobSpec, name: str, stack: str
+) -> None:
     architecture, versions = catalogue(name), STACKS[stack]
     persistent = persistent_tensors(spec, architecture, versions)
-    step = layer_settings(spec, architecture, Workload(spec.batch.per_device_train_batch_size, 512), versions, persistent)
+    step = layer_settings(
+        spec, architecture, Workload(spec.batch.per_device_train_batch_size, 512), versions, persistent
+    )
     full = spec.adaptation.method == "full"
-    head = Head(loss_path_of(spec, architecture, versions), architecture.vocab, step.batch, trains=full, tied=architecture.tied)
+    head = Head(
+        loss_path_of(spec, architecture, versions), architecture.vocab, step.batch, trains=full, tied=architecture.tied
+    )
     sequence = StepSequence(architecture, step, head, Update((1.0, 1.0), 1) if full else Update(keeps_gradients=False))
     live: set[int] = set()
     for uid, size in sequence.changes():

@@ -16,7 +16,14 @@ pytestmark = pytest.mark.usefixtures("light_collections")
 
 ROOMY = Device("a card with room for anything", 1 << 50)
 LLAMA = {**BASE, "model_type": "llama", "num_hidden_layers": 12, "vocab_size": 128_256, "tie_word_embeddings": False}
-QWEN = {**BASE, "model_type": "qwen2", "num_hidden_layers": 12, "hidden_size": 1024, "vocab_size": 151_936, "tie_word_embeddings": True}
+QWEN = {
+    **BASE,
+    "model_type": "qwen2",
+    "num_hidden_layers": 12,
+    "hidden_size": 1024,
+    "vocab_size": 151_936,
+    "tie_word_embeddings": True,
+}
 
 
 def spec_of(method: str, quantization: str, tokens: int, checkpointing: bool = True) -> JobSpec:
@@ -49,7 +56,9 @@ def test_reserved_bytes_agree_within_six_percent(config: dict[str, Any], stack: 
 
 @pytest.mark.parametrize("stack", ["transformers-4.48-norms-fp32", "kbit-prepared"])
 @pytest.mark.parametrize("checkpointing", [True, False])
-def test_models_prepared_for_k_bit_training_agree_within_two_percent_at_every_site(stack: str, checkpointing: bool) -> None:
+def test_models_prepared_for_k_bit_training_agree_within_two_percent_at_every_site(
+    stack: str, checkpointing: bool
+) -> None:
     """Norms, or all that is left, in fp32: so are the stream and what 4-bit layers give; autocast keeps the head's 16-bit copy."""
     spec = spec_of("lora", "nf4", 1280, checkpointing)
     config = {**BASE, "model_type": "llama", "tie_word_embeddings": False}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunescope.units import MIB
 from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
+from tunescope.units import MIB
 from worker.tracer.expandable import ExpandableAllocator
 from worker.tracer.replay import highest_requested, replayed, runs_within, smallest_budget
 

@@ -91,11 +91,11 @@ def count_in_words(parameters: int) -> str:
 
 def _padding(a: "Subject", b: "Subject", zh: bool) -> str:
     """Why two stacks differ with the length: one pads to the longest row, and the allocator keeps blocks of every length."""
-    if a.stack.varying_lengths == b.stack.varying_lengths:
+    if (a.stack.rows is None) == (b.stack.rows is None):
         return ""
     if zh:
-        return f"（{'B' if b.stack.varying_lengths else 'A'} 只填充到批内最长行，分配器会留下各种长度的块）"
-    varying = "B" if b.stack.varying_lengths else "A"
+        return f"（{'B' if b.stack.rows else 'A'} 只填充到批内最长行，分配器会留下各种长度的块）"
+    varying = "B" if b.stack.rows else "A"
     return f" ({varying} pads to the longest row of a batch only, and the allocator keeps blocks of every length)"
 
 

@@ -24,9 +24,6 @@ from tunescope.units import MIB
 MAX_TOKENS = 100_000_000
 """Above this many tokens in one micro batch no answer would mean anything."""
 
-UNKNOWN_SPREAD = 2.0
-"""Of a stack known to pad to the longest row, on rows that are not known: lengths spread evenly up to ``max_length``."""
-
 
 @dataclass(frozen=True)
 class SiteTotal:
@@ -149,8 +146,9 @@ def _spread(spec: JobSpec, work: Workload, lengths: Lengths | None, stack: Stack
     """Longest micro batch over the median one; 1 where all are alike."""
     if spec.data.packing:
         return 1.0
+    lengths = lengths or stack.rows
     if lengths is None:
-        return UNKNOWN_SPREAD if stack.varying_lengths else 1.0
+        return 1.0
     return lengths.spread(spec.data.max_length, work.batch, stack.drops_long_rows)
 
 
@@ -234,7 +232,9 @@ def _assumptions(
     if varying:
         notes.append("row lengths vary: the allocator's cache is an expectation, not a bound")
     if device.context_bytes is None and stack.context_bytes is not None:
-        notes.append(f"CUDA context as measured with these versions on another machine: {stack.context_bytes // MIB:,} MiB")
+        notes.append(
+            f"CUDA context as measured with these versions on another machine: {stack.context_bytes // MIB:,} MiB"
+        )
     elif device.context_bytes is None:
         notes.append("CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960")
     if spec.parallelism.strategy != "none":

@@ -97,7 +97,9 @@ class LayerKept:
         self.inner = settings.compute if left_to_autocast else settings.adapter
         # Autocast runs nn.LayerNorm in fp32, RMSNorms are plain arithmetic and give the stream's type; a bitsandbytes
         # layer answers in the type that it was asked in (bitsandbytes nn/modules.py: ``.to(inp_dtype)``).
-        self.normed = 4 if architecture.traits.layer_norm and settings.autocast else max(settings.stream, settings.compute)
+        self.normed = (
+            4 if architecture.traits.layer_norm and settings.autocast else max(settings.stream, settings.compute)
+        )
         self.answered = self.normed if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""

@@ -268,7 +268,9 @@ class LayerSequence(LinearSequence):
     def norm_backward(self, total: int, gradient: int, kept: Kept) -> int:
         """Through a norm and onto the residual's own gradient."""
         q, s = self.requests, self.s
-        back = self._layer_norm_backward(total, kept) if self.a.traits.layer_norm else self._rms_norm_backward(total, kept)
+        back = (
+            self._layer_norm_backward(total, kept) if self.a.traits.layer_norm else self._rms_norm_backward(total, kept)
+        )
         both = q.take(s.stream * self.h)
         q.drop(gradient, back)
         return both

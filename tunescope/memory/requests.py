@@ -51,4 +51,10 @@ class Kept:
     def all(self) -> list[int]:
         """What backward lets go of."""
         by_matrix = [*self.inputs.values(), *self.masks.values(), *self.weights.values()]
-        return [*self.norms, *by_matrix, *self.attention, *self.mlp, *(uid for expert in self.experts for uid in expert)]
+        return [
+            *self.norms,
+            *by_matrix,
+            *self.attention,
+            *self.mlp,
+            *(uid for expert in self.experts for uid in expert),
+        ]

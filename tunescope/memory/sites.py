@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 from tunescope.memory.layer_step import layer_bytes
-from tunescope.memory.loss_path import SHIFTED_THEN_FLOAT, SHIFTED_SIXTEEN, LossBytes, LossPath
+from tunescope.memory.loss_path import SHIFTED_SIXTEEN, SHIFTED_THEN_FLOAT, LossBytes, LossPath
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
@@ -88,7 +88,9 @@ def layer_settings(
         accumulates=spec.batch.gradient_accumulation_steps > 1,
         masked=spec.data.packing and spec.memory_savers.attention == "sdpa",
         dora=spec.adaptation.use_dora and not full,
-        expert_runs=next((layer.experts.count for layer in architecture.layers if layer.experts and stack.transformers == 4), 1),
+        expert_runs=next(
+            (layer.experts.count for layer in architecture.layers if layer.experts and stack.transformers == 4), 1
+        ),
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
     )
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunescope.memory import loss_path
+from tunescope.memory.lengths import Lengths
 from tunescope.memory.loss_path import LossPath
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.units import MIB
 
-
+SWIFT_ROWS = Lengths(2541, 7970, 19548)
+"""The data behind ms-swift's table of early 2024: a log-normal with its mean 3234 and deviation 2547, and its longest row."""
 FMS_CONTEXT = 1698 * MIB
 """nvidia-smi minus torch's reserved bytes on an A100-80GB with torch 2.4, CUDA 12: fms-acceleration's first row, checked on
 the other rows (ESTIMATION.md section 5)."""
@@ -33,8 +35,9 @@ class Stack:
     transformers: int = 5
     """Major version. 5: experts are one 3-D parameter, which bitsandbytes leaves in 16 bit. 4: some models have a loss and a
     cache of their own, which checkpointing does not turn off."""
-    varying_lengths: bool = False
-    """Batches padded to their longest row: the native allocator keeps blocks of every length it has seen."""
+    rows: Lengths | None = None
+    """Lengths to go by where a job's own are not known, for a stack that pads batches to their longest row: those of the data
+    behind its published figures. None: every batch is taken to be alike."""
     drops_long_rows: bool = False
     """Rows over ``max_length`` are dropped, not cut: what is left still varies up to it."""
     zero_bucket_elements: int = 500_000_000
@@ -68,7 +71,7 @@ STACKS: dict[str, Stack] = {
         Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", loss_path.SHIFTED_THEN_FLOAT, loss_path.SHIFTED_SIXTEEN, transformers=4,
               zero_bucket_elements=200_000_000, foreach_lists=2, gptq_keeps_weights=True,
               source="Qwen-7B modeling_qwen.py; Qwen finetune/ds_config_zero2.json; torch 2.0 optim/adamw.py; auto-gptq qlinear_cuda_old.py"),
-        Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", loss_path.SHIFTED_THEN_FLOAT, loss_path.SHIFTED_SIXTEEN, transformers=4, varying_lengths=True,
+        Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", loss_path.SHIFTED_THEN_FLOAT, loss_path.SHIFTED_SIXTEEN, transformers=4, rows=SWIFT_ROWS,
               drops_long_rows=True, gptq_keeps_weights=True,
               source="the same model code; ms-swift 2.0.3 truncation_strategy=delete; batches padded to their longest row"),
         Stack("kbit-prepared", "transformers 4.48 with peft's prepare_model_for_kbit_training", loss_path.AUTOCAST_SHIFTED_FLOAT, upcast="all",

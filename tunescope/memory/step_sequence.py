@@ -9,6 +9,7 @@ from tunescope.memory.layer_sequence import LayerSequence
 from tunescope.memory.loss_path import LossPath
 from tunescope.memory.requests import Kept, Requests
 
+
 @dataclass(frozen=True)
 class Head:
     """What happens above the layers. ``tile``: (tokens, vocabulary) of one tile of logits where the loss runs in tiles."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory, rounded
 from tunescope.memory.trace import Replay
 from tunescope.units import MIB
-from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory, rounded
 from worker.tracer.expandable import ExpandableAllocator
 
 PAGE = 2 * MIB

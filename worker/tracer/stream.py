@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from tunescope.memory.allocator import Change
 from tunescope.memory.ledger import Category
 from tunescope.memory.trace import TracePoint
-from tunescope.memory.allocator import Change
 from worker.tracer.follower import Event
 from worker.tracer.moments import MIDDLE
 

@@ -51,8 +51,14 @@ class Repository:
     def cached(self) -> Path | None:
         """The newest complete copy on this disk; None if there is none."""
         try:
-            patterns = {"allow_patterns": list(WANTED), "ignore_patterns": ["*/*", *LEFT_OUT]}
-            return Path(snapshot_download(self.model, revision=self.revision, local_files_only=True, **patterns))
+            folder = snapshot_download(
+                self.model,
+                revision=self.revision,
+                local_files_only=True,
+                allow_patterns=list(WANTED),
+                ignore_patterns=["*/*", *LEFT_OUT],
+            )
+            return Path(folder)
         except (LocalEntryNotFoundError, HFValidationError):
             return None
 

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tunescope.memory.ledger import Category
 from tunescope.memory.trace import Phase
-from worker.tracer.registration import model_tensors, optimizer_tensors
+from worker.tracer.registration import Trained, identity, model_tensors, optimizer_tensors
 
 CUDA_ROUNDING = 512
 """CUDA's caching allocator hands out multiples of this many bytes (``c10/core/AllocatorConfig.h``)."""
@@ -82,7 +82,7 @@ class Follower(TorchDispatchMode):
         round_to: int = CUDA_ROUNDING,
         record: bool = False,
         scratch: Mapping[Any, Callable[..., list[torch.Tensor]]] | None = None,
-        call: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Any] | None = None,
+        call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any] | None = None,
     ) -> None:
         super().__init__()
         self._device = device
@@ -125,7 +125,7 @@ class Follower(TorchDispatchMode):
         if tensor.device.type != self._device:
             return
         storage = tensor.untyped_storage()
-        block = self._live.get(storage._cdata)
+        block = self._live.get(identity(storage))
         if block is None:
             self._born(storage, category)
         elif block.category != category:
@@ -135,7 +135,7 @@ class Follower(TorchDispatchMode):
         for tensor, category in tensors:
             self.register(tensor, category)
 
-    def register_model(self, model: torch.nn.Module, trained: Literal["adapters", "weights", "master_weights"]) -> None:
+    def register_model(self, model: torch.nn.Module, trained: Trained) -> None:
         """Parameters, buffers and bitsandbytes' constants. ``trained`` is what the trained parameters are called."""
         self.register_all(model_tensors(model, trained))
 
@@ -162,7 +162,7 @@ class Follower(TorchDispatchMode):
 
     def retag(self, tensor: torch.Tensor, category: Category, since_birth: bool = False) -> None:
         """Move a live storage to another category; ``since_birth`` moves it in the peak's ledger too."""
-        block = self._live.get(tensor.untyped_storage()._cdata)
+        block = self._live.get(identity(tensor.untyped_storage()))
         if block is None or block.category == category:
             return
         self._move(self.by_category, block, category)
@@ -175,16 +175,16 @@ class Follower(TorchDispatchMode):
 
     def uid_of(self, tensor: torch.Tensor) -> int:
         """The id of a live storage in the events."""
-        return self._live[tensor.untyped_storage()._cdata].uid
+        return self._live[identity(tensor.untyped_storage())].uid
 
     def category_of(self, tensor: torch.Tensor) -> Category | None:
-        block = self._live.get(tensor.untyped_storage()._cdata)
+        block = self._live.get(identity(tensor.untyped_storage()))
         return block.category if block is not None else None
 
     # --- births and deaths -------------------------------------------------------------------------------------
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         needed = self._scratch.get(func)
         held = self._hold(needed(args, kwargs or {})) if needed is not None else None
@@ -211,7 +211,7 @@ class Follower(TorchDispatchMode):
         if tensor.device.type != self._device:
             return
         storage = tensor.untyped_storage()
-        block = self._live.get(storage._cdata)
+        block = self._live.get(identity(storage))
         if block is None:
             self._born(storage, self._classify(func, args))
         elif block.bytes != self._accounted(storage):
@@ -236,7 +236,7 @@ class Follower(TorchDispatchMode):
             return
         self._uid += 1
         block = _Block(storage, self._died)
-        block.key, block.uid, block.bytes, block.category = storage._cdata, self._uid, count, category
+        block.key, block.uid, block.bytes, block.category = identity(storage), self._uid, count, category
         self._live[block.key] = block
         self._add(block)
 

@@ -64,12 +64,16 @@ def add(base: PreTrainedModel) -> None:
     trl_utils.add_fused_lm_head(base, outputs=OUTPUTS)
 
 
+def _always(_device: torch.device) -> bool:
+    return True
+
+
 @contextmanager
 def on_meta() -> Generator[None]:
     """While inside, the head takes its CUDA path."""
     with ExitStack() as stack:
         for module in (chunked_logprob, trl_utils):
-            stack.enter_context(patch.object(module, "_use_triton", lambda device: True))
+            stack.enter_context(patch.object(module, "_use_triton", _always))
         for name in ("_forward_kernel", "_backward_kernel"):
             stack.enter_context(patch.object(chunked_logprob, name, _Kernel()))
         stack.enter_context(patch.object(chunked_logprob, "_addmm_fp32", _accumulate))

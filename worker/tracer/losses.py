@@ -37,8 +37,9 @@ def use_path(base: PreTrainedModel, stack_name: str) -> None:
     if path is None:
         return
     base.loss_function = path
-    if stack_name == "transformers-4.45":
-        base.get_output_embeddings().register_forward_hook(_fp32_head)
+    head = base.get_output_embeddings()
+    if stack_name == "transformers-4.45" and head is not None:
+        head.register_forward_hook(_fp32_head)
 
 
 PATHS: dict[str, Callable[..., torch.Tensor]] = {

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from worker.tracer.registration import identity
+
 _Key = tuple[Any, ...]
 _Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
@@ -56,8 +58,8 @@ def _is_list_in_place(func: Any, args: tuple[Any, ...]) -> bool:
 
 def _shares_storage(out: Any, args: tuple[Any, ...]) -> bool:
     made = [item for item in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(item, torch.Tensor)]
-    given = {item.untyped_storage()._cdata for item in args if isinstance(item, torch.Tensor)}
-    return any(item.untyped_storage()._cdata in given for item in made)
+    given = {identity(item.untyped_storage()) for item in args if isinstance(item, torch.Tensor)}
+    return any(identity(item.untyped_storage()) in given for item in made)
 
 
 def _described(value: Any) -> Any:

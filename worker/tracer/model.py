@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from peft import get_peft_model
+from torch.utils.checkpoint import checkpoint
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.quantizers.base import get_keys_to_not_convert
 
@@ -51,7 +52,7 @@ def model_config(config: dict[str, Any], attn_implementation: str) -> Any:
         raise refuse(
             "config", f"transformers does not accept this config.json ({error})", "use the published one"
         ) from error
-    made._attn_implementation = attn_implementation
+    made._attn_implementation = attn_implementation  # pyright: ignore[reportPrivateUsage]
     made.use_cache = False
     return made
 
@@ -123,7 +124,9 @@ def _with_adapters(model: PreTrainedModel, spec: JobSpec, stack: Stack) -> PreTr
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     try:
-        adapted: Any = get_peft_model(model, lora_config(qwen1.in_qwen2_terms(spec.adaptation, model)))
+        config = lora_config(qwen1.in_qwen2_terms(spec.adaptation, model))
+        assert config is not None, "only specs with adapters come here"
+        adapted: Any = get_peft_model(model, config)
     except ValueError as error:
         message = str(error).split("\n")[0]
         if "lora_dropout" in message:
@@ -150,11 +153,9 @@ def enable_checkpointing(model: PreTrainedModel, recompute: Any, reentrant: bool
     """As ``gradient_checkpointing_enable`` does; ``recompute`` wraps each layer's forward so that modes hold in it."""
 
     def checkpointed(function: Any, *args: Any, **kwargs: Any) -> Any:
-        return torch.utils.checkpoint.checkpoint(
-            recompute(function), *args, use_reentrant=reentrant, preserve_rng_state=False, **kwargs
-        )
+        return checkpoint(recompute(function), *args, use_reentrant=reentrant, preserve_rng_state=False, **kwargs)
 
-    base = base_of(model)
+    base: Any = base_of(model)
     base._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=checkpointed)
     if base is not model:
         with contextlib.suppress(NotImplementedError):

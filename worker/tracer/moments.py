@@ -4,6 +4,7 @@ Forward and loss make one site (``forward_end``), then backward passes the loss,
 first layer and the embedding. The hooks look at gradients only; they allocate nothing.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,11 +60,11 @@ class Moments:
         def hook(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             hidden = args[0] if args else kwargs.get("hidden_states")
             if self._in_forward() and isinstance(hidden, torch.Tensor) and hidden.requires_grad:
-                hidden.register_hook(lambda gradient: self._layer_ended(index))
+                hidden.register_hook(partial(self._layer_ended, index))
 
         return hook
 
-    def _layer_ended(self, index: int) -> None:
+    def _layer_ended(self, index: int, _gradient: torch.Tensor) -> None:
         if index == 0:
             self._follower.enter("backward", "embedding_backward", "activations")
         else:
@@ -73,7 +74,7 @@ class Moments:
         hidden = output[0] if isinstance(output, tuple) else output
         last = len(self._layers) - 1
         if self._in_forward() and isinstance(hidden, torch.Tensor) and hidden.requires_grad:
-            hidden.register_hook(lambda gradient: self._follower.enter("backward", self._site(last), "activations"))
+            hidden.register_hook(partial(self._backward_at, self._site(last)))
 
     def _backbone_ended(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """What follows is the head and the loss; its gradient leaves them."""
@@ -82,7 +83,10 @@ class Moments:
         self._follower.enter("loss", "forward_end", "logits_and_loss")
         hidden = output[0]
         if isinstance(hidden, torch.Tensor) and hidden.requires_grad:
-            hidden.register_hook(lambda gradient: self._follower.enter("backward", "loss_backward", "activations"))
+            hidden.register_hook(partial(self._backward_at, "loss_backward"))
+
+    def _backward_at(self, site: str, _gradient: torch.Tensor) -> None:
+        self._follower.enter("backward", site, "activations")
 
     def _site(self, index: int) -> str:
         if index == len(self._layers) - 1:

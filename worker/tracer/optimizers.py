@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import bitsandbytes
 import torch
+from bitsandbytes.optim.adamw import AdamW
 from torch import nn
 from transformers.optimization import Adafactor
 from transformers.trainer_pt_utils import get_parameter_names
@@ -55,7 +55,7 @@ class FusedAdamW(torch.optim.Optimizer):
                     }
 
 
-class BlockwiseAdamW(bitsandbytes.optim.AdamW):
+class BlockwiseAdamW(AdamW):
     """bitsandbytes' own states. Its kernels work in place; paged states are managed memory, not the allocator's."""
 
     def get_state_buffer(self, p: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:

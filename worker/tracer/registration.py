@@ -12,6 +12,11 @@ _CONSTANTS = ("absmax", "code", "offset", "SCB", "weight_format")
 """Names of the buffers in which quantized layers keep their constants."""
 
 
+def identity(storage: torch.UntypedStorage) -> int:
+    """What two tensors over the same memory share while it lives, on meta as well, where nothing has an address."""
+    return storage._cdata  # pyright: ignore[reportPrivateUsage]
+
+
 def model_tensors(model: torch.nn.Module, trained: Trained) -> Iterator[tuple[torch.Tensor, Category]]:
     """Parameters (trained ones under ``trained``), bitsandbytes' constants, and buffers as weights."""
     for parameter in model.parameters():

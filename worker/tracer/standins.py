@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import bitsandbytes
 import torch
+from bitsandbytes import functional
 from bitsandbytes.functional import QuantState
-from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
+from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 
 from tunescope.spec import Precision
 
@@ -48,7 +48,9 @@ def _four_bit(linear: torch.nn.Linear, precision: Precision, dtype: torch.dtype)
         )  # fmt: skip
     layer.in_features, layer.out_features, layer.bias = columns, rows, linear.bias
     layer.compute_type_is_set = True
-    layer.weight = Params4bit(
+    # Its __init__ is untyped, nn.Parameter's is what a type checker sees.
+    packed: Any = Params4bit
+    layer.weight = packed(
         _empty((rows * columns + 1) // 2, 1, dtype=torch.uint8), requires_grad=False,
         quant_state=quant_state(rows, columns, precision, linear.weight.dtype), blocksize=BLOCK,
         compress_statistics=precision.double_quant, quant_type=precision.quantization, bnb_quantized=True,
@@ -78,8 +80,8 @@ def _int8(linear: torch.nn.Linear) -> Linear8bitLt:
         layer = Linear8bitLt(1, 1, bias=False, has_fp16_weights=False, threshold=6.0)
     layer.in_features, layer.out_features, layer.bias = columns, rows, linear.bias
     stored, scales = torch.empty(rows, columns, dtype=torch.int8, device="meta"), _empty(rows)
-    weight: Any = Int8Params(stored, requires_grad=False, has_fp16_weights=False, CB=stored, SCB=scales)
-    layer.weight = weight
+    packed: Any = Int8Params
+    layer.weight = packed(stored, requires_grad=False, has_fp16_weights=False, CB=stored, SCB=scales)
     return layer
 
 
@@ -150,7 +152,7 @@ def meta_int8() -> Generator[None]:
     logger.setLevel(logging.ERROR)
     try:
         with (
-            patch.object(bitsandbytes.functional, "int8_vectorwise_quant", _vectorwise_quant),
+            patch.object(functional, "int8_vectorwise_quant", _vectorwise_quant),
             patch.object(torch.ops.bitsandbytes, "int8_mixed_scaled_mm", _mixed_product),
         ):
             yield

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from bitsandbytes.nn import Linear4bit, Linear8bitLt
+from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from transformers import PreTrainedModel, masking_utils
 
 from tunescope.memory.stack import Stack
@@ -24,8 +24,8 @@ SCRATCH = {**KERNEL_SCRATCH, **standins.STANDIN_SCRATCH}
 class Workload:
     """Rows and tokens of one micro batch, and whether some rows are shorter than the longest."""
 
-    def __init__(self, batch: int, sequence: int, padded: bool = False, packed: bool = False) -> None:
-        self.batch, self.sequence, self.padded, self.packed = batch, sequence, padded, packed
+    def __init__(self, batch: int, sequence: int, packed: bool = False) -> None:
+        self.batch, self.sequence, self.packed = batch, sequence, packed
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,9 +116,10 @@ class TracedStep:
     @torch.no_grad()
     def _clip(self, gradients: list[torch.Tensor]) -> None:
         """``clip_grad_norm_`` on CUDA: a norm for each tensor at once, then scaled in place."""
-        total = torch.linalg.vector_norm(torch.stack(list(torch._foreach_norm(gradients))))
+        operators: Any = torch  # the _foreach_ ones are what PyTorch's own clipping calls
+        total = torch.linalg.vector_norm(torch.stack(list(operators._foreach_norm(gradients))))
         coefficient = torch.clamp(self.spec.optimizer.max_grad_norm / (total + 1e-6), max=1.0)
-        torch._foreach_mul_(gradients, coefficient)
+        operators._foreach_mul_(gradients, coefficient)
 
     def _loss(self) -> torch.Tensor:
         """``compute_loss``: the outputs live until it returns; accelerate makes them fp32 under autocast."""
@@ -185,9 +186,12 @@ def as_on_cuda(work: Workload) -> Generator[None]:
     def packed(position_ids: torch.Tensor) -> torch.Tensor | None:
         return torch.empty_like(position_ids) if work.packed else None
 
+    def all_tokens(_mask: torch.Tensor) -> bool:
+        return True
+
     with ExitStack() as stack:
         stack.enter_context(patch.object(masking_utils, "find_packed_sequence_indices", packed))
-        stack.enter_context(patch.object(masking_utils, "fast_all", lambda mask: not work.padded))
+        stack.enter_context(patch.object(masking_utils, "fast_all", all_tokens))
         stack.enter_context(patch.object(torch, "autocast", autocast_on_meta))
         stack.enter_context(fused_head.on_meta())
         stack.enter_context(standins.meta_int8())

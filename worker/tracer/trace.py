@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
-from tunescope.memory.estimate import MAX_TOKENS, Lengths
+from tunescope.memory.estimate import MAX_TOKENS
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.memory.trace import Trace
 from tunescope.problems import FieldError, InvalidInput
@@ -26,13 +26,12 @@ def trace(
     config: dict[str, Any],
     *,
     stack: Stack = DEFAULT,
-    lengths: Lengths | None = None,
     device: Device = DEFAULT_DEVICE,
     expandable: bool = False,
 ) -> Trace:
     """Trace ``spec`` on the model of ``config`` (a config.json). Raises InvalidInput for what cannot be traced."""
     began = time.perf_counter()
-    work = workload(spec, lengths)
+    work = workload(spec)
     with as_on_cuda(work):
         recording = record(spec, config, stack, work, device.cublas_workspace_bytes)
     answer = _answer(recording, expandable)
@@ -41,19 +40,15 @@ def trace(
     return answer
 
 
-def workload(spec: JobSpec, lengths: Lengths | None) -> Workload:
-    """The longest micro batch: rows padded to the longest row, which max_length caps; packed ones are full."""
+def workload(spec: JobSpec) -> Workload:
+    """The longest micro batch that the spec allows: every row as long as ``max_length``."""
     sequence = spec.data.max_length
     batch = spec.batch.per_device_train_batch_size
     if batch * sequence > MAX_TOKENS:
         fix = f"stay under {MAX_TOKENS:,}"
         error = FieldError("data.max_length", f"{batch * sequence:,} tokens in one micro batch", fix)
         raise InvalidInput("These settings cannot be traced.", errors=[error])
-    if spec.data.packing:
-        return Workload(batch, sequence, packed=True)
-    if lengths is not None:
-        sequence = min(sequence, max(1, lengths.longest))
-    return Workload(batch, sequence, padded=batch > 1 and lengths is not None and lengths.vary)
+    return Workload(batch, sequence, packed=spec.data.packing)
 
 
 def record(spec: JobSpec, config: dict[str, Any], stack: Stack, work: Workload, workspace: int) -> Recording:

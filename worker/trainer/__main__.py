@@ -52,6 +52,7 @@ def run(attempt: Attempt) -> int:
     from worker.trainer import arithmetic, artifacts, data, model, probe, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
+    from worker.trainer.meter.hooks import trained_model
     from worker.trainer.meter.meter import Meter
 
     order = attempt.order
@@ -81,7 +82,7 @@ def run(attempt: Attempt) -> int:
     checkpoints = attempt.folder / "checkpoints"
     trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
     attempt.memory = lambda: failing_memory(trainer.measuring, measuring)
-    trainable, everything = train.parameter_counts(trainer.model)
+    trainable, everything = train.parameter_counts(trained_model(trainer))
     attempt.outbox.emit(
         PlanEvent,
         total_steps=train.planned_steps(trainer),
@@ -94,8 +95,12 @@ def run(attempt: Attempt) -> int:
     )
     attempt.stage = "training"
     attempt.outbox.emit(StateEvent, state=JobState.RUNNING)
-    resumed = attempt.settings.attempt_dir(order.job, order.resume_from_attempt) if order.resume_from_attempt else None
-    trainer.train(resume_from_checkpoint=train.last_checkpoint(resumed / "checkpoints") if resumed else None)
+    checkpoint = None
+    if order.resume_from_attempt:
+        checkpoint = train.last_checkpoint(
+            attempt.settings.attempt_dir(order.job, order.resume_from_attempt) / "checkpoints"
+        )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     measuring.close()
     if stop.exhausted and not stop.cancelled:
         failure = stopped_in_time(stop.exhausted, attempt.memory())

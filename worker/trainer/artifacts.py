@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
-from trl import SFTTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from tunescope.events import ArtifactEvent
 from tunescope.spec import JobSpec, dump_spec

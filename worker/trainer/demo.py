@@ -55,7 +55,7 @@ def dequantize(folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf.name)
     # The weights are plain tensors now; with these left in place save_pretrained would write them as GGUF-quantized.
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.hf_quantizer = None
+        del model.config.quantization_config  # pyright: ignore[reportAttributeAccessIssue]
+    model.hf_quantizer = None  # pyright: ignore[reportArgumentType]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -71,7 +71,16 @@ def shortened(spec: JobSpec) -> JobSpec:
     )
 
 
-def longest_rows(dataset: Dataset, batch: int, accumulation: int) -> Dataset:
+def in_order(trainer: Any, rows: Dataset) -> None:
+    """Have ``trainer`` take ``rows`` one after the other, so that every micro batch has the rows meant for it."""
+
+    def sampler(*_: Any) -> SequentialSampler:
+        return SequentialSampler(rows)
+
+    trainer._get_train_sampler = sampler
+
+
+def longest_rows(dataset: Any, batch: int, accumulation: int) -> Dataset:
     """The micro batches of all steps, one after the other: the longest rows, in turns all of them and with the shortest as the last.
 
     Rows of one length fill a batch with tokens; one shorter row adds the mask that padding needs and costs other kernels.
@@ -109,9 +118,9 @@ def probe(order: Order, attempt_dir: Path) -> Failure | None:
         with tempfile.TemporaryDirectory() as scratch:
             trainer = train.silent_trainer(spec, loaded, tokenizer, rows, Path(scratch), meter)
             batch, accumulation = spec.batch.per_device_train_batch_size, spec.batch.gradient_accumulation_steps
-            trainer.train_dataset = longest_rows(trainer.train_dataset, batch, accumulation)
-            # In order, so that every micro batch has the longest row.
-            trainer._get_train_sampler = lambda *_: SequentialSampler(trainer.train_dataset)
+            longest = longest_rows(trainer.train_dataset, batch, accumulation)
+            trainer.train_dataset = longest
+            in_order(trainer, longest)
             measuring = trainer.measuring = Measuring(trainer, meter, outbox, spec, probe=True)
             trainer.add_callback(Following(meter, measuring))
             trainer.train()

@@ -1,12 +1,12 @@
 """Keep Hugging Face's hub out of work that is purely local."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def without_hub() -> Iterator[None]:
+def without_hub() -> Generator[None]:
     """Within this block no hub is asked, so that a machine without a network does not wait for one."""
     import huggingface_hub.constants as constants
 

@@ -10,14 +10,15 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent, WarningEvent
 from tunescope.spec import JobSpec
 from worker.outbox import Outbox
 from worker.trainer.data import TrainingData
 from worker.trainer.ledger.measuring import Measuring
-from worker.trainer.meter.hooks import mark_phases
+from worker.trainer.meter.hooks import mark_phases, trained_model
 from worker.trainer.meter.meter import Meter, StepFigures
 from worker.trainer.model import cast_adapters, lora_config, needs_autocast
 from worker.trainer.watch import Watch
@@ -237,7 +238,7 @@ def silent_trainer(
         peft_config=lora_config(spec.adaptation),
     )
     if spec.adaptation.method == "lora":
-        cast_adapters(trainer.model, spec.precision)
+        cast_adapters(trained_model(trainer), spec.precision)
     return trainer
 
 

@@ -132,7 +132,7 @@ class Watch:
             f"{format_bytes(facts.allocated_peak)}: {format_bytes(gap)} are holes between blocks, and they grow. "
             "Rows of many lengths do that; PYTORCH_ALLOC_CONF=expandable_segments:True or data.packing helps."
         )
-        figures = {"gap": gap, "reserved": facts.reserved, "allocated_peak": facts.allocated_peak}
+        figures: dict[str, float] = {"gap": gap, "reserved": facts.reserved, "allocated_peak": facts.allocated_peak}
         return Finding("fragmentation", facts.step, message, figures)
 
     def _other_process(self, facts: StepFacts) -> Finding | None:
@@ -147,7 +147,9 @@ class Watch:
         message = f"Another process on this GPU has grown by {format_bytes(grown)} to {format_bytes(facts.others)}" + (
             f"; {format_bytes(room)} are left." if room is not None else "."
         )
-        figures = {"others": facts.others, "grown": grown} | ({"free": room} if room is not None else {})
+        figures: dict[str, float] = {"others": facts.others, "grown": grown}
+        if room is not None:
+            figures["free"] = room
         return Finding("other_process", facts.step, message, figures, exhausting=room is not None and room < grown)
 
     def _rising(self, facts: StepFacts) -> Finding | None:

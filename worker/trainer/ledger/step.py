@@ -47,7 +47,8 @@ class FollowedStep:
         self, model: torch.nn.Module, optimizer: Callable[[], torch.optim.Optimizer | None], trained: Trained
     ) -> None:
         self._cuda = torch.cuda.is_available()
-        self._model, self._optimizer, self._trained = model, optimizer, trained
+        self._model, self._optimizer = model, optimizer
+        self._trained: Trained = trained
         self._follower = Follower("cuda" if self._cuda else "cpu", CUDA_ROUNDING if self._cuda else 1, record=True)
         self._events = self._follower.events = TimedEvents()
         self._open = ExitStack()
@@ -70,8 +71,8 @@ class FollowedStep:
         if phase == "optimizer":
             self._register_states()
 
-    def hidden_gradient(self) -> None:
-        """In backward: the loss's part is over, the layers' begins."""
+    def hidden_gradient(self, _gradient: torch.Tensor) -> None:
+        """A hook on the decoder's output. In backward: the loss's part is over, the layers' begins."""
         if self._follower.phase == "backward":
             self._follower.enter("backward", "layer_backward", "activations")
 

@@ -1,7 +1,7 @@
 """Meter: measures each step. The trainer says when phases begin; the sampler and the allocator say how high memory went."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -173,7 +173,7 @@ class Meter:
         self._phases.heard(HOST, self._sources[-1].read())
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _counted(self) -> Generator[None]:
         began = time.perf_counter()
         try:
             yield

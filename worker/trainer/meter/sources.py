@@ -68,7 +68,8 @@ def nvml_sources(uuid: str) -> list[Source]:
     """Used bytes of the whole device and of this process's group on it, as nvidia-smi shows them."""
     closed = Nvml().open()
     if closed is not None:
-        return [Source(name, lambda: closed) for name in ("nvml.device", "nvml.process")]
+        reason = closed
+        return [Source(name, lambda: reason) for name in ("nvml.device", "nvml.process")]
     pid = os.getpid()
 
     def device() -> Bytes:

@@ -67,7 +67,7 @@ def test_what_every_trace_holds(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", ["qlora", "lora", "full", "fused loss, full"])
 def test_remembered_results_change_no_event(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = job(**RECIPES[recipe])
-    work = workload(spec, None)
+    work = workload(spec)
     with step.as_on_cuda(work):
         remembered = record(spec, LLAMA, DEFAULT, work, 0)
         monkeypatch.setattr(step, "Memoized", lambda: None)

@@ -118,3 +118,21 @@ def test_bodies_that_are_no_json_are_told_so(member: TestClient) -> None:
         assert answer.status_code == 400 and answer.json()["fix"]
     long = member.post("/api/jobs", content=b'{"name": "' + b"x" * 5_000_000 + b'"}')
     assert long.status_code == 413 and long.json()["fix"]
+
+
+BROKEN = (
+    b'{"text": "half \\ud800"}\n{"text": "deep", "more": '
+    + b"[" * 900
+    + b"]" * 900
+    + b'}\n{"text": "a", "score": NaN}\n'
+)
+
+
+def test_rows_that_cannot_be_kept_are_named_and_never_shown(member: TestClient, settings: ServerSettings) -> None:
+    added = upload(member, BROKEN + GOOD, name="broken")
+    assert added.status_code == 201, added.text
+    assert [problem["line"] for problem in added.json()["problems"]] == [1, 2]
+    assert member.get("/api/datasets/broken").status_code == 200
+    shown = member.get("/api/datasets/broken/rows")
+    assert shown.status_code == 200, shown.text
+    assert [row["raw"]["text"] for row in shown.json()["rows"]] == ["a", "one"]

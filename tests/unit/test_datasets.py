@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,12 @@ GOOD = '{"text": "gut"}'
         ),
         (b"[" * 100_000, 0, [1]),
         (b'{"text": ' + b"9" * 10_000 + b"}", 0, [1]),
-        (b'{"text": "\\ud800"}', 1, []),
+        (b'{"text": "\\ud800"}', 0, [1]),
+        (b'{"text": "a", "more": {"\\udfff": 1}}\n' + GOOD.encode(), 1, [1]),
+        (b'{"text": "\\ud83d\\ude00"}', 1, []),
+        (b'{"text": "a", "more": ' + b"[" * 31 + b"]" * 31 + b"}", 1, []),
+        (b'{"text": "a", "more": ' + b"[" * 32 + b"]" * 32 + b"}\n" + GOOD.encode(), 1, [1]),
+        (b'{"text": "a", "more": ' + b"[" * 900 + b"]" * 900 + b"}\n" + GOOD.encode(), 1, [1]),
         (GOOD.encode() + b"\x00", 0, [1]),
     ],
 )
@@ -117,6 +123,9 @@ def test_every_line_is_a_row_or_a_named_problem(tmp_path: Path, content: bytes, 
         ("prompt,completion\np,c\np\np,c,d\np,\n", 1, [3, 4, 5]),
         ('text\n"two\nlines"\n"open', 1, [4]),
         ("messages\nnot json\n", 0, [2]),
+        ('messages\n"[""\\ud800""]"\n', 0, [2]),
+        ("text,prompt,text\na,b,c\n", 0, [1]),
+        ("text,,\na,b,c\n", 1, []),
     ],
 )
 def test_tables_are_read_by_line(tmp_path: Path, content: str, rows: int, lines: list[int]) -> None:
@@ -157,6 +166,33 @@ def test_whatever_json_holds_each_value_is_counted_once(tmp_path: Path, values: 
     for report in reports:
         assert report.rows + report.problem_count == max(1, len(values))
     assert reports[0].rows == reports[1].rows
+
+
+@pytest.mark.parametrize("depth", [100, 3_000, 200_000])
+def test_a_deep_row_of_an_array_is_named_not_followed(tmp_path: Path, depth: int) -> None:
+    array = tmp_path / "data.json"
+    array.write_text(f'[{GOOD}, {{"text": "a", "more": {"[" * depth}{"]" * depth}}}, {GOOD}]')
+    report = check_dataset(array)
+    assert [problem.line for problem in report.problems] == [2]
+    assert "nested too deeply" in report.problems[0].message
+
+
+def test_a_column_named_twice_is_refused_by_its_name(tmp_path: Path) -> None:
+    table = tmp_path / "data.csv"
+    table.write_text("prompt,completion,prompt\na,b,c\n")
+    assert '"prompt" more than once' in check_dataset(table).problems[0].message
+
+
+def test_columns_that_json_does_not_know_are_kept_as_text(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    file = tmp_path / "data.parquet"
+    when = datetime(2026, 1, 2, 3, 4, 5)
+    table = pyarrow.table({"text": ["t"], "raw": [b"\xff\xfe"], "at": [when], "share": [float("nan")]})
+    pyarrow.parquet.write_table(table, file)
+    (row,) = check_dataset(file).first_rows
+    assert row.raw == {"text": "t", "raw": "2 bytes", "at": "2026-01-02T03:04:05", "share": "nan"}
 
 
 def test_numbers_of_any_size_are_rows_in_both_kinds_of_file(tmp_path: Path) -> None:

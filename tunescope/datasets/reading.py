@@ -5,13 +5,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import ijson
 
+from tunescope.datasets.array import elements
 from tunescope.datasets.formats import SUPPORTED, BadRow, Format, TrainingRow, detect_format, normalize
+from tunescope.datasets.values import plain
 from tunescope.problems import InvalidInput
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -76,7 +77,7 @@ def read_training_rows(path: Path) -> Iterator[tuple[Row, TrainingRow, Format] |
             continue
         format = format or detect_format(row.raw)
         if format is None:
-            keys = ", ".join(list(row.raw)[:8]) or "none"
+            keys = ", ".join(name[:40] for name in list(row.raw)[:8]) or "none"
             yield RowProblem(row.line, f"The keys of this row ({keys}) fit no known format; expected {SUPPORTED}.")
             continue
         try:
@@ -148,9 +149,13 @@ def _parsed(line: int, chunk: bytes) -> Row | RowProblem:
 
 
 def _row(line: int, value: Any) -> Row | RowProblem:
+    """The row in values that can be kept, shown and rendered, or why it is none."""
     if not isinstance(value, dict):
         return RowProblem(line, 'A row must be a JSON object, such as {"text": "..."}.')
-    return Row(line, cast(dict[str, Any], value))
+    try:
+        return Row(line, plain(value))
+    except BadRow as error:
+        return RowProblem(line, str(error))
 
 
 def _read_json(path: Path) -> Iterator[Row | RowProblem]:
@@ -169,11 +174,10 @@ def _read_json(path: Path) -> Iterator[Row | RowProblem]:
         number = 0
         try:
             bounded = _Bounded(stream)
-            # Not use_float: with it, integers beyond 64 bits end the reading.
-            for value in cast(Iterator[Any], ijson.items(bounded, "item")):
+            for value in elements(bounded):
                 number += 1
                 bounded.forget()
-                yield _row(number, _plain(value))
+                yield _row(number, value)
         except _TooLong:
             yield RowProblem(
                 number + 1, f"Row {number + 1} is longer than {MAX_ROW_BYTES // 1024**2} MiB; reading ends here."
@@ -181,17 +185,6 @@ def _read_json(path: Path) -> Iterator[Row | RowProblem]:
         except (ijson.JSONError, UnicodeDecodeError, RecursionError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
             yield RowProblem(number + 1, f"The file is not valid JSON from row {number + 1} on: {reason}")
-
-
-def _plain(value: Any) -> Any:
-    """The value with its decimal numbers as floats, as a line of JSONL gives them."""
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, list):
-        return [_plain(item) for item in cast(list[Any], value)]
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in cast(dict[str, Any], value).items()}
-    return value
 
 
 class _TooLong(Exception):
@@ -232,15 +225,34 @@ def _read_csv(path: Path) -> Iterator[Row | RowProblem]:
                 return
             if header is None:
                 header = [name.strip() for name in cells]
+                wrong = _header_problem(header)
+                if wrong:
+                    yield RowProblem(line, wrong)
+                    return
             elif cells:
                 yield _csv_row(line, header, cells)
             line = reader.line_num + 1
 
 
+def _header_problem(header: list[str]) -> str | None:
+    """Why these column names cannot be used; rows would lose the values of a name that stands there twice."""
+    if not_utf8(header):
+        return "The header is not valid UTF-8; save the file as UTF-8."
+    repeated = [name for place, name in enumerate(header) if name and name in header[:place]]
+    if repeated:
+        return f'The header has the column "{repeated[0][:40]}" more than once; rename or remove one of them.'
+    return None
+
+
+def not_utf8(cells: list[str]) -> bool:
+    """Whether reading had to escape bytes (surrogateescape)."""
+    return any("\udc80" <= letter <= "\udcff" for cell in cells for letter in cell)
+
+
 def _csv_row(line: int, header: list[str], cells: list[str]) -> Row | RowProblem:
     if len(cells) != len(header):
         return RowProblem(line, f"The row has {len(cells)} columns, but the header has {len(header)}.")
-    if any("\udc80" <= letter <= "\udcff" for cell in cells for letter in cell):
+    if not_utf8(cells):
         return RowProblem(line, "The row is not valid UTF-8; save the file as UTF-8.")
     values: dict[str, Any] = dict(zip(header, cells, strict=True))
     for key in ("messages", "conversations"):
@@ -249,7 +261,7 @@ def _csv_row(line: int, header: list[str], cells: list[str]) -> Row | RowProblem
                 values[key] = json.loads(values[key])
             except (ValueError, RecursionError):
                 return RowProblem(line, f'The column "{key}" must hold a JSON list of turns.')
-    return Row(line, values)
+    return _row(line, values)
 
 
 def _read_parquet(path: Path) -> Iterator[Row | RowProblem]:
@@ -263,6 +275,6 @@ def _read_parquet(path: Path) -> Iterator[Row | RowProblem]:
                 for value in batch.to_pylist():
                     number += 1
                     yield _row(number, value)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:160]
         yield RowProblem(number + 1, f"The file is not valid Parquet from row {number + 1} on: {reason}")

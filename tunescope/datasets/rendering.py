@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from jinja2 import TemplateError
+from jinja2 import Template, TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
@@ -37,7 +37,7 @@ class Renderer:
     def __init__(self, model_dir: Path) -> None:
         self._tokenizer = _tokenizer(model_dir)
         self._special, source = _template_parts(model_dir)
-        self._template = _environment().from_string(source) if source else None
+        self._template = _template(source) if source else None
 
     def render(self, row: TrainingRow) -> str:
         """The text that the model is trained on. Raises InvalidInput if the chat template refuses the row."""
@@ -69,7 +69,7 @@ class Renderer:
         try:
             messages = [asdict(message) for message in row.messages]
             return self._template.render(messages=messages, add_generation_prompt=False, **self._special)
-        except (TemplateError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        except Exception as error:  # a template is a program of somebody else's: it may raise anything
             raise InvalidInput(f"The model's chat template refuses this row: {error}") from error
 
 
@@ -85,6 +85,13 @@ def _tokenizer(model_dir: Path) -> Tokenizer:
         raise InvalidInput(f"The model's tokenizer.json cannot be read: {error}") from error
 
 
+def _template(source: str) -> Template:
+    try:
+        return _environment().from_string(source)
+    except (TemplateError, RecursionError) as error:
+        raise InvalidInput(f"The model's chat template cannot be read: {error}") from error
+
+
 def _template_parts(model_dir: Path) -> tuple[dict[str, str], str | None]:
     """Special tokens by name, and the template's source if there is one."""
     config = _config(model_dir / "tokenizer_config.json")
@@ -93,7 +100,7 @@ def _template_parts(model_dir: Path) -> tuple[dict[str, str], str | None]:
     }
     own_file = model_dir / "chat_template.jinja"
     if own_file.is_file():
-        return special, own_file.read_text(encoding="utf-8")
+        return special, _read(own_file)
     source = config.get("chat_template")
     if isinstance(source, list):  # several named templates
         named = {item.get("name"): item.get("template") for item in cast(list[dict[str, Any]], source)}
@@ -101,10 +108,17 @@ def _template_parts(model_dir: Path) -> tuple[dict[str, str], str | None]:
     return special, source if isinstance(source, str) else None
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"The model's {path.name} cannot be read: {error}") from error
+
+
 def _config(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
+        value = json.loads(_read(path)) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"The model's {path.name} cannot be read: {error}") from error
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from tunescope.problems import FieldError, Problem, TooMany
+from tunescope.spec import LIMITS
 from tunescope.validation import field_errors
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ class ProblemField(BaseModel):
     loc: str = Field(description="Dotted path of the field in the input.")
     message: str
     fix: str = ""
+    type: str = Field(
+        default="", description="A short name of what is wrong, where it has one: out_of_range, missing …"
+    )
+    values: dict[str, str | int | float] = Field(default={}, description="What the message is about: low, high, name …")
 
 
 class ProblemDetails(BaseModel):
@@ -49,7 +54,7 @@ def response(
         status=status,
         detail=detail,
         fix=fix,
-        errors=[ProblemField(loc=error.loc, message=error.message, fix=error.fix) for error in errors or []],
+        errors=[ProblemField.model_validate(error, from_attributes=True) for error in errors or []],
     )
     return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
 
@@ -76,7 +81,7 @@ def request_errors(error: RequestValidationError) -> list[FieldError]:
             special.append(FieldError(where, "this must be a file", "send it as a file of multipart/form-data"))
         else:
             items.append({**item, "loc": loc})
-    return special + field_errors(items, whole="body")
+    return special + field_errors(items, whole="body", limits=LIMITS)
 
 
 def install(app: FastAPI) -> None:

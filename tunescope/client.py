@@ -280,7 +280,10 @@ def problem_of(response: httpx.Response) -> Problem | ClientError:
         return not_tunescope(response)
     kind = BY_STATUS.get(response.status_code, Problem)
     detail = str(body.get("detail") or body.get("title") or f"The server answered {response.status_code}.")
-    errors = [FieldError(item["loc"], item["message"], item.get("fix", "")) for item in body.get("errors", [])]
+    errors = [
+        FieldError(item["loc"], item["message"], item.get("fix", ""), item.get("type", ""), item.get("values", {}))
+        for item in body.get("errors", [])
+    ]
     return kind(detail, str(body.get("fix", "")), errors)
 
 

@@ -11,16 +11,22 @@ Problem
 └── Unavailable (503)      a part that is needed (Redis, a worker) is not there now
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One wrong field: ``loc`` is its dotted path in the input (``adaptation.r``)."""
+    """One wrong field: ``loc`` is its dotted path in the input (``adaptation.r``).
+
+    ``type`` and ``values`` say the same for programs, and for a page in another language; "" where there is no such name.
+    """
 
     loc: str
     message: str
     fix: str = ""
+    type: str = ""
+    values: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float], compare=False)
 
 
 class Problem(Exception):

@@ -5,11 +5,11 @@ Field names are those of transformers, peft and TRL where they have one. Unknown
 
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tunescope.problems import InvalidInput
-from tunescope.validation import field_errors
+from tunescope.validation import Limits, field_errors, limits_of, wrong_together
+from tunescope.yaml_text import read_yaml, write_yaml
 
 SECTIONS = ("adaptation", "precision", "batch", "parallelism", "data", "memory_savers", "optimizer")
 """The sections that an explanation attributes bytes to, in the order of the form."""
@@ -105,7 +105,12 @@ class Parallelism(BaseModel):
     @model_validator(mode="after")
     def several_gpus_need_a_strategy(self) -> Self:
         if self.gpus > 1 and self.strategy == "none":
-            raise ValueError("more than one GPU needs a strategy: choose ddp, zero1, zero2, zero3 or fsdp")
+            raise wrong_together(
+                "strategy",
+                "more than one GPU needs a strategy",
+                "choose ddp, zero1, zero2, zero3 or fsdp, or set gpus to 1",
+                "needs_strategy",
+            )
         return self
 
 
@@ -202,11 +207,26 @@ class JobSpec(BaseModel):
     @model_validator(mode="after")
     def full_training_needs_unquantized_weights(self) -> Self:
         if self.adaptation.method == "full" and self.precision.quantization != "none":
-            raise ValueError(
-                "adaptation.method full trains every weight, so precision.quantization must be none; "
-                "for quantized weights choose method lora"
+            raise wrong_together(
+                "precision.quantization",
+                "quantized weights cannot be trained in full",
+                "set it to none, or adaptation.method to lora",
+                "full_needs_none",
             )
         return self
+
+
+def _all_limits() -> dict[str, Limits]:
+    found: dict[str, Limits] = {}
+    for section, field in JobSpec.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            each = {name: limits_of(inner) for name, inner in field.annotation.model_fields.items()}
+            found |= {f"{section}.{name}": limits for name, limits in each.items() if limits}
+    return found
+
+
+LIMITS = _all_limits()
+"""The numbers that each field takes, by its dotted path."""
 
 
 def parse_spec(values: Any) -> JobSpec:
@@ -214,19 +234,14 @@ def parse_spec(values: Any) -> JobSpec:
     try:
         return JobSpec.model_validate(values)
     except ValidationError as error:
-        raise InvalidInput("The job spec has errors.", errors=field_errors(error.errors())) from error
+        raise InvalidInput("The job spec has errors.", errors=field_errors(error.errors(), limits=LIMITS)) from error
 
 
 def load_spec(text: str) -> JobSpec:
     """Read a JobSpec from YAML or JSON text. Raises InvalidInput."""
     if len(text) > MAX_SPEC_CHARACTERS:
         raise InvalidInput("This is too long for a job spec.", "Give the spec's file, not the data set's.")
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"This is not valid YAML or JSON: {error}") from error
-    except RecursionError as error:
-        raise InvalidInput("This is not a job spec: it is nested too deeply.") from error
+    values = read_yaml(text)
     if not isinstance(values, dict):
         raise InvalidInput("A job spec is a mapping with at least model.id and data.dataset.")
     return parse_spec(values)
@@ -234,4 +249,4 @@ def load_spec(text: str) -> JobSpec:
 
 def dump_spec(spec: JobSpec) -> str:
     """Write a JobSpec as YAML, sections in the order of the class."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return write_yaml(spec.model_dump(mode="json"))

@@ -7,11 +7,10 @@ from pathlib import Path
 from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
-from backend.datasets.service import find_dataset
 from backend.estimates.resolve import estimate_or_reason
+from backend.jobs.refusals import refuse_what_cannot_run
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move, requeue
-from backend.models.service import find_model
 from backend.users.service import new_id
 from backend.users.tables import UserRow
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
@@ -45,47 +44,6 @@ def create(session: Session, settings: ServerSettings, owner: UserRow, spec: Job
     return row
 
 
-def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: JobSpec) -> None:
-    errors: list[FieldError] = []
-    if spec.precision.quantization.startswith("gptq"):
-        errors.append(
-            FieldError("precision.quantization", "gptq is for estimates only", "choose none, nf4, fp4 or int8 to train")
-        )
-    if spec.parallelism.gpus > 1 or spec.parallelism.strategy != "none" or spec.parallelism.offload != "none":
-        errors.append(
-            FieldError(
-                "parallelism.gpus",
-                "this version trains on one GPU; several GPUs, sharding and offload are for estimates",
-                "set gpus to 1, strategy to none and offload to none",
-            )
-        )
-    if spec.model.source == "catalogue":
-        errors.append(
-            FieldError(
-                "model.source", "catalogue models are for estimates only", "choose huggingface, modelscope or library"
-            )
-        )
-    if spec.model.source == "library" and find_model(session, settings, spec.model.id) is None:
-        errors.append(
-            FieldError(
-                "model.id", f"there is no model {spec.model.id} in the library", "see the Models page for what is there"
-            )
-        )
-    dataset = find_dataset(session, spec.data.dataset)
-    if dataset is None:
-        errors.append(
-            FieldError(
-                "data.dataset", f"there is no data set {spec.data.dataset}", "upload it on the Data sets page first"
-            )
-        )
-    elif dataset.rows == 0:
-        errors.append(
-            FieldError("data.dataset", "this data set has no usable row", "mend its rows and upload it again")
-        )
-    if errors:
-        raise InvalidInput("This job cannot run as it is.", errors=errors)
-
-
 def readable() -> Select[JobRow, str]:
     """Every job with its owner's name: the whole team sees all jobs, only owner and admins change them."""
     return select(JobRow, UserRow.username).join(UserRow, UserRow.id == JobRow.owner_id)
@@ -115,7 +73,9 @@ def page_of(
         wanted = [part for part in state.split(",") if part]
         unknown = [part for part in wanted if part not in set(JobState)]
         if unknown:
-            raise InvalidInput("Unknown state.", errors=[FieldError("state", f"{unknown[0]} is not a state")])
+            fix = "use some of " + ", ".join(JobState)
+            error = FieldError("state", f"{unknown[0]} is not a state of a job", fix)
+            raise InvalidInput("There is no such state.", errors=[error])
         statement = statement.where(JobRow.state.in_(wanted))
     if owner:
         statement = statement.where(UserRow.username == owner)

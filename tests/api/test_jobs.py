@@ -1,5 +1,7 @@
 """Jobs over HTTP, on both databases: accept, refuse, list, follow, cancel, retry."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,13 +61,73 @@ def test_a_new_job_waits_with_its_estimate(member: TestClient) -> None:
         ({"precision": {"quantization": "gptq-int4"}}, "precision.quantization"),
         ({"adaptation": {"r": 0}}, "adaptation.r"),
         ({"adaptation": {"rank": 8}}, "adaptation.rank"),
+        ({"adaptation": {"method": "full"}}, "precision.quantization"),
+        ({"parallelism": {"gpus": 2}}, "parallelism.strategy"),
+        ({"parallelism": {"strategy": "zero3"}}, "parallelism.gpus"),
+        ({"data": {}}, "data.dataset"),
+        ({"adaptation": {"target_modules": ["q_proj", "c_attn"]}}, "adaptation.target_modules"),
+        ({"adaptation": {"modules_to_save": ["lm_haed"]}}, "adaptation.modules_to_save"),
+        ({"model": {"id": "/etc/passwd"}}, "model.id"),
+        ({"model": {"id": "../models/mine", "source": "modelscope"}}, "model.id"),
+        ({"model": {"id": "gpt2", "source": "modelscope"}}, "model.id"),
+        ({"model": {"id": "https://huggingface.co/Qwen/Qwen2.5-7B"}}, "model.id"),
+        (
+            {"memory_savers": {"attention": "flash_attention_2"}, "precision": {"dtype": "float32"}},
+            "memory_savers.attention",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_at_its_field(member: TestClient, sections: dict[str, Any], loc: str) -> None:
     answer = member.post("/api/jobs", json=spec(**sections))
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert loc in [error["loc"] for error in answer.json()["errors"]]
+    assert {error["loc"]: bool(error["fix"] and error["type"]) for error in answer.json()["errors"]} == {loc: True}
+
+
+@pytest.mark.parametrize(
+    "adaptation",
+    [
+        {"target_modules": ["q_proj", "self_attn.v_proj", "model.layers.3.mlp.down_proj", "lm_head"]},
+        {"modules_to_save": ["embed_tokens", "lm_head", "input_layernorm"]},
+        {"method": "full", "target_modules": ["c_attn"]},
+    ],
+)
+def test_modules_that_the_model_has_are_accepted(member: TestClient, adaptation: dict[str, Any]) -> None:
+    create(member, adaptation=adaptation, precision={"quantization": "none"})
+
+
+def test_every_reason_is_told_at_once(member: TestClient) -> None:
+    wrong = {"model": {"id": "/x"}, "data": {"dataset": "nowhere"}, "precision": {"quantization": "gptq-int4"}}
+    errors = member.post("/api/jobs", json=spec(**wrong)).json()["errors"]
+    assert {error["loc"] for error in errors} == {"model.id", "data.dataset", "precision.quantization"}
+
+
+def test_a_library_model_whose_weights_went_away_is_refused(
+    admin: TestClient, member: TestClient, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "unheard-of"}')
+    shards = [folder / f"model-{number}.safetensors" for number in (1, 2)]
+    for shard in shards:
+        shard.touch()
+    index = {"weight_map": {"a": shards[0].name, "b": shards[1].name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert admin.post("/api/models", json={"name": "mine", "path": str(folder)}).status_code == 201
+    mine = {"id": "mine", "source": "library"}
+    create(member, model=mine)
+    for gone, told in ((1, shards[1].name), (0, "*.safetensors")):
+        shards[gone].unlink()
+        (error,) = member.post("/api/jobs", json=spec(model=mine)).json()["errors"]
+        assert error["loc"] == "model.id" and told in error["message"]
+
+
+def test_an_unknown_state_to_filter_by_is_answered_with_the_states(member: TestClient) -> None:
+    answer = member.get("/api/jobs?state=queued,finished")
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["loc"]) == (422, "state")
+    assert "finished" in error["message"] and all(name in error["fix"] for name in JobState)
+    assert member.get("/api/jobs?state=queued,failed").status_code == 200
 
 
 def test_an_unknown_architecture_runs_without_an_estimate(member: TestClient) -> None:

@@ -35,7 +35,7 @@ def estimate_of(page: Page) -> str:
 def test_a_wrong_value_is_refused_at_its_field(form: Page) -> None:
     field(form, "Rank r").fill("0")
     expect(field(form, "Rank r")).to_have_attribute("aria-invalid", "true")
-    expect(form.get_by_text("greater than or equal to 1")).to_be_visible()
+    expect(form.get_by_text("give a number from 1 to 4096")).to_be_visible()
     form.get_by_role("button", name="Launch").click()
     expect(form.get_by_text("This job cannot run as it is: 1 problems")).to_be_visible()
     expect(field(form, "Rank r")).to_be_focused()
@@ -85,6 +85,21 @@ def test_broken_yaml_is_kept_and_says_its_line(form: Page) -> None:
     form.get_by_label("Job spec").fill("model: {id: a/b}\ndata: {dataset: vram-questions}\nadaptation: {rank: 3}\n")
     expect(form.get_by_text("adaptation.rank: there is no such field")).to_be_visible()
     expect(form.get_by_role("button", name="line 3")).to_be_visible()
+
+
+def test_a_field_that_stands_in_the_yaml_twice_is_told_with_its_line(form: Page) -> None:
+    form.get_by_role("tab", name="YAML").click()
+    form.get_by_label("Job spec").fill("name: x\nmodel: {id: a/b}\ndata: {dataset: d}\nname: y\n")
+    expect(form.get_by_text("a field stands there twice")).to_be_visible()
+    expect(form.get_by_role("button", name="line 4")).to_be_visible()
+
+
+def test_settings_that_do_not_go_together_are_told_at_a_field(form: Page) -> None:
+    form.get_by_role("tab", name="YAML").click()
+    form.get_by_label("Job spec").fill("model: {id: a/b}\ndata: {dataset: d}\nadaptation: {method: full}\n")
+    form.get_by_role("tab", name="Form").click()
+    expect(form.get_by_text("quantized weights cannot be trained in full")).to_be_visible()
+    expect(field(form, "Quantization")).to_have_attribute("aria-invalid", "true")
 
 
 def test_a_reload_loses_nothing(form: Page) -> None:

@@ -1,5 +1,6 @@
 """What the page takes from elsewhere is complete and fresh: the typed client, and the words of both languages."""
 
+import ast
 import json
 import os
 import re
@@ -13,8 +14,9 @@ import pytest
 from tunescope.memory.explain import OTHER
 from tunescope.memory.ledger import CATEGORIES
 from tunescope.memory.trace import Phase
-from tunescope.spec import JobSpec
+from tunescope.spec import LIMITS, JobSpec
 from tunescope.states import FailureReason, JobState
+from tunescope.validation import KNOWN, TOO_LONG
 from tunescope.wire import GpuReport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +81,24 @@ def test_every_field_category_state_and_failure_has_words() -> None:
     assert {f"reason_{reason.value}" for reason in FailureReason} <= found["job"].keys()
 
 
+def named_problems() -> set[str]:
+    """Every name that the server gives a wrong field of a spec."""
+    found = {type for _, _, type in KNOWN.values()} | {f"too_many_{what}" for what in TOO_LONG.values()}
+    found |= {limits.type for limits in LIMITS.values()} | {"no_choice", "repeated"}
+    sources = (ROOT / "tunescope" / "spec.py", ROOT / "backend" / "jobs" / "refusals.py")
+    for text in (path.read_text() for path in sources):
+        calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+        for call in calls:
+            if getattr(call.func, "id", "") in ("FieldError", "wrong_together"):
+                found.add(str(ast.literal_eval(call.args[3])))
+    return found
+
+
+def test_every_named_problem_of_a_spec_has_words() -> None:
+    yaml = {key for key in words("en")["problems"] if key.startswith("yaml_")}
+    assert words("en")["problems"].keys() - yaml == named_problems()
+
+
 def test_no_word_is_missing() -> None:
     found = words("en")
     missing: list[str] = []
@@ -104,6 +124,7 @@ def test_no_word_is_unused(feature: str) -> None:
     ]
     fields = {f"{section}_{name}" for section, name in spec_fields()} | {section for section, _ in spec_fields()}
     known = quoted | fields | {*CATEGORIES, *OTHER, *JobState, *get_args(Phase), *GpuReport.model_fields}
+    known |= named_problems()
     unused = [
         key for key in words("en")[feature] if key not in known and not any(item.match(key) for item in templates)
     ]

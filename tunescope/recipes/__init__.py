@@ -5,11 +5,10 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from tunescope.memory.stack import Stack, stack_named
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec, parse_spec
+from tunescope.yaml_text import read_yaml
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,7 @@ class Recipe:
 def load_recipes() -> dict[str, Recipe]:
     """All recipes by name, sorted."""
     found = (item for item in files(__name__).iterdir() if item.name.endswith(".yaml"))
-    recipes = [
-        _recipe(item.name.removesuffix(".yaml"), yaml.safe_load(item.read_text(encoding="utf-8"))) for item in found
-    ]
+    recipes = [_recipe(item.name.removesuffix(".yaml"), read_yaml(item.read_text(encoding="utf-8"))) for item in found]
     return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
 
 

@@ -1,9 +1,17 @@
 /** Calls the REST API as the signed-in user; problems become ApiProblem with what happened and what to do next. */
 
 import createClient from "openapi-fetch";
+import { problemText } from "../i18n/problem";
 import type { paths } from "./schema.gen";
 
-export type FieldProblem = { loc: string; message: string; fix: string };
+export type FieldProblem = {
+  loc: string;
+  message: string;
+  fix: string;
+  /** A short name of what is wrong, "" without one; ``values`` are what it is about. */
+  type?: string;
+  values?: Record<string, string | number>;
+};
 
 export const HEADERS = { "X-Tunescope-CSRF": "1" };
 
@@ -20,7 +28,7 @@ export class ApiProblem extends Error {
   /** The problem of one field, by its dotted path. */
   field(loc: string): string | undefined {
     const found = this.errors.find((error) => error.loc === loc);
-    return found && [found.message, found.fix].filter(Boolean).join(" – ");
+    return found && problemText(found);
   }
 }
 

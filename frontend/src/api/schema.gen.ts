@@ -2748,6 +2748,20 @@ export interface components {
              * @default
              */
             fix: string;
+            /**
+             * Type
+             * @description A short name of what is wrong, where it has one: out_of_range, missing …
+             * @default
+             */
+            type: string;
+            /**
+             * Values
+             * @description What the message is about: low, high, name …
+             * @default {}
+             */
+            values: {
+                [key: string]: string | number;
+            };
         };
         /**
          * ProblemDetails

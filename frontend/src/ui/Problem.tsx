@@ -2,6 +2,7 @@ import { Alert, Button, List, Text } from "@mantine/core";
 import { IconAlertCircle, IconRefresh } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../api/client";
+import { problemText } from "../i18n/problem";
 
 const SHOWN = 20;
 
@@ -23,7 +24,7 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => unknow
         <List size="sm" mt={4}>
           {problem.errors.slice(0, SHOWN).map((item) => (
             <List.Item key={item.loc + item.message}>
-              <b>{item.loc}</b>: {[item.message, item.fix].filter(Boolean).join(" – ")}
+              <b>{item.loc}</b>: {problemText(item)}
             </List.Item>
           ))}
         </List>

@@ -7,6 +7,7 @@ import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiProblem, call } from "../../api/client";
 import type { Estimate, Job } from "../../api/types";
+import { problemText } from "../../i18n/problem";
 import { NoWorker } from "../../ui/NoWorker";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
@@ -15,7 +16,7 @@ import { type DraftState, useDraft } from "./draft";
 import { Essentials } from "./Essentials";
 import { EstimatePanel } from "./EstimatePanel";
 import { Presets } from "./Presets";
-import { type Problems, problemsOf, textOf } from "./problems";
+import { type Problems, problemsOf } from "./problems";
 import { Sections } from "./Sections";
 import { type SpecSchema, useSpecSchema } from "./schema";
 import { YamlView } from "./YamlView";
@@ -61,7 +62,7 @@ export default function LaunchPage() {
           <Alert color="red" title={t("general")}>
             <List size="sm">
               {problems.general.map((error) => (
-                <List.Item key={error.loc}>{textOf(error)}</List.Item>
+                <List.Item key={error.loc}>{problemText(error)}</List.Item>
               ))}
             </List>
           </Alert>

@@ -2,20 +2,26 @@ import { Alert, Anchor, Button, Group, List, Stack, Text, Textarea } from "@mant
 import { IconDownload } from "@tabler/icons-react";
 import { useRef } from "react";
 import { useTranslation } from "react-i18next";
+import { problemText } from "../../i18n/problem";
 import { Copy, download } from "../../ui/Copy";
 import { type DraftState, lineOf } from "./draft";
-import { type Problems, textOf } from "./problems";
+import type { Problems } from "./problems";
 
 /** The same spec as text. What is wrong is listed with its line; a click goes there. */
 export function YamlView({ draft, problems }: { draft: DraftState; problems: Problems }) {
-  const { t } = useTranslation("launch");
+  const { t } = useTranslation(["launch", "problems"]);
   const input = useRef<HTMLTextAreaElement>(null);
   const syntax = draft.yamlProblem;
   const listed = syntax
-    ? [{ line: syntax.line, text: syntax.message || t("yamlNeeds") }]
+    ? [
+        {
+          line: syntax.line,
+          text: t(`yaml_${syntax.code}`, { ns: "problems", defaultValue: syntax.message }) || t("yamlNeeds"),
+        },
+      ]
     : problems.all.map((error) => ({
         line: lineOf(draft.text, error.loc),
-        text: `${error.loc}: ${textOf(error)}`,
+        text: `${error.loc}: ${problemText(error)}`,
       }));
   const go = (line: number) => {
     const element = input.current;

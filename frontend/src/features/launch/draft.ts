@@ -9,7 +9,8 @@ const STORED = "tunescope.draft";
 /** ``text`` is the YAML as typed (comments, order, even mistakes); null while the form alone was used. */
 type Draft = { spec: DraftSpec; text: string | null; from?: string };
 
-export type YamlProblem = { line: number; message: string };
+/** ``code`` is the YAML library's name of the mistake. */
+export type YamlProblem = { line: number; message: string; code?: string };
 
 export type DraftState = {
   spec: DraftSpec;
@@ -71,10 +72,10 @@ export function readYaml(text: string): { spec?: DraftSpec; problem?: YamlProble
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const error = document.errors[0];
-  if (error)
-    return {
-      problem: { line: lines.linePos(error.pos[0]).line, message: error.message.split("\n")[0] ?? "" },
-    };
+  if (error) {
+    const [message = ""] = error.message.split("\n");
+    return { problem: { line: lines.linePos(error.pos[0]).line, message, code: error.code } };
+  }
   const spec = document.toJS();
   if (!isMap(document.contents) || typeof spec.model !== "object" || typeof spec.data !== "object")
     return { problem: { line: 1, message: "" } };

@@ -1,6 +1,7 @@
 /** What is wrong with a draft, by field: from the server's answers to the estimate (as one types) and the launch. */
 
 import { ApiProblem, type FieldProblem } from "../../api/client";
+import { problemText } from "../../i18n/problem";
 
 export type Problems = {
   all: FieldProblem[];
@@ -24,15 +25,11 @@ export function problemsOf(launch: unknown, estimate: unknown, fields: ReadonlyS
     all,
     at: (path) => {
       const error = all.find((item) => nearest(item.loc) === path);
-      return error && textOf(error);
+      return error && problemText(error);
     },
     under: (section) => all.some((error) => error.loc === section || error.loc.startsWith(`${section}.`)),
     general: all.filter((error) => !nearest(error.loc)),
   };
-}
-
-export function textOf(error: FieldProblem): string {
-  return [error.message, error.fix].filter(Boolean).join(" – ");
 }
 
 function errorsOf(error: unknown): FieldProblem[] {

@@ -1,0 +1,184 @@
+"""What cannot run on this server, found before it waits in the queue: each with its field and its remedy."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy.orm import Session
+
+from backend.datasets.service import find_dataset
+from backend.estimates.resolve import architecture_of
+from backend.models.service import find_model
+from tunescope.memory.architecture import Architecture
+from tunescope.problems import FieldError, InvalidInput, Problem
+from tunescope.settings import ServerSettings
+from tunescope.spec import JobSpec
+
+HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
+OUTSIDE_LAYERS = frozenset(
+    ("embed_tokens", "wte", "wpe", "word_embeddings", "lm_head", "embed_out", "output_layer", "norm", "ln_f")
+)
+"""Modules beside the layers, by the names that the families give them."""
+SHOWN_NAMES = 12
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A spec and what is needed to look up what it names."""
+
+    session: Session
+    settings: ServerSettings
+    spec: JobSpec
+
+
+def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: JobSpec) -> None:
+    """Raises InvalidInput that names every field for which this job cannot run."""
+    it = Submitted(session, settings, spec)
+    errors = [error for rule in RULES for error in rule(it)]
+    if not errors:
+        # Only for a model that is here: of one that is not, every module is unknown.
+        errors = list(unknown_modules(it))
+    if errors:
+        raise InvalidInput("This job cannot run as it is.", errors=errors)
+
+
+def only_for_estimates(it: Submitted) -> Iterator[FieldError]:
+    spec = it.spec
+    if spec.precision.quantization.startswith("gptq"):
+        yield FieldError(
+            "precision.quantization",
+            "gptq is for estimates only",
+            "choose none, nf4, fp4 or int8 to train",
+            "gptq_estimates_only",
+        )
+    if spec.parallelism.gpus > 1 or spec.parallelism.strategy != "none" or spec.parallelism.offload != "none":
+        yield FieldError(
+            "parallelism.gpus",
+            "this version trains on one GPU; several GPUs, sharding and offload are for estimates",
+            "set gpus to 1, strategy to none and offload to none",
+            "one_gpu_only",
+        )
+    if spec.model.source == "catalogue":
+        yield FieldError(
+            "model.source",
+            "catalogue models are for estimates only",
+            "choose huggingface, modelscope or library",
+            "catalogue_only",
+        )
+
+
+def kernel_without_its_type(it: Submitted) -> Iterator[FieldError]:
+    if it.spec.memory_savers.attention == "flash_attention_2" and it.spec.precision.dtype == "float32":
+        yield FieldError(
+            "memory_savers.attention",
+            "flash_attention_2 computes in 16 bits only",
+            "choose sdpa, or set precision.dtype to bfloat16",
+            "flash_needs_sixteen",
+        )
+
+
+def model_not_here(it: Submitted) -> Iterator[FieldError]:
+    model = it.spec.model
+    if model.source == "library":
+        yield from library_model_not_here(it)
+    elif model.source != "catalogue" and not is_hub_id(model.id, owner=model.source == "modelscope"):
+        if "://" not in model.id and (model.id[0] in "/~." or "\\" in model.id or model.id.count("/") > 1):
+            message = "this is a path, and only directories of the library are loaded"
+            fix = "ask an admin to add it on the Models page, then choose its name with the source library"
+            yield FieldError("model.id", message, fix, "is_a_path")
+        else:
+            message, fix = (
+                "this is not the id of a model on a hub",
+                "give owner/name, such as Qwen/Qwen2.5-0.5B-Instruct",
+            )
+            yield FieldError("model.id", message, fix, "no_hub_id")
+
+
+def is_hub_id(name: str, owner: bool) -> bool:
+    """By the hubs' own rules. Hugging Face still has models without an ``owner``, such as gpt2."""
+    parts = name.split("/")
+    return (2 if owner else 1) <= len(parts) <= 2 and all(
+        HUB_NAME.fullmatch(part) and len(part) <= 96 and part[-1] not in ".-" and "--" not in part and ".." not in part
+        for part in parts
+    )
+
+
+def library_model_not_here(it: Submitted) -> Iterator[FieldError]:
+    name = it.spec.model.id
+    found = find_model(it.session, it.settings, name)
+    if found is None:
+        message, fix = f"there is no model {name} in the library", "see the Models page for what is there"
+        yield FieldError("model.id", message, fix, "no_library_model", {"name": name})
+    elif not found.builtin and (lacking := lacking_weights(Path(found.path))):
+        fix = "ask an admin to put the files back, or choose another model"
+        message = f"the directory of {name} has no {lacking} any more"
+        yield FieldError("model.id", message, fix, "no_weights", {"name": name, "file": lacking})
+
+
+def lacking_weights(folder: Path) -> str | None:
+    """What of the weights is not in a model's directory; None if all of it is."""
+    try:
+        present = {file.name for file in folder.glob("*.safetensors")}
+        index = folder / "model.safetensors.index.json"
+        named: Any = json.loads(index.read_text(encoding="utf-8"))["weight_map"] if index.is_file() else {}
+        shards = {str(name) for name in cast(dict[str, Any], named).values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "readable model.safetensors.index.json"
+    return next(iter(sorted(shards - present)), None) if present else "*.safetensors"
+
+
+def data_not_here(it: Submitted) -> Iterator[FieldError]:
+    name = it.spec.data.dataset
+    dataset = find_dataset(it.session, name)
+    if dataset is None:
+        message, fix = f"there is no data set {name}", "upload it on the Data sets page first"
+        yield FieldError("data.dataset", message, fix, "no_dataset", {"name": name})
+    elif dataset.rows == 0:
+        message, fix = "this data set has no usable row", "mend its rows and upload it again"
+        yield FieldError("data.dataset", message, fix, "empty_dataset")
+
+
+def unknown_modules(it: Submitted) -> Iterator[FieldError]:
+    """Names in the spec that no module of the model has: peft would leave them out without a word.
+
+    Nothing where the model's modules are not known.
+    """
+    wanted = it.spec.adaptation
+    if wanted.method == "full":
+        return
+    try:
+        architecture = architecture_of(it.session, it.settings, it.spec)
+    except Problem:
+        return
+    if architecture.is_mixture:
+        return  # Experts are not among the matrices that are known by name.
+    known = sorted({linear.path.split(".")[-1] for layer in architecture.layers for linear in layer.linears})
+    lists = {
+        "target_modules": [] if wanted.target_modules == "all-linear" else wanted.target_modules,
+        "modules_to_save": wanted.modules_to_save,
+    }
+    for field, names in lists.items():
+        missing = [name for name in names if not names_a_module(name, architecture)]
+        if missing:
+            shown, choices = ", ".join(missing[:SHOWN_NAMES]), ", ".join(known)
+            fix = f"its layers have {choices}" + (", or use all-linear" if field == "target_modules" else "")
+            values = {"names": shown, "known": choices}
+            yield FieldError(f"adaptation.{field}", f"this model has no {shown}", fix, "no_such_module", values)
+
+
+def names_a_module(name: str, architecture: Architecture) -> bool:
+    """Whether peft would find something by it: a module's name, or any end or beginning of its path."""
+    last = name.split(".")[-1]
+    if last in OUTSIDE_LAYERS or "norm" in last or last.startswith("ln_"):
+        return True
+    paths = [linear.path for layer in architecture.layers for linear in layer.linears]
+    return any(
+        linear_path == name or linear_path.endswith(f".{name}") or name.endswith(f".{linear_path}")
+        for linear_path in paths
+    )
+
+
+RULES = (only_for_estimates, kernel_without_its_type, model_not_here, data_not_here)

@@ -49,13 +49,14 @@ def left(attempt: Attempt, cancelled: bool) -> int:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import arithmetic, artifacts, data, model, probe, train
+    from worker.trainer import arithmetic, artifacts, data, kernels, model, probe, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.meter.hooks import trained_model
     from worker.trainer.meter.meter import Meter
 
     order = attempt.order
+    kernels.refuse_without_kernel(order.spec)
     spec, note = arithmetic.at_speed(order.spec)
     stop = train.StopSwitch()
     attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")

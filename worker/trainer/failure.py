@@ -10,6 +10,7 @@ from worker.hub.refusal import Refusal
 from worker.oom import account, moment
 from worker.trainer.data import EmptyData
 from worker.trainer.demo import NoDemoModel
+from worker.trainer.kernels import NoKernel
 from worker.trainer.model import NoWeights
 
 SHORTEN = "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing."
@@ -71,6 +72,12 @@ def explain(error: BaseException, stage: str, memory: FailureMemory | None = Non
             reason=FailureReason.INVALID_MODEL,
             detail="The model has no safetensors weights; pickled weights are never loaded.",
             advice="Choose a model with *.safetensors files, or convert it with save_pretrained.",
+        )
+    if isinstance(error, NoKernel):
+        return Failure(
+            reason=FailureReason.INVALID_SETTINGS,
+            detail=text,
+            advice=f"Clone the job with memory_savers.attention set to sdpa. {error.mend}".rstrip(),
         )
     if "Target modules" in text or "target_modules" in text:
         return Failure(

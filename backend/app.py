@@ -23,6 +23,7 @@ from backend.limits import BodyLimit
 from backend.measured import routes as measured
 from backend.models import routes as models
 from backend.page import PageFiles
+from backend.reference import routes as reference
 from backend.resources import resource
 from backend.telemetry import routes as telemetry
 from backend.telemetry.hub import Hub
@@ -30,7 +31,7 @@ from backend.traces import routes as traces
 from backend.users import routes as users
 from tunescope.settings import ServerSettings
 
-ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, traces, measured, gpus)
+ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, traces, measured, gpus, reference)
 THREADS = 64
 """Requests that may wait for SQL or Redis at once."""
 PAGE_DIR = resource("frontend/dist")
@@ -69,9 +70,10 @@ def create_app(settings: ServerSettings | None = None, page_dir: Path = PAGE_DIR
         title="Tunescope",
         version=health.installed_version(),
         description="Launch and watch fine-tunes, and account for every byte of VRAM.",
-        docs_url="/api/docs",
+        # Ours need signing in: backend/reference.
+        docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
     )

@@ -30,6 +30,7 @@ def installed_version() -> str:
 
 @router.get("/health")
 def health(request: Request) -> Health:
+    """Whether database, Redis and a worker are there."""
     try:
         with request.app.state.sessions() as session:
             session.execute(text("SELECT 1"))

@@ -60,6 +60,7 @@ def dataset_of(session: Session, row: DatasetRow) -> Dataset:
 
 @router.get("", name="list")
 def list_datasets(session: SessionDep, _user: CurrentUser) -> Datasets:
+    """Data sets, newest first, with what was found in their rows."""
     rows = session.scalars(select(DatasetRow).order_by(DatasetRow.created_at.desc()))
     return Datasets(items=[dataset_of(session, row) for row in rows])
 
@@ -72,12 +73,14 @@ def add_dataset(
     user: CurrentUser,
     name: Annotated[str, Form(max_length=100)] = "",
 ) -> Dataset:
+    """Upload a file (.jsonl, .json, .csv or .parquet). Every row is checked; ``problems`` lists the bad ones by line."""
     row = service.add(session, settings, user, name, file.filename or "", file.file)
     return dataset_of(session, row)
 
 
 @router.get("/{name}", name="show")
 def show_dataset(name: str, session: SessionDep, _user: CurrentUser) -> Dataset:
+    """One data set, with the problems of its rows."""
     return dataset_of(session, service.get(session, name))
 
 
@@ -87,13 +90,17 @@ def dataset_rows(
     session: SessionDep,
     settings: SettingsDep,
     _user: CurrentUser,
-    limit: Annotated[int, Query(ge=1, le=100)] = 10,
-    model: Annotated[str | None, Query(max_length=400)] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="So many rows at most.")] = 10,
+    model: Annotated[
+        str | None, Query(max_length=400, description="Name or id of the model that renders them.")
+    ] = None,
 ) -> Preview:
+    """The first rows, as they are and as a model's chat template renders them, with their lengths in tokens."""
     row = service.get(session, name)
     return Preview.model_validate(preview.preview(session, settings, row, limit, model))
 
 
 @router.delete("/{name}", status_code=204, name="remove")
 def remove_dataset(name: str, session: SessionDep, settings: SettingsDep, user: CurrentUser) -> None:
+    """Delete a data set. Its owner and admins only; a queued job that names it will fail and say so."""
     service.remove(session, settings, user, name)

@@ -120,6 +120,7 @@ def create_advice(
 
 @router.get("/recipes", tags=["recipes"], name="list")
 def list_recipes(_user: CurrentUser) -> dict[str, Any]:
+    """Published recipes as job specs, each with its source."""
     return {"items": [recipe.to_dict() for recipe in load_recipes().values()]}
 
 

@@ -42,6 +42,7 @@ class Machines(BaseModel):
 
 @router.get("", name="list")
 def list_gpus(connection: RedisDep, session: SessionDep, _user: CurrentUser) -> Machines:
+    """Connected machines with their GPUs, memory by holder, and the jobs at work there."""
     try:
         found = reports(connection)
     except redis.RedisError as error:

@@ -21,6 +21,7 @@ from tunescope.problems import NotFound
 from tunescope.spec import JobSpec, parse_spec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+LanguageQuery = Annotated[Language, Query(description="Of the suggestions after an out-of-memory failure.")]
 
 
 class Artifact(BaseModel):
@@ -42,6 +43,7 @@ def wake(connection: redis.Redis, why: str) -> None:
 def create(
     spec: JobSpec, session: SessionDep, settings: SettingsDep, user: CurrentUser, bell: RedisDep, after: BackgroundTasks
 ) -> Job:
+    """Queue a job. What cannot run on this server is refused with the field and its remedy."""
     row = service.create(session, settings, user, spec)
     after.add_task(wake, bell, "created")
     return job_of(row, user.username)
@@ -51,24 +53,29 @@ def create(
 def list_jobs(
     session: SessionDep,
     _user: CurrentUser,
-    state: Annotated[str | None, Query(max_length=200)] = None,
-    owner: Annotated[str | None, Query(max_length=100)] = None,
-    q: Annotated[str | None, Query(max_length=200)] = None,
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    state: Annotated[str | None, Query(max_length=200, description="Only these states, with commas.")] = None,
+    owner: Annotated[str | None, Query(max_length=100, description="Only jobs of this username.")] = None,
+    q: Annotated[str | None, Query(max_length=200, description="A part of the name, or a whole id.")] = None,
+    cursor: Annotated[str | None, Query(max_length=100, description="next_cursor of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Jobs a page.")] = 50,
 ) -> Jobs:
+    """Jobs of everybody, newest first, by state, owner or a part of the name."""
     rows, following = service.page_of(session, state=state, owner=owner, query=q, cursor=cursor, limit=limit)
     return Jobs(items=[job_of(row, username) for row, username in rows], next_cursor=following)
 
 
 @router.get("/{job_id}")
-def show(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser, language: Language = "en") -> Job:
+def show(
+    job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser, language: LanguageQuery = "en"
+) -> Job:
+    """One job: its state, progress, newest figures and, if it failed, why and what to do."""
     row, username = service.get(session, job_id)
     return job_of(row, username, suggestions(session, settings, row, language))
 
 
 @router.post("/{job_id}/cancel")
 def cancel(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, after: BackgroundTasks) -> Job:
+    """A queued job ends at once; a running one saves a checkpoint and leaves. Its owner and admins only."""
     service.cancel(session, user, job_id)
     after.add_task(wake, bell, "cancelled")
     return job_of(*service.get(session, job_id))
@@ -76,6 +83,7 @@ def cancel(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, 
 
 @router.post("/{job_id}/retry")
 def retry(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, after: BackgroundTasks) -> Job:
+    """Queue a failed or cancelled job again, from its last checkpoint if it has one. Its owner and admins only."""
     service.retry(session, user, job_id)
     after.add_task(wake, bell, "retried")
     return job_of(*service.get(session, job_id))
@@ -91,6 +99,7 @@ def clone(
     after: BackgroundTasks,
     body: CloneRequest | None = None,
 ) -> Job:
+    """Queue a new job with the spec of another one, with changes if wanted."""
     original, _ = service.get(session, job_id)
     spec = body.spec if body and body.spec else parse_spec(original.spec)
     spec = apply(spec, body.patch) if body else spec
@@ -101,12 +110,14 @@ def clone(
 
 @router.delete("/{job_id}", status_code=204)
 def remove(job_id: str, session: SessionDep, settings: SettingsDep, user: CurrentUser, after: BackgroundTasks) -> None:
+    """Delete a job that has ended, with its files. Its owner and admins only."""
     service.remove(session, user, job_id)
     after.add_task(shutil.rmtree, settings.data_dir / "jobs" / job_id, ignore_errors=True)
 
 
 @router.get("/{job_id}/artifacts")
 def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> list[Artifact]:
+    """Files that the newest attempt left: the adapter or model, and its spec."""
     row, _ = service.get(session, job_id)
     folder = service.artifacts_dir(settings, row)
     told = select(EventRow).where(
@@ -122,6 +133,7 @@ def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: Cu
 
 @router.get("/{job_id}/artifacts/{name:path}", response_class=FileResponse)
 def artifact(job_id: str, name: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> FileResponse:
+    """Download one file."""
     row, _ = service.get(session, job_id)
     folder = service.artifacts_dir(settings, row).resolve()
     try:

@@ -52,8 +52,8 @@ def snapshot(job_id: str, session: SessionDep, user: CurrentUser, connection: Re
 def accuracy_table(
     session: SessionDep,
     _user: CurrentUser,
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Annotated[str | None, Query(max_length=100, description="next_cursor of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="Jobs a page.")] = 100,
 ) -> Accuracy:
     """Every measured job beside its estimate, and what the runs of each GPU calibrate."""
     return accuracy.accuracy_page(session, cursor, limit)

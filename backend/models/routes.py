@@ -54,15 +54,18 @@ def model_of(model: service.LibraryModel) -> Model:
 
 @router.get("", name="list")
 def list_models(session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> Models:
+    """Models of this server's library."""
     return Models(items=[model_of(model) for model in service.library(session, settings)])
 
 
 @router.post("", status_code=201, name="add")
 def add_model(body: NewModel, session: SessionDep, settings: SettingsDep, _admin: CurrentAdmin) -> Model:
+    """Add a directory of the server to the library: config.json and ``*.safetensors``. Admins only."""
     row = service.add(session, body.name, body.path)
     return next(model_of(model) for model in service.library(session, settings) if model.id == row.id)
 
 
 @router.delete("/{model_id}", status_code=204, name="remove")
 def remove_model(model_id: str, session: SessionDep, _admin: CurrentAdmin) -> None:
+    """Take a model out of the library; its files stay. Admins only."""
     service.remove(session, model_id)

@@ -22,6 +22,7 @@ from tunescope.events import JobEvent
 from tunescope.states import TERMINAL
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["telemetry"])
+AttemptQuery = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Of this attempt; the newest if not given.")]
 HEARTBEAT_SECONDS = 15.0
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Proxies must pass an event on at once."""
@@ -100,8 +101,10 @@ async def events(
     job_id: str,
     request: Request,
     follower: Annotated[Follower, Depends(open_follower)],
-    last_event_id: Annotated[str | None, Header()] = None,
-    after: Annotated[str | None, Query(alias="last_event_id", max_length=40)] = None,
+    last_event_id: Annotated[str | None, Header(description="The id of the last event that you have.")] = None,
+    after: Annotated[
+        str | None, Query(alias="last_event_id", max_length=40, description="The same, where no header can be sent.")
+    ] = None,
 ) -> StreamingResponse:
     """Every event of the job as server-sent events; ``Last-Event-ID`` resumes."""
     last = Position.parse(last_event_id or after)
@@ -129,10 +132,10 @@ def metrics(
     job_id: str,
     session: SessionDep,
     _user: CurrentUser,
-    first: Annotated[int | None, Query(alias="from", ge=0, le=2**31)] = None,
-    last: Annotated[int | None, Query(alias="to", ge=0, le=2**31)] = None,
-    points: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-    attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    first: Annotated[int | None, Query(alias="from", ge=0, le=2**31, description="First step.")] = None,
+    last: Annotated[int | None, Query(alias="to", ge=0, le=2**31, description="Last step.")] = None,
+    points: Annotated[int, Query(ge=1, le=10_000, description="So many points at most.")] = 1000,
+    attempt: AttemptQuery = None,
 ) -> Response:
     """Series of at most ``points`` points, each the mean, least and greatest of the steps it stands for."""
     row, _ = jobs.get(session, job_id)
@@ -145,10 +148,10 @@ def logs(
     job_id: str,
     session: SessionDep,
     _user: CurrentUser,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Lines after this sequence.")] = 0,
     before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="The last lines before this sequence.")] = None,
-    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
-    attempt: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    limit: Annotated[int, Query(ge=1, le=5000, description="So many lines at most.")] = 1000,
+    attempt: AttemptQuery = None,
 ) -> LogLines:
     """Log lines in order: the first ones after ``after``, or with ``before`` the last ones before it."""
     row, _ = jobs.get(session, job_id)

@@ -44,6 +44,7 @@ def connected(connection: redis.Redis) -> list[MachineReport]:
 
 @router.get("/traces/{key}", name="show")
 def show_trace(key: str, session: SessionDep, _user: CurrentUser) -> TraceStatus:
+    """The trace behind a key of ``POST /api/traces``."""
     return service.status(session, key)
 
 

@@ -91,6 +91,7 @@ def sign_in(
     settings: SettingsDep,
     connection: RedisDep,
 ) -> Me:
+    """Sign a browser in: sets the session cookie. A sign-in link works once."""
     if body.sign_in_token:
         user = service.sign_in_with_link(session, body.sign_in_token)
     elif body.username and body.password:
@@ -120,11 +121,13 @@ def with_password(session: Session, connection: redis.Redis, username: str, pass
 
 @router.get("/session", tags=["session"])
 def current(user: CurrentUser) -> Me:
+    """Who is signed in."""
     return me(user)
 
 
 @router.delete("/session", tags=["session"], status_code=204)
 def sign_out(request: Request, response: Response, session: SessionDep, _user: CurrentUser) -> None:
+    """End this browser's session."""
     cookie = request.cookies.get(COOKIE)
     if cookie:
         service.sign_out(session, cookie)
@@ -141,23 +144,27 @@ def set_password(body: NewPassword, request: Request, session: SessionDep, user:
 
 @router.get("/users", tags=["users"], name="list")
 def list_users(session: SessionDep, _admin: CurrentAdmin) -> Users:
+    """People with an account, oldest first. Admins only."""
     rows = session.scalars(select(UserRow).where(UserRow.active).order_by(UserRow.created_at))
     return Users(items=[User.model_validate(row, from_attributes=True) for row in rows])
 
 
 @router.post("/users", tags=["users"], name="create", status_code=201)
 def create_user(body: NewUser, session: SessionDep, _admin: CurrentAdmin) -> User:
+    """Make an account with a first password. Admins only."""
     row = service.create_user(session, body.username, body.role, body.password)
     return User.model_validate(row, from_attributes=True)
 
 
 @router.delete("/users/{user_id}", tags=["users"], name="remove", status_code=204)
 def remove_user(user_id: str, session: SessionDep, admin: CurrentAdmin) -> None:
+    """Close an account: its sessions and tokens stop working at once, its jobs stay. Admins only."""
     service.remove_user(session, admin, user_id)
 
 
 @router.get("/tokens", tags=["tokens"], name="list")
 def list_tokens(session: SessionDep, user: CurrentUser) -> Tokens:
+    """Your API tokens, without their secrets."""
     mine = (SecretRow.user_id == user.id, SecretRow.kind == "token")
     rows = session.scalars(select(SecretRow).where(*mine).order_by(SecretRow.created_at))
     return Tokens(items=[Token.model_validate(row, from_attributes=True) for row in rows])
@@ -165,6 +172,7 @@ def list_tokens(session: SessionDep, user: CurrentUser) -> Tokens:
 
 @router.post("/tokens", tags=["tokens"], name="create", status_code=201)
 def create_token(body: NewToken, session: SessionDep, user: CurrentUser) -> CreatedToken:
+    """Make an API token. It is shown in this answer only."""
     secret = service.issue(session, user, "token", seconds=None, name=body.name)
     row = session.scalars(select(SecretRow).where(SecretRow.hash == service.digest(secret))).one()
     return CreatedToken(
@@ -174,6 +182,7 @@ def create_token(body: NewToken, session: SessionDep, user: CurrentUser) -> Crea
 
 @router.delete("/tokens/{token_id}", tags=["tokens"], name="remove", status_code=204)
 def remove_token(token_id: str, session: SessionDep, user: CurrentUser) -> None:
+    """Revoke one of your API tokens: it stops working at once."""
     row = session.get(SecretRow, token_id)
     if row is None or row.user_id != user.id or row.kind != "token":
         raise NotFound("There is no such token.")

@@ -6,20 +6,26 @@ import "./ui/page.css";
 import { MantineProvider } from "@mantine/core";
 import { ModalsProvider } from "@mantine/modals";
 import { Notifications } from "@mantine/notifications";
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { ApiProblem } from "./api/client";
+import { ApiProblem, isRefused } from "./api/client";
 import { startI18n } from "./i18n";
 import { router } from "./routes";
 import { theme } from "./ui/theme";
 
 const queries = new QueryClient({
+  queryCache: new QueryCache({
+    // A session that ended meanwhile: who is signed in is asked again, and the frame leads to the sign-in.
+    onError: (error, query) => {
+      if (error instanceof ApiProblem && error.status === 401 && query.queryKey[0] !== "me")
+        void queries.invalidateQueries({ queryKey: ["me"] });
+    },
+  }),
   defaultOptions: {
     queries: {
-      retry: (count, error) =>
-        !(error instanceof ApiProblem && error.status > 0 && error.status < 500) && count < 2,
+      retry: (count, error) => !isRefused(error) && count < 2,
       staleTime: 1000,
     },
   },

@@ -12,7 +12,7 @@ const signIn = createRoute({
   validateSearch: (search): { token?: string; next?: string } => ({
     ...(typeof search.token === "string" ? { token: search.token } : {}),
     // Only a path of our own: never a way to another site.
-    ...(typeof search.next === "string" && /^\/(?!\/)/.test(search.next) ? { next: search.next } : {}),
+    ...(typeof search.next === "string" && /^\/(?![/\\])/.test(search.next) ? { next: search.next } : {}),
   }),
 });
 const shell = createRoute({ getParentRoute: () => root, id: "shell", component: Shell });

@@ -15,7 +15,7 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str]]:
     for path, item in app.openapi()["paths"].items():
         for method in item:
             yield method.upper(), path
-    yield "GET", "/metrics"
+    yield from (("GET", "/metrics"), ("GET", "/api/openapi.json"), ("GET", "/api/docs"))
 
 
 def test_every_route_refuses_strangers(app: FastAPI, stranger: TestClient) -> None:

@@ -61,7 +61,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Fa
 
 @pytest.fixture(scope="module")
 def schema(app: FastAPI) -> Any:
-    return schemathesis.openapi.from_asgi("/api/openapi.json", app)
+    return schemathesis.openapi.from_asgi("/api/openapi.json", app, headers=AUTHORIZATION)
 
 
 @pytest.mark.parametrize(("method", "path", "mode"), operations())

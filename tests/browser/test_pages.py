@@ -17,6 +17,7 @@ PAGES = [
     "/why",
     "/accuracy",
     "/settings",
+    "/api/docs",
     "/nowhere",
 ]
 AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"

@@ -112,11 +112,42 @@ def test_a_lost_server_is_told_and_its_return_noticed(page: Page) -> None:
 
 
 def test_unknown_addresses_lead_back(page: Page) -> None:
-    for path in ("/no/such/page", "/jobs/no-such-job"):
-        page.goto(path)
-        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    page.goto("/no/such/page")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
     page.get_by_role("link", name="To the jobs").click()
     expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_visible()
+
+
+def test_a_job_that_is_not_there_is_told_and_not_asked_for_again(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/jobs/" in request.url else None)
+    page.goto("/jobs/no%2Fsuch%20job")
+    expect(page.get_by_role("heading", level=1, name="There is no such job")).to_be_visible()
+    page.wait_for_timeout(500)
+    before = len(asked)
+    page.wait_for_timeout(3000)  # it would be asked for again after 2 s
+    assert len(asked) == before and not any(url.endswith("/events") for url in asked), asked
+    page.get_by_role("link", name="All jobs").click()
+    expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_visible()
+
+
+def test_a_session_that_ends_meanwhile_leads_to_the_sign_in(page: Page, server: Running) -> None:
+    page.goto("/machines")
+    expect(page.get_by_role("heading", level=1, name="Machines")).to_be_visible()
+    answer = page.context.request.delete("/api/session", headers={"X-Tunescope-CSRF": "1"})
+    assert answer.ok
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    assert page.url.endswith("/sign-in?next=%2Fmachines")
+
+
+def test_the_api_reference_opens_after_signing_in(browser: Browser, server: Running) -> None:
+    page = browser.new_page(base_url=server.url)
+    page.goto("/api/docs")
+    page.get_by_label("Username").fill("ada")
+    page.locator("input[type=password]").fill("a password for tests")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1, name="REST API")).to_be_visible()
+    page.close()
 
 
 def test_signing_in_leads_to_the_page_that_was_asked_for(browser: Browser, server: Running) -> None:

@@ -32,6 +32,10 @@ export class ApiProblem extends Error {
   }
 }
 
+/** Whether the server said no (not signed in, not there, not valid): asking again as it is will not help. */
+export const isRefused = (error: unknown) =>
+  error instanceof ApiProblem && error.status >= 400 && error.status < 500;
+
 export const noAnswer = () =>
   new ApiProblem(0, "The server does not answer.", "Check that Tunescope is running.", []);
 

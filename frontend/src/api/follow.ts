@@ -31,7 +31,7 @@ export function followJob(
 
   const open = () => {
     const resume = last ? `?last_event_id=${encodeURIComponent(last)}` : "";
-    source = new EventSource(`/api/jobs/${jobId}/events${resume}`);
+    source = new EventSource(`/api/jobs/${encodeURIComponent(jobId)}/events${resume}`);
     for (const kind of KINDS) {
       source.addEventListener(kind, (message) => {
         last = (message as MessageEvent).lastEventId || last;

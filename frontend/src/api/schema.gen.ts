@@ -11,7 +11,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Health */
+        /**
+         * Health
+         * @description Whether database, Redis and a worker are there.
+         */
         get: operations["health_health"];
         put?: never;
         post?: never;
@@ -28,12 +31,21 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Current */
+        /**
+         * Current
+         * @description Who is signed in.
+         */
         get: operations["session_current"];
         put?: never;
-        /** Sign In */
+        /**
+         * Sign In
+         * @description Sign a browser in: sets the session cookie. A sign-in link works once.
+         */
         post: operations["session_sign_in"];
-        /** Sign Out */
+        /**
+         * Sign Out
+         * @description End this browser's session.
+         */
         delete: operations["session_sign_out"];
         options?: never;
         head?: never;
@@ -67,10 +79,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List */
+        /**
+         * List
+         * @description People with an account, oldest first. Admins only.
+         */
         get: operations["users_list"];
         put?: never;
-        /** Create */
+        /**
+         * Create
+         * @description Make an account with a first password. Admins only.
+         */
         post: operations["users_create"];
         delete?: never;
         options?: never;
@@ -88,7 +106,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove */
+        /**
+         * Remove
+         * @description Close an account: its sessions and tokens stop working at once, its jobs stay. Admins only.
+         */
         delete: operations["users_remove"];
         options?: never;
         head?: never;
@@ -102,10 +123,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List */
+        /**
+         * List
+         * @description Your API tokens, without their secrets.
+         */
         get: operations["tokens_list"];
         put?: never;
-        /** Create */
+        /**
+         * Create
+         * @description Make an API token. It is shown in this answer only.
+         */
         post: operations["tokens_create"];
         delete?: never;
         options?: never;
@@ -123,7 +150,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove */
+        /**
+         * Remove
+         * @description Revoke one of your API tokens: it stops working at once.
+         */
         delete: operations["tokens_remove"];
         options?: never;
         head?: never;
@@ -137,10 +167,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List */
+        /**
+         * List
+         * @description Jobs of everybody, newest first, by state, owner or a part of the name.
+         */
         get: operations["jobs_list"];
         put?: never;
-        /** Create */
+        /**
+         * Create
+         * @description Queue a job. What cannot run on this server is refused with the field and its remedy.
+         */
         post: operations["jobs_create"];
         delete?: never;
         options?: never;
@@ -155,11 +191,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show */
+        /**
+         * Show
+         * @description One job: its state, progress, newest figures and, if it failed, why and what to do.
+         */
         get: operations["jobs_show"];
         put?: never;
         post?: never;
-        /** Remove */
+        /**
+         * Remove
+         * @description Delete a job that has ended, with its files. Its owner and admins only.
+         */
         delete: operations["jobs_remove"];
         options?: never;
         head?: never;
@@ -175,7 +217,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Cancel */
+        /**
+         * Cancel
+         * @description A queued job ends at once; a running one saves a checkpoint and leaves. Its owner and admins only.
+         */
         post: operations["jobs_cancel"];
         delete?: never;
         options?: never;
@@ -192,7 +237,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Retry */
+        /**
+         * Retry
+         * @description Queue a failed or cancelled job again, from its last checkpoint if it has one. Its owner and admins only.
+         */
         post: operations["jobs_retry"];
         delete?: never;
         options?: never;
@@ -209,7 +257,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Clone */
+        /**
+         * Clone
+         * @description Queue a new job with the spec of another one, with changes if wanted.
+         */
         post: operations["jobs_clone"];
         delete?: never;
         options?: never;
@@ -224,7 +275,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Artifacts */
+        /**
+         * Artifacts
+         * @description Files that the newest attempt left: the adapter or model, and its spec.
+         */
         get: operations["jobs_artifacts"];
         put?: never;
         post?: never;
@@ -241,7 +295,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Artifact */
+        /**
+         * Artifact
+         * @description Download one file.
+         */
         get: operations["jobs_artifact"];
         put?: never;
         post?: never;
@@ -318,10 +375,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List */
+        /**
+         * List
+         * @description Data sets, newest first, with what was found in their rows.
+         */
         get: operations["datasets_list"];
         put?: never;
-        /** Add */
+        /**
+         * Add
+         * @description Upload a file (.jsonl, .json, .csv or .parquet). Every row is checked; ``problems`` lists the bad ones by line.
+         */
         post: operations["datasets_add"];
         delete?: never;
         options?: never;
@@ -336,11 +399,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show */
+        /**
+         * Show
+         * @description One data set, with the problems of its rows.
+         */
         get: operations["datasets_show"];
         put?: never;
         post?: never;
-        /** Remove */
+        /**
+         * Remove
+         * @description Delete a data set. Its owner and admins only; a queued job that names it will fail and say so.
+         */
         delete: operations["datasets_remove"];
         options?: never;
         head?: never;
@@ -354,7 +423,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Rows */
+        /**
+         * Rows
+         * @description The first rows, as they are and as a model's chat template renders them, with their lengths in tokens.
+         */
         get: operations["datasets_rows"];
         put?: never;
         post?: never;
@@ -371,10 +443,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List */
+        /**
+         * List
+         * @description Models of this server's library.
+         */
         get: operations["models_list"];
         put?: never;
-        /** Add */
+        /**
+         * Add
+         * @description Add a directory of the server to the library: config.json and ``*.safetensors``. Admins only.
+         */
         post: operations["models_add"];
         delete?: never;
         options?: never;
@@ -392,7 +470,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove */
+        /**
+         * Remove
+         * @description Take a model out of the library; its files stay. Admins only.
+         */
         delete: operations["models_remove"];
         options?: never;
         head?: never;
@@ -506,7 +587,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List */
+        /**
+         * List
+         * @description Published recipes as job specs, each with its source.
+         */
         get: operations["recipes_list"];
         put?: never;
         post?: never;
@@ -563,7 +647,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show */
+        /**
+         * Show
+         * @description The trace behind a key of ``POST /api/traces``.
+         */
         get: operations["traces_show"];
         put?: never;
         post?: never;
@@ -720,7 +807,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List */
+        /**
+         * List
+         * @description Connected machines with their GPUs, memory by holder, and the jobs at work there.
+         */
         get: operations["gpus_list"];
         put?: never;
         post?: never;
@@ -3171,10 +3261,15 @@ export interface operations {
     jobs_list: {
         parameters: {
             query?: {
+                /** @description Only these states, with commas. */
                 state?: string | null;
+                /** @description Only jobs of this username. */
                 owner?: string | null;
+                /** @description A part of the name, or a whole id. */
                 q?: string | null;
+                /** @description next_cursor of the page before. */
                 cursor?: string | null;
+                /** @description Jobs a page. */
                 limit?: number;
             };
             header?: never;
@@ -3232,6 +3327,7 @@ export interface operations {
     jobs_show: {
         parameters: {
             query?: {
+                /** @description Of the suggestions after an out-of-memory failure. */
                 language?: "en" | "zh";
             };
             header?: never;
@@ -3430,9 +3526,11 @@ export interface operations {
     telemetry_events: {
         parameters: {
             query?: {
+                /** @description The same, where no header can be sent. */
                 last_event_id?: string | null;
             };
             header?: {
+                /** @description The id of the last event that you have. */
                 "last-event-id"?: string | null;
             };
             path: {
@@ -3461,9 +3559,13 @@ export interface operations {
     telemetry_metrics: {
         parameters: {
             query?: {
+                /** @description First step. */
                 from?: number | null;
+                /** @description Last step. */
                 to?: number | null;
+                /** @description So many points at most. */
                 points?: number;
+                /** @description Of this attempt; the newest if not given. */
                 attempt?: number | null;
             };
             header?: never;
@@ -3493,10 +3595,13 @@ export interface operations {
     telemetry_logs: {
         parameters: {
             query?: {
+                /** @description Lines after this sequence. */
                 after?: number;
                 /** @description The last lines before this sequence. */
                 before?: number | null;
+                /** @description So many lines at most. */
                 limit?: number;
+                /** @description Of this attempt; the newest if not given. */
                 attempt?: number | null;
             };
             header?: never;
@@ -3633,7 +3738,9 @@ export interface operations {
     datasets_rows: {
         parameters: {
             query?: {
+                /** @description So many rows at most. */
                 limit?: number;
+                /** @description Name or id of the model that renders them. */
                 model?: string | null;
             };
             header?: never;
@@ -4173,7 +4280,9 @@ export interface operations {
     measured_accuracy: {
         parameters: {
             query?: {
+                /** @description next_cursor of the page before. */
                 cursor?: string | null;
+                /** @description Jobs a page. */
                 limit?: number;
             };
             header?: never;

@@ -4,9 +4,8 @@ import { IconHourglass } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
-import { ApiProblem, call } from "../../api/client";
+import { ApiProblem, call, isRefused } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
-import { NotFound } from "../../ui/NotFound";
 import { NoWorker } from "../../ui/NoWorker";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
@@ -17,6 +16,7 @@ import { Header } from "./Header";
 import { Log } from "./Log";
 import { Memory } from "./Memory";
 import { MemoryWarnings } from "./MemoryWarnings";
+import { NoSuchJob } from "./NoSuchJob";
 import { Spec } from "./Spec";
 import { useLive } from "./useLive";
 
@@ -30,13 +30,14 @@ export default function JobPage() {
   const [{ tab }, change] = useUrlState();
   const job = useQuery({
     queryKey: ["job", id],
-    queryFn: () => call<Job>("GET", `/jobs/${id}?language=${language}`),
-    refetchInterval: (query) =>
-      query.state.data && TERMINAL.has(query.state.data.state) ? false : REFRESH_MILLISECONDS,
+    queryFn: () => call<Job>("GET", `/jobs/${encodeURIComponent(id)}?language=${language}`),
+    refetchInterval: ({ state }) =>
+      isRefused(state.error) || (state.data && TERMINAL.has(state.data.state)) ? false : REFRESH_MILLISECONDS,
   });
-  const live = useLive(id);
+  const gone = job.error instanceof ApiProblem && job.error.status === 404;
+  const live = useLive(id, !gone);
   useDocumentTitle(job.data ? `${job.data.name} · Tunescope` : "Tunescope");
-  if (job.error instanceof ApiProblem && job.error.status === 404) return <NotFound />;
+  if (gone) return <NoSuchJob id={id} />;
   if (!job.data)
     return job.error ? (
       <Problem error={job.error} retry={job.refetch} />

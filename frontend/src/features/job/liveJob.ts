@@ -1,6 +1,6 @@
 /** What a job's page knows of its run, kept outside React and bounded: history from /metrics, then live steps and log lines. */
 
-import { answer, api } from "../../api/client";
+import { answer, api, isRefused } from "../../api/client";
 import { followJob } from "../../api/follow";
 import type { JobEvent, LogEvent, Metrics, StepEvent } from "../../api/types";
 import { Drawn, figuresOf, StepRing } from "./columns";
@@ -138,8 +138,9 @@ export class LiveJob {
       if (found.last_step !== null) this.ring.dropThrough(found.last_step);
       this.loaded = true;
       this.changed(true);
-    } catch {
-      // The page shows the job's own problem; figures come back with the server.
+    } catch (error) {
+      // The page shows the job's own problem; figures come back with the server, but not of a job that is not there.
+      if (isRefused(error)) this.stopped = true;
       if (!this.stopped) {
         await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS));
         if (!this.stopped && !this.loaded) await this.loadWhole();

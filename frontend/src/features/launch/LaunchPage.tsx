@@ -131,7 +131,7 @@ function usePrefill(draft: DraftState) {
   const wanted = from && draft.from !== from ? from : undefined;
   const source = useQuery({
     queryKey: ["job", wanted],
-    queryFn: () => call<Job>("GET", `/jobs/${wanted}`),
+    queryFn: () => call<Job>("GET", `/jobs/${encodeURIComponent(wanted ?? "")}`),
     enabled: Boolean(wanted),
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: only what arrives by the address or the server begins anew

@@ -24,7 +24,8 @@ export function SignInPage() {
     onSuccess: (me) => {
       queries.setQueryData(["me"], me);
       // An address with its search as it was, which navigate() would take for a path.
-      if (next && !me.must_set_password) router.history.replace(next);
+      if (next?.startsWith("/api/") && !me.must_set_password) window.location.replace(next);
+      else if (next && !me.must_set_password) router.history.replace(next);
       else void navigate({ to: me.must_set_password ? "/settings" : "/" });
     },
   });

@@ -32,7 +32,7 @@ export function Tokens() {
         <div>
           <Title order={2}>{t("tokens")}</Title>
           <Text className="muted" size="sm">
-            {t("tokensAbout")}
+            {t("tokensAbout")} <a href="/api/docs">{t("apiReference")}</a>
           </Text>
         </div>
         {tokens.error && <Problem error={tokens.error} retry={tokens.refetch} />}

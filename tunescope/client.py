@@ -243,9 +243,10 @@ def checked_token(token: str) -> str:
 
 
 def job_path(job_id: str, *rest: str) -> str:
-    """Path of a job below /api. An id is one segment, whatever characters it has."""
-    segment = quote(job_id, safe="") if job_id.strip(".") else "-"
-    return "/".join(["/jobs", segment, *rest])
+    """Path of a job below /api. An id is one segment, whatever characters it has. Raises InvalidInput for one that can be none."""
+    if not job_id.strip(". "):
+        raise InvalidInput("The id of a job is missing.", "See the ids of jobs: tunescope jobs list.")
+    return "/".join(["/jobs", quote(job_id, safe=""), *rest])
 
 
 def known_event(data: str) -> JobEvent | None:

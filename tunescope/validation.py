@@ -9,7 +9,9 @@ from pydantic_core import PydanticCustomError
 
 from tunescope.problems import FieldError
 
-UNION_BRANCHES = ("function-", "literal[", "list[", "constrained", "nullable")
+BRANCH = "branch:"
+"""Begins the tags of a union, so that they are not taken for fields."""
+UNION_BRANCHES = ("function-", "literal[", "list[", "constrained", "nullable", BRANCH)
 """How pydantic names the branches of a union within a path; no field of ours begins so."""
 OUTSIDE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 AT_FIELD = "at_field"
@@ -102,13 +104,14 @@ def field_error(item: Mapping[str, Any], prefix: str, whole: str, limits: Mappin
     return FieldError(loc, str(item["msg"]).removeprefix("Value error, "))
 
 
+NO_FIELD = ("there is no such field", "remove it, or check its spelling", "no_field")
 NOT_WHOLE = ("is not a whole number", "give digits only", "not_whole")
 NOT_A_NUMBER = ("is not a number", "give a number such as 0.0001 or 1e-4", "not_a_number")
 NOT_TRUE_OR_FALSE = ("is neither true nor false", "give true or false", "not_boolean")
 TOO_LONG = {"string_too_long": "characters", "too_long": "items"}
 KNOWN = {
     "missing": ("is missing", "add it", "missing"),
-    "extra_forbidden": ("there is no such field", "remove it, or check its spelling", "no_field"),
+    "extra_forbidden": NO_FIELD,
     "string_pattern_mismatch": (
         "is blank or has characters that are not allowed here", "use visible characters only", "not_printable",
     ),

@@ -1,9 +1,10 @@
 """Resolve what a spec refers to (model, GPU, recipe, job), so that the arithmetic after it needs no I/O."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from sqlalchemy.orm import Session
 
 from backend.datasets.lengths import lengths_of
@@ -21,6 +22,7 @@ from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.recipes import load_recipes
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec, parse_spec
+from tunescope.validation import BRANCH, NO_FIELD
 
 
 def own_config(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any] | None:
@@ -67,15 +69,38 @@ def estimate_or_reason(
         return None, str(error)
 
 
+LONGEST_NAME = 100
+"""Of a recipe's name or a job's id, in characters."""
+
+
 class Changed(BaseModel):
     """A recipe or job with some fields changed; unlike a spec of its own it keeps the recipe's library versions."""
 
     model_config = ConfigDict(extra="forbid")
-    of: str = Field(max_length=100, description="Name of a recipe, or id of a job.")
+    of: str = Field(max_length=LONGEST_NAME, description="Name of a recipe, or id of a job.")
     changes: dict[str, Any] = Field(description="New values by dotted path, such as {data.max_length: 2048}.")
 
 
-Side = JobSpec | Changed | str
+def kind_of_side(given: Any) -> str | None:
+    """Which of the kinds a side is meant as, so that what is wrong with it is told for that kind alone."""
+    if isinstance(given, str):
+        return f"{BRANCH}name"
+    if isinstance(given, Changed) or (isinstance(given, dict) and "of" in given):
+        return f"{BRANCH}changed"
+    return f"{BRANCH}spec" if isinstance(given, dict | JobSpec) else None
+
+
+Side = Annotated[
+    Annotated[JobSpec, Tag(f"{BRANCH}spec")]
+    | Annotated[Changed, Tag(f"{BRANCH}changed")]
+    | Annotated[str, Field(max_length=LONGEST_NAME), Tag(f"{BRANCH}name")],
+    Discriminator(
+        kind_of_side,
+        custom_error_type="no_side",
+        custom_error_message="is neither a spec, nor the name of a recipe, nor the id of a job: give one of them",
+    ),
+]
+"""A spec, a recipe or job with changed fields, or the name of a recipe or id of a job."""
 
 
 def subjects_of(session: Session, settings: ServerSettings, a: Side, b: Side) -> tuple[Subject, Subject]:
@@ -84,21 +109,29 @@ def subjects_of(session: Session, settings: ServerSettings, a: Side, b: Side) ->
 
 
 def subject_of(session: Session, settings: ServerSettings, side: Side, field: str) -> Subject:
-    """One side of an explanation. Raises InvalidInput naming ``field`` for a name that is neither recipe nor job."""
+    """One side of an explanation. Raises InvalidInput with paths below ``field``."""
+    try:
+        return resolved(session, settings, side)
+    except InvalidInput as error:
+        placed = [replace(item, loc=f"{field}.{item.loc}" if item.loc else field) for item in error.errors]
+        raise InvalidInput(error.detail, error.fix, errors=placed) from error
+
+
+def resolved(session: Session, settings: ServerSettings, side: Side) -> Subject:
     if isinstance(side, JobSpec):
         return subject(session, settings, side.name, side)
     name, changes = (side.of, side.changes) if isinstance(side, Changed) else (side, {})
     recipe = load_recipes().get(name)
     if recipe is not None:
-        spec = changed(recipe.spec, changes, field)
+        spec = changed(recipe.spec, changes)
         return Subject(recipe.title, spec, architecture_of(session, settings, spec), stack=recipe.stack)
     row = session.get(JobRow, name)
     if row is None:
         fix = "give a spec, the name of a recipe, or the id of a job"
         raise InvalidInput(
-            "There is nothing to compare.", errors=[FieldError(field, f"{name} is neither recipe nor job", fix)]
+            "There is nothing to compare.", errors=[FieldError("", f"{name} is neither recipe nor job", fix)]
         )
-    spec = changed(parse_spec(row.spec), changes, field)
+    spec = changed(parse_spec(row.spec), changes)
     return subject(session, settings, row.name, spec, None if changes else row.peak_gpu_bytes)
 
 
@@ -116,8 +149,8 @@ def padded_spec(session: Session, settings: ServerSettings, spec: JobSpec) -> Jo
     return spec.model_copy(update={"data": spec.data.model_copy(update={"max_length": longest})})
 
 
-def changed(spec: JobSpec, changes: dict[str, Any], field: str) -> JobSpec:
-    """The spec with dotted fields replaced and checked again. Raises InvalidInput with paths below ``field``."""
+def changed(spec: JobSpec, changes: dict[str, Any]) -> JobSpec:
+    """The spec with dotted fields replaced and checked again. Raises InvalidInput."""
     if not changes:
         return spec
     values = spec.model_dump(mode="json")
@@ -125,12 +158,7 @@ def changed(spec: JobSpec, changes: dict[str, Any], field: str) -> JobSpec:
         section, _, name = path.partition(".")
         inside = values.get(section)
         if not isinstance(inside, dict) or not name:
-            raise InvalidInput(
-                "There is no such field.", errors=[FieldError(f"{field}.{path}", "there is no such field")]
-            )
+            message, fix, type = NO_FIELD
+            raise InvalidInput("There is no such field.", errors=[FieldError(path, message, fix, type)])
         inside[name] = value
-    try:
-        return parse_spec(values)
-    except InvalidInput as error:
-        placed = [FieldError(f"{field}.{item.loc}", item.message, item.fix) for item in error.errors]
-        raise InvalidInput(error.detail, errors=placed) from error
+    return parse_spec(values)

@@ -90,8 +90,8 @@ def show_catalogue(_user: CurrentUser) -> Catalogue:
 class ExplanationRequest(BaseModel):
     """Two sides, each a spec, the name of a recipe, the id of a job, or one of the latter with changed fields."""
 
-    a: JobSpec | resolve.Changed | str
-    b: JobSpec | resolve.Changed | str
+    a: resolve.Side
+    b: resolve.Side
     language: Language = "en"
 
 

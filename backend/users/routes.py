@@ -47,9 +47,8 @@ class User(BaseModel):
 class NewUser(BaseModel):
     username: str = Field(
         min_length=1,
-        max_length=60,
-        pattern=r"^[\w.@-]([\w.@ -]*[\w.@-])?$",
-        description="Letters, digits, dots, dashes, @, and spaces between them.",
+        max_length=service.LONGEST_USERNAME,
+        description="Letters of any language, digits and . _ - @; no spaces. Case makes no second user.",
     )
     password: str = Field(max_length=500)
     role: Literal["admin", "member"] = "member"
@@ -98,7 +97,10 @@ def sign_in(
         address = request.client.host if request.client else "unknown"
         user = with_password(session, connection, body.username, body.password, address)
     else:
-        raise InvalidInput("A username and password are needed.", errors=[FieldError("username", "fill this in")])
+        raise InvalidInput(
+            "A username and password are needed.",
+            errors=[FieldError("username", "is missing", "fill it in", "missing")],
+        )
     service.forget_old_sessions(session, user)
     seconds = settings.session_days * 24 * 3600
     secret = service.issue(session, user, "session", seconds=seconds)
@@ -185,5 +187,5 @@ def remove_token(token_id: str, session: SessionDep, user: CurrentUser) -> None:
     """Revoke one of your API tokens: it stops working at once."""
     row = session.get(SecretRow, token_id)
     if row is None or row.user_id != user.id or row.kind != "token":
-        raise NotFound("There is no such token.")
+        raise NotFound("There is no such token.", "See your tokens on the settings page.")
     session.delete(row)

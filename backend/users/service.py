@@ -4,6 +4,7 @@ import hashlib
 import secrets
 import threading
 import time
+import unicodedata
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -21,6 +22,7 @@ hashing = threading.BoundedSemaphore(4)
 DECOY = hasher.hash("so that an unknown username takes as long as a wrong password")
 FIRST_ADMIN = "admin"
 MINIMUM_PASSWORD_LENGTH = 10
+LONGEST_USERNAME = 60
 LINK_SECONDS = 7 * 24 * 3600
 USED_RESOLUTION_SECONDS = 60
 
@@ -36,9 +38,14 @@ def digest(secret: str) -> str:
 
 
 def create_user(session: Session, username: str, role: str, password: str | None = None) -> UserRow:
-    username = username.strip()
+    """Raises InvalidInput for a name or password that can be none, Conflict for a name that is taken."""
+    username = unicodedata.normalize("NFC", username)
+    check_username(username)
     if password is not None:
         check_password(password)
+    # Compared here: SQLite knows capitals of the Latin alphabet only.
+    if username.casefold() in {name.casefold() for name in session.scalars(select(UserRow.username))}:
+        raise name_is_taken(username)
     row = UserRow(
         id=new_id(),
         username=username,
@@ -51,8 +58,27 @@ def create_user(session: Session, username: str, role: str, password: str | None
     try:
         session.flush()
     except IntegrityError as error:
-        raise Conflict(f"There is already a user named {username}.", "Choose another name.") from error
+        raise name_is_taken(username) from error
     return row
+
+
+def name_is_taken(username: str) -> Conflict:
+    fix = "Choose another name; capital and small letters count as the same."
+    error = FieldError("username", f"there is already a user named {username}", "choose another name", "name_taken")
+    return Conflict(f"There is already a user named {username}.", fix, errors=[error])
+
+
+def check_username(username: str) -> None:
+    """A name has one spelling, can be typed into a command without quotes, and shows no more than it is."""
+    if not 1 <= len(username) <= LONGEST_USERNAME or not all(map(may_be_in_username, username)):
+        message = "a username is letters, digits and . _ - @, without spaces"
+        error = FieldError("username", message, "write it so, such as mei.lin", "username_letters")
+        raise InvalidInput("This cannot be a username.", errors=[error])
+
+
+def may_be_in_username(character: str) -> bool:
+    """Letters of any script with their marks, and numbers."""
+    return character in "._-@" or unicodedata.category(character)[0] in "LMN"
 
 
 def hashed(password: str) -> str:
@@ -70,8 +96,10 @@ def matches(kept: str, password: str) -> bool:
 
 def check_password(password: str) -> None:
     if len(password) < MINIMUM_PASSWORD_LENGTH:
+        values = {"least": MINIMUM_PASSWORD_LENGTH}
         message = f"a password has at least {MINIMUM_PASSWORD_LENGTH} characters"
-        raise InvalidInput("The password is too short.", errors=[FieldError("password", message)])
+        error = FieldError("password", message, "choose a longer one", "password_short", values)
+        raise InvalidInput("The password is too short.", errors=[error])
 
 
 def first_admin(session: Session) -> UserRow:
@@ -145,7 +173,8 @@ def sign_in_with_link(session: Session, token: str) -> UserRow:
     user = user_of(session, token, "link")
     if user is None:
         raise NotSignedIn(
-            "This sign-in link was used before or has expired.", "Make a new one on the server: `tunescope admin-link`."
+            "This sign-in link was used before, has expired, or a newer one was made.",
+            "Use the newest one that the server printed, or make one there: `tunescope admin-link`.",
         )
     sign_out(session, token)
     user.password_hash = None
@@ -168,8 +197,9 @@ def set_password(session: Session, user: UserRow, password: str, current: str | 
     """Set a password; one that exists must be given first."""
     check_password(password)
     if user.password_hash is not None and not matches(user.password_hash, current or ""):
-        problem = [FieldError("current_password", "this is not the current password")]
-        raise InvalidInput("The password was not changed.", errors=problem)
+        fix = "type the one that you sign in with now"
+        error = FieldError("current_password", "this is not the current password", fix, "password_wrong")
+        raise InvalidInput("The password was not changed.", errors=[error])
     user.password_hash = hashed(password)
 
 
@@ -177,7 +207,7 @@ def remove_user(session: Session, acting: UserRow, user_id: str) -> None:
     """Close an account. Its jobs stay; it can no longer sign in."""
     user = session.get(UserRow, user_id)
     if user is None or not user.active:
-        raise NotFound("There is no such user.")
+        raise NotFound("There is no such user.", "See the people on the settings page.")
     if user.id == acting.id:
         raise Forbidden("You cannot remove yourself.", "Ask another admin.")
     # Locked, so that two admins who remove each other at once cannot both succeed.

@@ -192,10 +192,38 @@ def test_passwords_are_hashed_as_owasp_and_rfc_9106_advise(admin: TestClient, se
     assert kept is not None and kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
-@pytest.mark.parametrize("username", ["", " ", " bo", "bo ", "a\nb", "a\x00b", "<b>", "x" * 61])
-def test_names_that_mislead_are_refused(admin: TestClient, username: str) -> None:
+@pytest.mark.parametrize(
+    "username",
+    ["", " ", " bo", "bo ", "a b", "a\u00a0b", "a\nb", "a\x00b", "a\u202eb", "a\u200bb", "<b>", "a/b", "x" * 61],
+)
+def test_names_that_mislead_are_refused_at_their_field(admin: TestClient, username: str) -> None:
     answer = admin.post("/api/users", json={"username": username, "password": PASSWORD, "role": "member"})
-    assert answer.status_code == 422 and answer.json()["errors"][0]["loc"] == "username"
+    assert answer.status_code == 422
+    error = answer.json()["errors"][0]
+    assert error["loc"] == "username" and error["fix"]
+
+
+@pytest.mark.parametrize("username", ["李雷", "mei.lin", "ana@example.org", "_o-k_9", "Zoë", "मोहन"])
+def test_names_of_any_script_can_sign_in(admin: TestClient, username: str) -> None:
+    person = {"username": username, "password": PASSWORD, "role": "member"}
+    assert admin.post("/api/users", json=person).status_code == 201
+    assert admin.post("/api/session", json={"username": username, "password": PASSWORD}).status_code == 200
+
+
+def test_one_name_has_one_user_however_it_is_written(admin: TestClient) -> None:
+    for username, status in (
+        ("Zoe\u0308", 201),
+        ("Zo\u00eb", 409),
+        ("ZOE\u0308", 409),
+        ("zoë", 409),
+        ("zoe", 201),
+        ("ÖZ", 201),
+        ("öz", 409),
+    ):
+        answer = admin.post("/api/users", json={"username": username, "password": PASSWORD, "role": "member"})
+        assert answer.status_code == status, username
+        if status == 409:
+            assert answer.json()["errors"][0]["loc"] == "username" and answer.json()["fix"]
 
 
 def test_no_secret_reaches_a_log(

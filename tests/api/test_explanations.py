@@ -34,3 +34,22 @@ def test_published_figures_and_the_catalogue_are_served(admin: TestClient) -> No
     catalogue = admin.get("/api/catalogue").json()
     assert any(model["id"] == "Qwen/Qwen2.5-7B-Instruct" for model in catalogue["models"])
     assert any(gpu["name"] == "A100-80GB" for gpu in catalogue["gpus"])
+
+
+def test_what_is_wrong_with_a_side_is_told_by_the_path_of_its_field(admin: TestClient) -> None:
+    def errors(side: object) -> dict[str, str]:
+        answer = admin.post("/api/explanations", json={"a": "swift-2024-lora", "b": side})
+        assert answer.status_code == 422, answer.text
+        return {error["loc"]: error["fix"] or error["message"] for error in answer.json()["errors"]}
+
+    spec = {"model": {"id": "Qwen/Qwen2.5-7B-Instruct"}, "data": {"dataset": "d"}}
+    assert errors({**spec, "batch": {"per_device_train_batch_size": 0}}) == {
+        "b.batch.per_device_train_batch_size": "give a number from 1 to 65536"
+    }
+    assert errors({"data": {"dataset": "d"}}).keys() == {"b.model"}
+    assert errors({"of": "swift-2024-lora"}).keys() == {"b.changes"}
+    assert errors({"of": 5, "changes": {}, "more": 1}).keys() == {"b.of", "b.more"}
+    assert errors("no-such-recipe").keys() == errors("x" * 101).keys() == {"b"}
+    for nothing in (5, None, True, ["swift-2024-lora"]):
+        assert "the id of a job" in errors(nothing)["b"]
+    assert errors({**spec, "model": {"id": "nobody/nothing", "source": "catalogue"}}).keys() == {"b.model.id"}

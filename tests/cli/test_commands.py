@@ -184,6 +184,8 @@ def test_a_spec_from_standard_input(tunescope: Tunescope, monkeypatch: pytest.Mo
         ("jobs", "show"),
         ("jobs", "show", "nowhere", "--json"),
         ("jobs", "show", ".."),
+        ("jobs", "show", ""),
+        ("jobs", "cancel", " "),
         ("jobs", "show", "../users"),
         ("jobs", "follow", "nowhere"),
         ("jobs", "list", "--limit", "0"),
@@ -200,6 +202,12 @@ def test_wrong_words_end_with_code_2(tunescope: Tunescope, words: tuple[str, ...
     ran = tunescope(*words)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.strip()
+
+
+def test_an_empty_id_is_no_list(tunescope: Tunescope) -> None:
+    for action in ("show", "follow", "cancel", "retry", "logs"):
+        ran = tunescope("jobs", action, "", "--json")
+        assert (ran.code, ran.out) == (2, "") and "The id of a job is missing." in ran.err
 
 
 @pytest.mark.parametrize(

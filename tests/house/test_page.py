@@ -85,7 +85,8 @@ def named_problems() -> set[str]:
     """Every name that the server gives a wrong field of a spec."""
     found = {type for _, _, type in KNOWN.values()} | {f"too_many_{what}" for what in TOO_LONG.values()}
     found |= {limits.type for limits in LIMITS.values()} | {"no_choice", "repeated"}
-    sources = (ROOT / "tunescope" / "spec.py", ROOT / "backend" / "jobs" / "refusals.py")
+    refusing = ("tunescope/spec.py", "backend/jobs/refusals.py", "backend/users/service.py")
+    sources = [ROOT / name for name in refusing]
     for text in (path.read_text() for path in sources):
         calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
         for call in calls:

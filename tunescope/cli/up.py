@@ -179,7 +179,10 @@ def start(parts: list[Part], environment: dict[str, str], host: str, port: int, 
     print(f"\n  Tunescope is at  {url}\n", flush=True)
     link = run_step("Making the sign-in link", python("backend.users"), environment, switch)
     if link:
-        print(f"  First sign-in:   {url}{link}\n  (works once; it then asks you for a password)\n", flush=True)
+        print(
+            f"  First sign-in:   {url}{link}\n  (works once and asks you for a password; links printed earlier no longer work)\n",
+            flush=True,
+        )
     print(f"  Logs: {logs}    Stop: Ctrl-C\n", flush=True)
 
 

@@ -2178,7 +2178,7 @@ export interface components {
         NewUser: {
             /**
              * Username
-             * @description Letters, digits, dots, dashes, @, and spaces between them.
+             * @description Letters of any language, digits and . _ - @; no spaces. Case makes no second user.
              */
             username: string;
             /** Password */

@@ -243,7 +243,9 @@ def load_spec(text: str) -> JobSpec:
         raise InvalidInput("This is too long for a job spec.", "Give the spec's file, not the data set's.")
     values = read_yaml(text)
     if not isinstance(values, dict):
-        raise InvalidInput("A job spec is a mapping with at least model.id and data.dataset.")
+        raise InvalidInput(
+            "A job spec is a mapping with at least model.id and data.dataset.", "See `tunescope recipes` for examples."
+        )
     return parse_spec(values)
 
 

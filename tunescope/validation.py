@@ -14,6 +14,7 @@ BRANCH = "branch:"
 UNION_BRANCHES = ("function-", "literal[", "list[", "constrained", "nullable", BRANCH)
 """How pydantic names the branches of a union within a path; no field of ours begins so."""
 OUTSIDE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
+BOUNDS = {"ge": "from", "gt": "over", "le": "up to", "lt": "under"}
 AT_FIELD = "at_field"
 
 
@@ -91,6 +92,9 @@ def field_error(item: Mapping[str, Any], prefix: str, whole: str, limits: Mappin
     if item["type"] in OUTSIDE and within:
         values = {"low": within.low, "high": within.high}
         return FieldError(loc, "is out of range", f"give a number {within}", within.type, values)
+    bound = next((f"{word} {context[name]}" for name, word in BOUNDS.items() if name in context), None)
+    if item["type"] in OUTSIDE and bound:
+        return FieldError(loc, "is out of range", f"give a number {bound}")
     known = KNOWN.get(item["type"])
     if known:
         message, fix, type = known
@@ -101,7 +105,8 @@ def field_error(item: Mapping[str, Any], prefix: str, whole: str, limits: Mappin
     if item["type"] in TOO_LONG:
         most, what = context["max_length"], TOO_LONG[item["type"]]
         return FieldError(loc, f"has more than {most} {what}", "shorten it", f"too_many_{what}", {"most": most})
-    return FieldError(loc, str(item["msg"]).removeprefix("Value error, "))
+    fix = str(context.get("fix", "see /api/docs for what it takes"))
+    return FieldError(loc, str(item["msg"]).removeprefix("Value error, "), fix)
 
 
 NO_FIELD = ("there is no such field", "remove it, or check its spelling", "no_field")
@@ -126,6 +131,7 @@ KNOWN = {
     "float_type": NOT_A_NUMBER,
     "bool_parsing": NOT_TRUE_OR_FALSE,
     "bool_type": NOT_TRUE_OR_FALSE,
+    "string_unicode": ("has half of a character", "type it anew, as whole characters of Unicode", "half_character"),
     "string_type": ("is not text", "give text; put it in quotes if it looks like a number", "not_text"),
     "model_type": ("is not a mapping of fields", "write its fields below it, each with its value", "not_fields"),
     "model_attributes_type": ("is not a mapping of fields", "write its fields below it, each with its value", "not_fields"),

@@ -56,7 +56,7 @@ def read_yaml(text: str) -> Any:
             raise InvalidInput("Some fields stand there twice.", errors=repeated)
         return loader.construct_document(node) if node else None
     except yaml.YAMLError as error:
-        raise InvalidInput(f"This is not valid YAML or JSON: {error}") from error
+        raise InvalidInput(f"This is not valid YAML or JSON: {error}", "Mend it there.") from error
     except RecursionError as error:
         raise InvalidInput("This is nested too deeply.", "Write a job spec: sections, and fields in them.") from error
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:

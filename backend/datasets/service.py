@@ -46,8 +46,8 @@ def add(
     """Keep an uploaded file and check its rows. Raises InvalidInput if none is usable; then nothing is kept."""
     name = name.strip() or Path(file_name).stem
     if not re.fullmatch(r"[\w.-]{1,100}", name) or not name.strip("."):
-        message = "use letters, digits, dots, dashes and underscores, at most 100 of them"
-        raise InvalidInput("This name cannot be used.", errors=[FieldError("name", message)])
+        fix = "use letters, digits, dots, dashes and underscores, at most 100 of them"
+        raise InvalidInput("This name cannot be used.", errors=[FieldError("name", "cannot be a data set's name", fix)])
     suffix = Path(file_name).suffix.lower()
     if suffix not in SUFFIXES:
         message = f"{suffix or 'a file without an ending'} is not a kind of data set file"
@@ -99,7 +99,10 @@ def check_and_register(
 ) -> DatasetRow:
     report = check_dataset(file)
     if report.rows == 0 or report.format is None:
-        errors = [FieldError(f"file.line {problem.line}", problem.message) for problem in report.problems[:20]]
+        errors = [
+            FieldError(f"file.line {problem.line}", problem.message, "mend this row")
+            for problem in report.problems[:20]
+        ]
         raise InvalidInput(
             "This file is empty." if report.empty else "This file has no usable row.",
             "Rows are messages, ShareGPT conversations, Alpaca, prompt and completion, or text.",
@@ -144,7 +147,7 @@ def register_builtin(session: Session, settings: ServerSettings) -> None:
 def remove(session: Session, settings: ServerSettings, user: UserRow, name: str) -> None:
     row = get(session, name)
     if row.builtin:
-        raise Conflict("This data set belongs to Tunescope and stays.")
+        raise Conflict("This data set belongs to Tunescope and stays.", "Upload your own beside it.")
     if user.role != "admin" and row.owner_id != user.id:
         raise Forbidden("This data set belongs to somebody else.", "Ask its owner or an admin.")
     session.delete(row)

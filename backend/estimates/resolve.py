@@ -97,7 +97,8 @@ Side = Annotated[
     Discriminator(
         kind_of_side,
         custom_error_type="no_side",
-        custom_error_message="is neither a spec, nor the name of a recipe, nor the id of a job: give one of them",
+        custom_error_message="is neither a spec nor a name",
+        custom_error_context={"fix": "give a spec, the name of a recipe, or the id of a job"},
     ),
 ]
 """A spec, a recipe or job with changed fields, or the name of a recipe or id of a job."""

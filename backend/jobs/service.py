@@ -99,7 +99,9 @@ def parse_cursor(cursor: str) -> tuple[float, str]:
     except ValueError:
         moment = math.nan
     if not math.isfinite(moment):
-        raise InvalidInput("Unknown cursor.", errors=[FieldError("cursor", "use next_cursor of the page before")])
+        raise InvalidInput(
+            "Unknown cursor.", errors=[FieldError("cursor", "is no cursor", "use next_cursor of the page before")]
+        )
     return moment, job_id
 
 
@@ -107,7 +109,7 @@ def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:
     """Queued jobs end at once; running ones are told to save and leave."""
     row, _ = get_own(session, user, job_id)
     if row.state in TERMINAL:
-        raise Conflict(f"This job has already {row.state}.")
+        raise Conflict(f"This job has already ended: it is {row.state}.", "Retry or clone it to run it again.")
     moved = move(session, job_id, JobState.CANCELLED) if row.state == JobState.QUEUED else False
     if not moved:
         move(session, job_id, JobState.CANCELLING)

@@ -87,7 +87,9 @@ def warnings(session: Session, row: JobRow) -> MemoryWarnings:
 def ask(connection: redis.Redis, row: JobRow, action: TrainerRequest) -> None:
     """Tell a running job's trainer. Raises Conflict where it cannot be, Unavailable without Redis."""
     if row.state != JobState.RUNNING or not row.machine:
-        raise Conflict(f"This job is {row.state}; only a running one can be measured.")
+        raise Conflict(
+            f"This job is {row.state}; only a running one can be measured.", "Wait until it runs, or retry it."
+        )
     if action == "snapshot" and not row.gpus:
         raise Conflict(
             "This job runs on the CPU, whose allocator keeps no history.",

@@ -102,7 +102,7 @@ def remove(session: Session, model_id: str) -> None:
     """Forget a directory; its files stay."""
     row = session.get(ModelRow, model_id)
     if row is None:
-        raise NotFound("There is no such model in the library.")
+        raise NotFound("There is no such model in the library.", "See the Models page.")
     session.delete(row)
 
 

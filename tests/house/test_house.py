@@ -1,13 +1,16 @@
 """The rules of the house that linters do not see."""
 
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import alembic
 import pytest
 
+from tunescope.problems import Problem
 from tunescope.settings import ServerSettings, WorkerSettings
 from tunescope.states import FailureReason
 
@@ -61,3 +64,24 @@ def test_the_readme_names_files_that_exist() -> None:
         "examples/first-run.yaml",
     ):
         assert name in text and (ROOT / name).is_file()
+
+
+def refusals() -> Iterator[tuple[str, ast.Call]]:
+    """Every place in the sources that makes a Problem or names a wrong field."""
+    own = [kind for kind in Problem.__subclasses__() if kind.__module__ == Problem.__module__]
+    kinds = {kind.__name__ for kind in own if kind.__init__ is Problem.__init__} | {"FieldError"}
+    for path in (*(ROOT / "tunescope").rglob("*.py"), *(ROOT / "backend").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node
+
+
+def test_every_refusal_says_what_to_do() -> None:
+    """Unavailable without a remedy ends a command of ours with the log of what failed."""
+    silent: list[str] = []
+    for place, call in refusals():
+        assert isinstance(call.func, ast.Name)
+        needed = {"FieldError": 3, "Unavailable": 1}.get(call.func.id, 2)
+        if len(call.args) < needed and not {word.arg for word in call.keywords} & {"fix", "errors"}:
+            silent.append(place)
+    assert silent == []

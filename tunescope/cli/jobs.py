@@ -19,7 +19,7 @@ def read_spec(path: str) -> JobSpec:
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.", "Give the file of a job spec.") from error
     except ValueError as error:
         raise InvalidInput(f"{path} is not a text file in UTF-8.", "Give a job spec in YAML or JSON.") from error
     return load_spec(text)

@@ -23,7 +23,7 @@ def list_datasets(args: Namespace) -> int:
 def add_dataset(args: Namespace) -> int:
     path = Path(args.file)
     if not path.is_file():
-        raise InvalidInput(f"There is no file {path}.")
+        raise InvalidInput(f"There is no file {path}.", "Give a .jsonl, .json, .csv or .parquet file.")
     with Client() as client:
         found = client.add_dataset(path, args.name)
     if args.json:

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from tunescope.datasets.formats import Completion, Conversation, PlainText, TrainingRow
 from tunescope.problems import InvalidInput
 
+ANEW = "Download the model anew; if it is published so, choose another."
 LENGTH_SAMPLE_ROWS = 2000
 """Lengths are those of the first so many rows: enough for a percentile, and quick for a large upload."""
 
@@ -70,7 +71,8 @@ class Renderer:
             messages = [asdict(message) for message in row.messages]
             return self._template.render(messages=messages, add_generation_prompt=False, **self._special)
         except Exception as error:  # a template is a program of somebody else's: it may raise anything
-            raise InvalidInput(f"The model's chat template refuses this row: {error}") from error
+            fix = "Change the row's roles or their order to what the template takes, or choose another model."
+            raise InvalidInput(f"The model's chat template refuses this row: {error}", fix) from error
 
 
 def _tokenizer(model_dir: Path) -> Tokenizer:
@@ -82,14 +84,14 @@ def _tokenizer(model_dir: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:
-        raise InvalidInput(f"The model's tokenizer.json cannot be read: {error}") from error
+        raise InvalidInput(f"The model's tokenizer.json cannot be read: {error}", ANEW) from error
 
 
 def _template(source: str) -> Template:
     try:
         return _environment().from_string(source)
     except (TemplateError, RecursionError) as error:
-        raise InvalidInput(f"The model's chat template cannot be read: {error}") from error
+        raise InvalidInput(f"The model's chat template cannot be read: {error}", ANEW) from error
 
 
 def _template_parts(model_dir: Path) -> tuple[dict[str, str], str | None]:
@@ -112,14 +114,14 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"The model's {path.name} cannot be read: {error}") from error
+        raise InvalidInput(f"The model's {path.name} cannot be read: {error}", ANEW) from error
 
 
 def _config(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(_read(path)) if path.is_file() else {}
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"The model's {path.name} cannot be read: {error}") from error
+        raise InvalidInput(f"The model's {path.name} cannot be read: {error}", ANEW) from error
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 

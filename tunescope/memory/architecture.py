@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from tunescope.memory.config_reader import ALIASES, ConfigReader
+from tunescope.memory.config_reader import ALIASES, PUBLISHED, ConfigReader
 from tunescope.memory.families import FAMILIES, Family, family_of
 from tunescope.problems import FieldError
 
@@ -135,17 +135,23 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
         )
         if experts.per_token > experts.count:
             read.errors.append(
-                FieldError("config.num_experts_per_tok", f"is more than the {experts.count} experts there are")
+                FieldError(
+                    "config.num_experts_per_tok", f"is more than the {experts.count} experts there are", PUBLISHED
+                )
             )
     if heads % kv_heads:
         read.errors.append(
-            FieldError("config.num_key_value_heads", f"{kv_heads} does not divide the {heads} attention heads")
+            FieldError(
+                "config.num_key_value_heads", f"{kv_heads} does not divide the {heads} attention heads", PUBLISHED
+            )
         )
     if "head_dim" not in config and "kv_channels" not in config and hidden % heads:
-        read.errors.append(FieldError("config.num_attention_heads", f"{heads} does not divide hidden_size {hidden}"))
+        read.errors.append(
+            FieldError("config.num_attention_heads", f"{heads} does not divide hidden_size {hidden}", PUBLISHED)
+        )
     if family.halved_intermediate and intermediate % 2:
         read.errors.append(
-            FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP")
+            FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP", PUBLISHED)
         )
     plan = _plan(read, family, experts)
     stored_as = read.stored_as()

@@ -32,6 +32,9 @@ ALIASES = {
 }
 
 
+PUBLISHED = "use the config.json published with the model"
+
+
 class ConfigReader:
     """Reads whole numbers from a config.json, collecting every error before it raises."""
 
@@ -44,27 +47,25 @@ class ConfigReader:
         if found is None:
             if default is not None:
                 return default
-            self.errors.append(
-                FieldError(f"config.{name}", "is missing", "use the config.json published with the model")
-            )
+            self.errors.append(FieldError(f"config.{name}", "is missing", PUBLISHED))
             return 1
         return self.whole(found, self.config[found], LIMITS[name])
 
     def whole(self, found: str, value: object, largest: int, least: int = 1) -> int:
         """``value`` if it is a whole number in range, else an error and 1."""
         if isinstance(value, bool) or not isinstance(value, int):
-            self.errors.append(FieldError(f"config.{found}", f"must be a whole number, not {shown(value)}"))
+            self.errors.append(FieldError(f"config.{found}", f"must be a whole number, not {shown(value)}", PUBLISHED))
             return 1
         if not least <= value <= largest:
             told = str(value) if abs(value) < 10**18 else "a number of far too many digits"
-            self.errors.append(FieldError(f"config.{found}", f"{told} is outside {least} to {largest:,}"))
+            self.errors.append(FieldError(f"config.{found}", f"{told} is outside {least} to {largest:,}", PUBLISHED))
             return 1
         return value
 
     def switch(self, name: str, default: bool) -> bool:
         value = self.config.get(name)
         if value is not None and not isinstance(value, bool):
-            self.errors.append(FieldError(f"config.{name}", f"must be true or false, not {shown(value)}"))
+            self.errors.append(FieldError(f"config.{name}", f"must be true or false, not {shown(value)}", PUBLISHED))
         return value if isinstance(value, bool) else default
 
     def indices(self, name: str) -> frozenset[int]:
@@ -72,7 +73,9 @@ class ConfigReader:
         if value is None:
             return frozenset()
         if not isinstance(value, list):
-            self.errors.append(FieldError(f"config.{name}", f"must be a list of layer numbers, not {shown(value)}"))
+            self.errors.append(
+                FieldError(f"config.{name}", f"must be a list of layer numbers, not {shown(value)}", PUBLISHED)
+            )
             return frozenset()
         return frozenset(self.whole(name, item, LIMITS["num_hidden_layers"], 0) for item in value)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tunescope.memory.config_reader import PUBLISHED
 from tunescope.problems import FieldError, InvalidInput
 
 
@@ -102,8 +103,8 @@ def family_of(config: dict[str, Any]) -> tuple[str, Family]:
     if not isinstance(model_type, str) or not model_type:
         raise InvalidInput(
             "This config.json has no model_type.",
-            "use the config.json published with the model",
-            [FieldError("config.model_type", "is missing")],
+            PUBLISHED,
+            [FieldError("config.model_type", "is missing", PUBLISHED)],
         )
     family = FAMILIES.get(model_type)
     if family is None and isinstance(config.get("text_config"), dict):

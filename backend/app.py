@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 import redis
 import redis.asyncio
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
@@ -16,6 +16,7 @@ from backend import health, openapi, problems, prometheus
 from backend.database import make_engine, make_sessions, transaction
 from backend.datasets import routes as datasets
 from backend.datasets.service import register_builtin
+from backend.dependencies import signed_in
 from backend.estimates import routes as estimates
 from backend.gpus import routes as gpus
 from backend.jobs import routes as jobs
@@ -64,6 +65,12 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     engine.dispose()
 
 
+def refuse_strangers(request: Request) -> None:
+    """Raises NotSignedIn, or Forbidden for another site's form."""
+    with transaction(request.app.state.sessions) as session:
+        signed_in(request, session, request.app.state.settings)
+
+
 def create_app(settings: ServerSettings | None = None, page_dir: Path = PAGE_DIR) -> FastAPI:
     """The service. ``settings`` come from the environment if not given."""
     app = FastAPI(
@@ -80,14 +87,17 @@ def create_app(settings: ServerSettings | None = None, page_dir: Path = PAGE_DIR
     app.state.settings = settings or ServerSettings()
     problems.install(app)
     openapi.install(app)
-    app.add_middleware(BodyLimit, max_upload_bytes=app.state.settings.max_upload_bytes)
+    app.add_middleware(
+        BodyLimit, max_upload_bytes=app.state.settings.max_upload_bytes, refuse_strangers=refuse_strangers
+    )
     api = APIRouter(prefix="/api")
     for module in ROUTERS:
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(prometheus.router)
     if (page_dir / "index.html").is_file():
-        app.mount("/", PageFiles(directory=page_dir), name="page")
+        # Where no route is: a mount at / would also take what a route refuses, such as a wrong method.
+        app.router.default = PageFiles(directory=page_dir)
     else:
         app.add_api_route("/", lambda: HTMLResponse(NOT_BUILT), include_in_schema=False)
     return app

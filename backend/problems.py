@@ -59,6 +59,13 @@ def response(
     return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
 
 
+def problem_response(error: Problem) -> JSONResponse:
+    answer = response(error.status, error.code, error.title, error.detail, error.fix, error.errors)
+    if isinstance(error, TooMany):
+        answer.headers["Retry-After"] = str(error.retry_after_seconds)
+    return answer
+
+
 def request_errors(error: RequestValidationError) -> list[FieldError]:
     """Field errors with dotted paths, without FastAPI's leading 'body'."""
     special: list[FieldError] = []
@@ -89,10 +96,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def on_problem(_request: Request, error: Problem) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        answer = response(error.status, error.code, error.title, error.detail, error.fix, error.errors)
-        if isinstance(error, TooMany):
-            answer.headers["Retry-After"] = str(error.retry_after_seconds)
-        return answer
+        return problem_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

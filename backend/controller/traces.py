@@ -77,7 +77,9 @@ class Traces:
         able = service.tracing_machines(machines)
         now = time.time()
         for row in rows:
-            if row.key not in wanted and now - row.asked_at > ABANDONED_SECONDS:
+            if not readable(row):
+                service.fail(row, "This version of Tunescope cannot read the spec that it was asked to trace.")
+            elif row.key not in wanted and now - row.asked_at > ABANDONED_SECONDS:
                 service.fail(row, "No worker answered while anybody waited for it. Ask again.")
             elif not able:
                 row.reason = service.NO_TRACER
@@ -104,6 +106,16 @@ class Traces:
         self._client.rpush(queue, payload(row))
         self._client.expire(queue, QUEUE_SECONDS)
         row.sent_to, row.sent_at, row.tries, row.reason = machine.name, now, row.tries + 1, service.WAITS
+
+
+def readable(row: TraceRow) -> bool:
+    """Whether a row's spec is one: a row that is not must not keep the others from being sent."""
+    try:
+        payload(row)
+    except ValidationError as error:
+        log.error("trace %s: %s", row.key, error)
+        return False
+    return True
 
 
 def payload(row: TraceRow) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from backend.datasets.service import find_dataset, path_of
 from backend.models.service import find_model
 from tunescope.datasets.reading import RowProblem, read_training_rows
-from tunescope.datasets.rendering import LENGTH_SAMPLE_ROWS, Renderer
+from tunescope.datasets.rendering import Renderer
 from tunescope.memory.lengths import Lengths
 from tunescope.problems import Problem
 from tunescope.settings import ServerSettings
@@ -41,5 +41,4 @@ def _measured(data: Path, _sha256: str, model: Path, _changed: int) -> Lengths |
         return None
     if found is None:
         return None
-    whole = found.sampled_rows < LENGTH_SAMPLE_ROWS
-    return Lengths(found.median, found.p95, found.longest if whole else BEYOND_SAMPLE)
+    return Lengths(found.median, found.p95, found.longest if found.whole else BEYOND_SAMPLE)

@@ -3,7 +3,7 @@
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.orm import Session
 
@@ -11,13 +11,13 @@ from backend.datasets.service import path_of
 from backend.datasets.tables import DatasetRow
 from backend.models.service import find_model
 from tunescope.datasets.reading import RowProblem, read_training_rows
-from tunescope.datasets.rendering import Renderer
+from tunescope.datasets.rendering import LENGTH_SAMPLE_ROWS, SAMPLE_CHARACTERS, Renderer, characters
 from tunescope.models import DEMO
 from tunescope.problems import Problem
 from tunescope.settings import ServerSettings
 
-MEASURED_ROWS = 2000
-"""Rows whose length is measured; the answer says how many."""
+SHOWN_CHARACTERS = 20_000
+"""Of one text in a preview."""
 
 
 def preview(
@@ -27,10 +27,14 @@ def preview(
     renderer, reason = renderer_of(session, settings, model)
     rows: list[dict[str, Any]] = []
     lengths: list[int] = []
+    left = SAMPLE_CHARACTERS
     usable = (item for item in read_training_rows(path_of(settings, row)) if not isinstance(item, RowProblem))
-    for raw, training_row, _format in islice(usable, MEASURED_ROWS if renderer else limit):
+    for raw, training_row, _format in islice(usable, LENGTH_SAMPLE_ROWS if renderer else limit):
         rendered: str | None = None
         tokens: int | None = None
+        left -= characters(training_row)
+        if renderer is not None and left < 0:
+            renderer, reason = None, "The rows from here on are too long to be rendered and counted here."
         if renderer is not None:
             try:
                 rendered = renderer.render(training_row)
@@ -39,8 +43,22 @@ def preview(
             except Problem as error:
                 renderer, reason = None, error.detail
         if len(rows) < limit:
-            rows.append({"line": raw.line, "raw": raw.raw, "rendered": rendered, "tokens": tokens})
+            shown = {"raw": shortened(raw.raw), "rendered": shortened(rendered)}
+            rows.append({"line": raw.line, **shown, "tokens": tokens})
+        elif renderer is None:
+            break
     return {"rows": rows, "rendered_unknown_because": reason, "lengths": statistics(lengths)}
+
+
+def shortened(value: Any) -> Any:
+    """What a person looks at: long texts within ``value`` are cut, with their length."""
+    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
+        return f"{value[:SHOWN_CHARACTERS]}… ({len(value):,} characters)"
+    if isinstance(value, dict):
+        return {shortened(key): shortened(inner) for key, inner in cast(dict[str, Any], value).items()}
+    if isinstance(value, list):
+        return [shortened(inner) for inner in cast(list[Any], value)]
+    return value
 
 
 def statistics(lengths: list[int]) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from tunescope.memory.model_config import architecture_for, config_for
 from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.recipes import load_recipes
 from tunescope.settings import ServerSettings
-from tunescope.spec import JobSpec, parse_spec
+from tunescope.spec import LIMITS, JobSpec, parse_spec
 from tunescope.validation import BRANCH, NO_FIELD
 
 
@@ -144,9 +144,13 @@ def subject(
 
 
 def padded_spec(session: Session, settings: ServerSettings, spec: JobSpec) -> JobSpec:
-    """The spec with ``max_length`` as long as its longest micro batch really is, for a tracer that has no data."""
+    """The spec with ``max_length`` as long as its longest micro batch really is, for a tracer that has no data.
+
+    Rows may be shorter than a spec may say.
+    """
     lengths = lengths_of(session, settings, spec)
     longest = workload(spec, architecture_of(session, settings, spec), lengths).sequence
+    longest = max(longest, int(LIMITS["data.max_length"].low))
     return spec.model_copy(update={"data": spec.data.model_copy(update={"max_length": longest})})
 
 

@@ -1,7 +1,8 @@
 """A job's telemetry over HTTP: live events, series, log lines."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import orjson
@@ -9,16 +10,19 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import Text, cast, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.database import transaction
 from backend.dependencies import CurrentUser, SessionDep, signed_in
 from backend.jobs import service as jobs
+from backend.jobs.tables import JobRow
 from backend.telemetry import series
 from backend.telemetry.entries import Entry, Position, recorded_entry
 from backend.telemetry.hub import Hub
 from backend.telemetry.stream import BATCH, Follower
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope.events import JobEvent
+from tunescope.problems import NotSignedIn
 from tunescope.states import TERMINAL
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["telemetry"])
@@ -86,10 +90,22 @@ def open_follower(request: Request, job_id: str) -> Follower:
 
     def ended(last: Position) -> bool:
         with sessions() as session:
-            row, _ = jobs.get(session, job_id)
-            return row.state in TERMINAL and not replay(last)
+            row = session.get(JobRow, job_id)
+            return row is None or (row.state in TERMINAL and not replay(last))
 
     return Follower(replay, ended)
+
+
+def still_signed_in(request: Request) -> bool:
+    """Whether who opened a stream may still have it: sessions end, tokens are revoked, people leave."""
+    try:
+        with transaction(request.app.state.sessions) as session:
+            signed_in(request, session, request.app.state.settings)
+    except NotSignedIn:
+        return False
+    except SQLAlchemyError:
+        return True  # unknown now; asked again soon
+    return True
 
 
 @router.get(
@@ -108,22 +124,26 @@ async def events(
 ) -> StreamingResponse:
     """Every event of the job as server-sent events; ``Last-Event-ID`` resumes."""
     last = Position.parse(last_event_id or after)
-    frames = server_sent(job_id, follower, last, request.app.state.hub)
+    frames = server_sent(job_id, follower, last, request.app.state.hub, lambda: still_signed_in(request))
     return EventStream(frames, headers=STREAM_HEADERS)
 
 
-async def server_sent(job_id: str, follower: Follower, last: Position, hub: Hub) -> AsyncIterator[bytes]:
-    """The follower's batches as they go over the wire, with a sign of life now and then."""
-    heard = time.monotonic()
+async def server_sent(
+    job_id: str, follower: Follower, last: Position, hub: Hub, allowed: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """The follower's batches as they go over the wire, with a sign of life now and then; cut off for who is no longer allowed."""
+    heard = asked = time.monotonic()
     async with hub.tail(job_id) as tail:
         async for batch in follower.events(last, tail):
+            now = time.monotonic()
+            if now - asked > HEARTBEAT_SECONDS:
+                asked = now
+                if not await asyncio.to_thread(allowed):
+                    return
             frames = b"".join([entry.frame for entry in batch])
-            if frames:
-                heard = time.monotonic()
-                yield frames
-            elif time.monotonic() - heard > HEARTBEAT_SECONDS:
-                heard = time.monotonic()
-                yield b": still here\n\n"
+            if frames or now - heard > HEARTBEAT_SECONDS:
+                heard = now
+                yield frames or b": still here\n\n"
     yield b'event: end\ndata: {"job":"%b"}\n\n' % job_id.encode()
 
 

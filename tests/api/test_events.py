@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.jobs.following import apply_events
+from backend.telemetry import routes
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from tests.api.conftest import ADMIN_TOKEN
@@ -227,3 +228,32 @@ def test_an_unknown_job_is_a_problem_not_a_stream(admin: TestClient) -> None:
     answer = admin.get("/api/jobs/nothing/events")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_stream_ends_for_somebody_who_was_removed(
+    url: str, job: str, monkeypatch: pytest.MonkeyPatch, sessions: sessionmaker[Session]
+) -> None:
+    monkeypatch.setattr(routes, "HEARTBEAT_SECONDS", 0.1)
+    person = {"username": "eve", "password": "a long enough password"}
+    user = httpx.post(f"{url}/api/users", json=person, headers=HEADERS).json()["id"]
+    with httpx.Client(base_url=url, timeout=20) as eve:
+        assert eve.post("/api/session", json=person).status_code == 200
+        with eve.stream("GET", f"/api/jobs/{job}/events") as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == ": still here"
+            httpx.delete(f"{url}/api/users/{user}", headers=HEADERS).raise_for_status()
+            assert "event: end" not in list(lines), "cut off; the job goes on"
+        assert eve.get(f"/api/jobs/{job}/events").status_code == 401
+
+
+def test_the_stream_of_a_deleted_job_ends(url: str, sessions: sessionmaker[Session]) -> None:
+    queued = httpx.post(f"{url}/api/jobs", json=spec(), headers=HEADERS).json()["id"]
+
+    def gone() -> None:
+        httpx.post(f"{url}/api/jobs/{queued}/cancel", headers=HEADERS).raise_for_status()
+        httpx.delete(f"{url}/api/jobs/{queued}", headers=HEADERS).raise_for_status()
+
+    def opened() -> None:
+        threading.Timer(0.2, gone).start()
+
+    assert asyncio.run(read(url, queued, opened=opened)) == [("end", "")]

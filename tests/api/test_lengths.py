@@ -8,11 +8,17 @@ import numpy
 import pytest
 from fastapi.testclient import TestClient
 from safetensors.numpy import save_file
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from backend.datasets import preview
+from backend.traces.tables import TraceRow
 from tests.api.make import spec
+from tunescope.datasets import rendering
+from tunescope.spec import parse_spec
 
 CONFIG = {
     "model_type": "llama",
@@ -82,3 +88,28 @@ def test_a_trace_is_asked_for_at_the_length_of_the_rows(admin: TestClient, model
         assert answer.status_code == 202, answer.text
         keys.add(answer.json()["key"])
     assert len(keys) == 1
+
+
+def test_rows_of_one_token_can_be_traced(admin: TestClient, model: str, sessions: sessionmaker[Session]) -> None:
+    """Shorter than a spec's max_length may be: such a request could not be read by the controller, round after round."""
+    upload(admin, "tiny", [1, 2])
+    body = spec(model={"id": model, "source": "library"}, data={"dataset": "tiny", "max_length": 4096})
+    answer = admin.post("/api/traces", json=body)
+    assert answer.status_code == 202, answer.text
+    with sessions() as session:
+        kept = session.scalars(select(TraceRow)).one()
+        assert parse_spec(kept.spec).data.max_length == 8
+
+
+def test_a_row_as_long_as_a_book_is_neither_counted_nor_shown_whole(
+    admin: TestClient, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting 15 MB in one row took 18 s, and the answer held it twice."""
+    for module in (rendering, preview):
+        monkeypatch.setattr(module, "SAMPLE_CHARACTERS", 100_000)
+    upload(admin, "book", [10, 30_000, 10])
+    shown = admin.get("/api/datasets/book/rows", params={"model": model}).json()
+    assert [row["tokens"] for row in shown["rows"]] == [10, None, None]
+    assert "too long" in shown["rendered_unknown_because"] and shown["lengths"]["measured_rows"] == 1
+    assert shown["rows"][1]["raw"]["text"].endswith("… (149,999 characters)") and len(json.dumps(shown)) < 30_000
+    assert "longest micro batch: 1 x 4096 tokens" in estimated(admin, model, "book")["assumptions"]

@@ -279,3 +279,16 @@ def test_the_sdk_waits_for_a_trace(member: TestClient, rounds: Rounds, monkeypat
     monkeypatch.setattr("tunescope.client.time.sleep", worker_answers)
     assert client.trace(parse_spec(spec()))["trace"]["peak_bytes"] == 3 * GIB
     assert client.job_trace(create(member))["state"] == "pending"
+
+
+def test_a_row_that_cannot_be_read_fails_and_keeps_no_other_from_being_sent(member: TestClient, rounds: Rounds) -> None:
+    poisoned = member.post("/api/traces", json=spec()).json()["key"]
+    good = member.post("/api/traces", json=spec(adaptation={"r": 4})).json()["key"]
+    with rounds.sessions.begin() as session:
+        row = session.get(TraceRow, poisoned)
+        assert row
+        row.spec = {**row.spec, "data": {**row.spec["data"], "max_length": 1}}
+    rounds.step(machine())
+    assert [request.key for request in rounds.queued()] == [good]
+    status = member.get(f"/api/traces/{poisoned}").json()
+    assert status["state"] == "failed" and "cannot read the spec" in status["reason"]

@@ -80,6 +80,14 @@ def test_a_server_from_its_first_start_to_its_last_process(tmp_path: Path) -> No
     with started(port, data_dir) as process:
         until(lambda: healthy(f"http://127.0.0.1:{port}"), within=90, what="a healthy server")
         until(lambda: "/sign-in?token=tsc_" in (data_dir / "up.log").read_text(), within=30, what="the sign-in link")
+        upgrade = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "eA==",
+        }
+        assert httpx.get(f"http://127.0.0.1:{port}/x", headers=upgrade).status_code == 200, "the page, no WebSocket"
+        assert "Traceback" not in (data_dir / "logs" / "api.log").read_text()
         assert "cannot be used" in refused(*command(port, tmp_path / "other")[3:])
         assert f"process {process.pid}" in refused(*command(free_port(), data_dir)[3:])
 

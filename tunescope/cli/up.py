@@ -108,7 +108,7 @@ def python(*words: str) -> list[str]:
 
 
 def api_command(host: str, port: int) -> list[str]:
-    quiet = ("--no-access-log", "--timeout-graceful-shutdown", "3")
+    quiet = ("--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "none")
     return python("uvicorn", "backend.app:create_app", "--factory", "--host", host, "--port", str(port), *quiet)
 
 

@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,16 +19,28 @@ from tunescope.problems import InvalidInput
 ANEW = "Download the model anew; if it is published so, choose another."
 LENGTH_SAMPLE_ROWS = 2000
 """Lengths are those of the first so many rows: enough for a percentile, and quick for a large upload."""
+SAMPLE_CHARACTERS = 8_000_000
+"""And of so many characters at most: a tokenizer takes some seconds for them, and one row may hold as many as it likes."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Token lengths of a data set under one tokenizer. ``sampled_rows`` says how many rows they are of."""
+    """Token lengths of a data set under one tokenizer. ``sampled_rows`` says how many rows they are of, ``whole`` whether of all."""
 
     median: int
     p95: int
     longest: int
     sampled_rows: int
+    whole: bool
+
+
+def characters(row: TrainingRow) -> int:
+    """About how long a row is when it is rendered."""
+    if isinstance(row, PlainText):
+        return len(row.text)
+    if isinstance(row, Completion):
+        return len(row.prompt) + len(row.completion)
+    return sum(len(message.role) + len(message.content) for message in row.messages)
 
 
 class Renderer:
@@ -54,12 +65,20 @@ class Renderer:
         return len(self._tokenizer.encode(self.render(row), add_special_tokens=plain).ids)
 
     def lengths(self, rows: Iterable[TrainingRow]) -> Lengths | None:
-        """Statistics over the first LENGTH_SAMPLE_ROWS rows; None if there are no rows."""
-        counts = sorted(self.count(row) for row in islice(rows, LENGTH_SAMPLE_ROWS))
+        """Statistics over the first rows, bounded as above; None if there are none."""
+        counts: list[int] = []
+        left, whole = SAMPLE_CHARACTERS, True
+        for row in rows:
+            left -= characters(row)
+            if left < 0 or len(counts) == LENGTH_SAMPLE_ROWS:
+                whole = False
+                break
+            counts.append(self.count(row))
         if not counts:
             return None
+        counts.sort()
         p95 = counts[min(len(counts) - 1, int(0.95 * len(counts)))]
-        return Lengths(int(statistics.median(counts)), p95, counts[-1], len(counts))
+        return Lengths(int(statistics.median(counts)), p95, counts[-1], len(counts), whole)
 
     def _chat(self, row: Conversation) -> str:
         if self._template is None:

@@ -1,20 +1,26 @@
 """A probe run's ledger in the place of the estimate, which is kept beside it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from backend.measured.comparison import measured_account, on_gpu
 from tunescope.events import LedgerEvent
 from tunescope.memory.ledger import CATEGORIES
+from tunescope.memory.trace import Trace
+from tunescope.memory.verified import verified
 
 PROBE = "probe"
+OF_THE_CALCULATION = frozenset({"least_bytes", "sites", "assumptions"})
+"""What only a calculated estimate tells. ``least_bytes`` above all: placement would go by it and not by what was measured."""
 
 
 def formula_of(estimate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The estimate as it was before any probe."""
-    if estimate is not None and estimate.get("tier") == PROBE:
-        return estimate.get("formula")
-    return estimate
+    return estimate.get("formula") if is_probe(estimate) else estimate
+
+
+def is_probe(estimate: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
+    return estimate is not None and estimate.get("tier") == PROBE
 
 
 def with_probe(estimate: Mapping[str, Any] | None, probe: LedgerEvent) -> dict[str, Any] | None:
@@ -23,12 +29,15 @@ def with_probe(estimate: Mapping[str, Any] | None, probe: LedgerEvent) -> dict[s
         return dict(estimate) if estimate is not None else None
     account = measured_account(probe)
     total = sum(account.values())
-    if estimate is not None and estimate.get("tier") == PROBE and estimate["total_bytes"] >= total:
-        return dict(estimate)  # the highest of the probe's steps counts
+    if is_probe(estimate) and estimate.get("attempt") == probe.attempt and estimate["total_bytes"] >= total:
+        return dict(estimate)  # the highest of the probe's steps counts; another attempt may run on another GPU
     formula = formula_of(estimate)
+    kept = {name: value for name, value in (formula or {}).items() if name not in OF_THE_CALCULATION}
     return {
-        **(formula or {}),
+        **kept,
+        **fit_of(total, kept),
         "tier": PROBE,
+        "attempt": probe.attempt,
         "ledger": {category: account.get(category, 0) for category in CATEGORIES},
         "total_bytes": total,
         "interval": [total, total],
@@ -36,3 +45,19 @@ def with_probe(estimate: Mapping[str, Any] | None, probe: LedgerEvent) -> dict[s
         "allocated_bytes": probe.total_bytes,
         "formula": formula,
     }
+
+
+def fit_of(total: int, estimate: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether measured bytes fit the device that the estimate is for; nothing where there was no estimate."""
+    if "device" not in estimate:
+        return {}
+    fits = total <= estimate["device"]["total_bytes"]
+    return {"fits": fits, "fit": "yes" if fits else "no"}
+
+
+def with_trace(estimate: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
+    """An exact trace in the place of the formula. What a probe measured stays the job's estimate: the trace is kept beside it."""
+    if not is_probe(estimate):
+        return verified(dict(estimate), trace)
+    formula = estimate["formula"]
+    return {**estimate, "formula": verified(dict(formula), trace) if formula else formula}

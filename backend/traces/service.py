@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from backend.estimates.resolve import config_of, estimate_spec, padded_spec
 from backend.jobs.tables import JobRow
+from backend.measured.probed import with_trace
 from backend.traces.schemas import TraceStatus, status_of
 from backend.traces.tables import TraceRow
 from tunescope.memory.trace_key import trace_key
-from tunescope.memory.verified import verified
 from tunescope.problems import NotFound, Problem, Unavailable
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
@@ -175,7 +175,7 @@ def verify_jobs(session: Session, row: TraceRow) -> None:
     assert trace is not None
     for job in session.scalars(select(JobRow).where(JobRow.trace_key == row.key, JobRow.state.not_in(TERMINAL))):
         if job.estimate is not None:
-            job.estimate = verified(job.estimate, trace)
+            job.estimate = with_trace(job.estimate, trace)
 
 
 def waited_for(session: Session, keys: Sequence[str]) -> set[str]:

@@ -7,8 +7,12 @@ import redis
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.jobs.reservation import reservation
+from backend.jobs.tables import JobRow
+from backend.measured.probed import with_probe, with_trace
 from tests.api.make import assign, spec, state
 from tests.api.test_jobs import tell
+from tests.api.test_traces import trace
 from tunescope import wire
 from tunescope.events import (
     AnatomyEvent,
@@ -259,3 +263,57 @@ def test_a_probe_on_a_gpu_replaces_the_estimate_and_keeps_it_beside(
         return
     assert after["tier"] == "probe" and after["formula"] == before
     assert after["total_bytes"] == sum(after["ledger"].values()) == sum(PERSISTENT.values()) + 400 + 570
+
+
+def probe_of(job: str, sequence: int, attempt: int = 1, **categories: int) -> LedgerEvent:
+    told = ledger(job, sequence, 2, "cuda tensors", **categories)
+    return told.model_copy(update={"probe": True, "attempt": attempt})
+
+
+def kept_of(sessions: Sessions, job: str) -> JobRow:
+    with sessions() as session:
+        row = session.get(JobRow, job)
+        assert row
+        return row
+
+
+def test_a_trace_and_a_probe_are_kept_apart_whichever_comes_first(member: TestClient, sessions: Sessions) -> None:
+    """The job is placed by what was measured; the trace of its own spec is what the measurement is compared with."""
+    told: list[dict[str, Any]] = []
+    for probed_first in (True, False):
+        job = running(member, sessions, "NVIDIA H100")
+
+        def hear_trace(job: str = job) -> None:
+            with sessions.begin() as session:
+                row = session.get(JobRow, job)
+                assert row and row.estimate
+                row.estimate = with_trace(row.estimate, trace())
+
+        if not probed_first:
+            hear_trace()
+        tell(sessions, job, [probe_of(job, 4)])
+        if probed_first:
+            hear_trace()
+        row = kept_of(sessions, job)
+        assert row.estimate
+        told.append(row.estimate)
+        total = sum(PERSISTENT.values()) + 400 + 570
+        assert row.estimate["tier"] == "probe" and row.estimate["total_bytes"] == total
+        assert row.estimate["formula"]["tier"] == "trace"
+        assert row.estimate["formula"]["allocated_bytes"] == trace().peak_bytes
+        assert reservation(row) == int(total * 1.05), "what the trace says is no longer what placement goes by"
+        assert row.estimate["fit"] == "yes" and row.estimate["fits"] is True
+    assert told[0] == told[1]
+
+
+def test_the_probe_of_a_later_attempt_replaces_that_of_another_gpu(member: TestClient, sessions: Sessions) -> None:
+    job = running(member, sessions, "NVIDIA H100")
+    tell(sessions, job, [probe_of(job, 4, activations=9000), probe_of(job, 5, activations=400)])
+    before = member.get(f"/api/jobs/{job}").json()["estimate"]
+    assert before["ledger"]["activations"] == 9000, "the highest of one probe's steps"
+    with sessions.begin() as session:
+        row = session.get(JobRow, job)
+        assert row
+        row.estimate = with_probe(row.estimate, probe_of(job, 4, attempt=2, activations=500))
+    after = member.get(f"/api/jobs/{job}").json()["estimate"]
+    assert after["ledger"]["activations"] == 500 and after["formula"] == before["formula"]

@@ -154,6 +154,27 @@ def test_target_modules_that_the_model_lacks_fail_with_a_reason(job: Job) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("adaptation", "field"),
+    [
+        ({"target_modules": ["q_proj", "q_porj"]}, "target_modules"),
+        ({"modules_to_save": ["lm_head", "embed_tokns"]}, "modules_to_save"),
+    ],
+)
+def test_one_wrong_name_among_right_ones_is_named_before_training(
+    job: Job, adaptation: dict[str, list[str]], field: str
+) -> None:
+    """peft would train the right ones alone, without a word."""
+    assert job.run({"adaptation": adaptation, "precision": {"quantization": "none"}}) == 1
+    failure = job.end().failure
+    assert failure is not None and failure.reason == FailureReason.INVALID_SETTINGS
+    right, wrong = adaptation[field]
+    assert wrong in failure.detail and right not in failure.detail
+    assert f"adaptation.{field}" in failure.advice and "q_proj" in failure.advice
+    assert not job.steps()
+
+
+@pytest.mark.slow
 def test_a_model_without_safetensors_fails_with_a_reason(job: Job, tmp_path: Path) -> None:
     job.model = tmp_path / "empty"
     job.model.mkdir()

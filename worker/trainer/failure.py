@@ -12,6 +12,7 @@ from worker.trainer.data import EmptyData
 from worker.trainer.demo import NoDemoModel
 from worker.trainer.kernels import NoKernel
 from worker.trainer.model import NoWeights
+from worker.trainer.modules import NoModule
 
 SHORTEN = "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing."
 
@@ -72,6 +73,13 @@ def explain(error: BaseException, stage: str, memory: FailureMemory | None = Non
             reason=FailureReason.INVALID_MODEL,
             detail="The model has no safetensors weights; pickled weights are never loaded.",
             advice="Choose a model with *.safetensors files, or convert it with save_pretrained.",
+        )
+    if isinstance(error, NoModule):
+        choices = ", ".join(error.known)
+        return Failure(
+            reason=FailureReason.INVALID_SETTINGS,
+            detail=f"{text} Without them the run would not train what was asked for, so it did not begin.",
+            advice=f"Clone the job with other names in adaptation.{error.field}; its linear modules are {choices}.",
         )
     if isinstance(error, NoKernel):
         return Failure(

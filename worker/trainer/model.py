@@ -22,6 +22,7 @@ from tunescope.wire import ModelRef
 from worker.hub.fetch import fetch
 from worker.hub.progress import Tell
 from worker.trainer.demo import prepare_demo
+from worker.trainer.modules import refuse_unmatched
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -53,7 +54,7 @@ def quantization_config(precision: Precision) -> BitsAndBytesConfig | None:
 
 
 def load_model(folder: Path, spec: JobSpec) -> PreTrainedModel:
-    """Load the weights as the spec's precision says. Raises NoWeights."""
+    """Load the weights as the spec's precision says. Raises NoWeights, or NoModule where the spec names modules it has not."""
     if not any(folder.glob("*.safetensors")):
         raise NoWeights(str(folder))
     precision = spec.precision
@@ -71,6 +72,7 @@ def load_model(folder: Path, spec: JobSpec) -> PreTrainedModel:
     if config is not None or torch.cuda.is_available():
         options["device_map"] = {"": 0} if torch.cuda.is_available() else {"": "cpu"}
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, **options)
+    refuse_unmatched(model, spec.adaptation)
     model.config.use_cache = False
     if not torch.cuda.is_available():
         release_mapped_file(model)

@@ -1,0 +1,35 @@
+"""Whether the names in a spec's adaptation are modules of the loaded model: peft leaves out without a word those that are not."""
+
+from collections.abc import Iterable
+
+import torch
+
+from tunescope.spec import Adaptation
+
+SHOWN = 20
+
+
+class NoModule(Exception):
+    """A spec names modules that the model has not; ``field`` is the one of the spec, ``known`` are names that it could have."""
+
+    def __init__(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
+        super().__init__(f"adaptation.{field} names what this model has not: {', '.join(names)}.")
+        self.field, self.known = field, tuple(known)
+
+
+def refuse_unmatched(model: torch.nn.Module, adaptation: Adaptation) -> None:
+    """Raises NoModule for the first field with names that match nothing in ``model``. Full training takes every weight."""
+    if adaptation.method == "full":
+        return
+    paths = [path for path, _ in model.named_modules() if path]
+    linear = sorted(
+        {path.split(".")[-1] for path, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    )
+    lists = {
+        "target_modules": [] if adaptation.target_modules == "all-linear" else adaptation.target_modules,
+        "modules_to_save": adaptation.modules_to_save,
+    }
+    for field, names in lists.items():
+        missing = [name for name in names if not any(path == name or path.endswith(f".{name}") for path in paths)]
+        if missing:
+            raise NoModule(field, missing, linear[:SHOWN])

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +18,9 @@ from tunescope.validation import field_errors
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 100
+"""Fields that one answer names; somebody who sends thousands of wrong ones mends these first."""
+LONGEST_PATH = 200
 HTTP_FIXES = {
     400: "Send JSON in UTF-8 that is not nested deeply, or a well-formed upload.",
     404: "See /api/docs for what there is.",
@@ -54,9 +58,15 @@ def response(
         status=status,
         detail=detail,
         fix=fix,
-        errors=[ProblemField.model_validate(error, from_attributes=True) for error in errors or []],
+        errors=[problem_field(error) for error in (errors or [])[:MOST_ERRORS]],
     )
     return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
+
+
+def problem_field(error: FieldError) -> ProblemField:
+    """An unknown field may have a name of any length."""
+    loc = error.loc if len(error.loc) <= LONGEST_PATH else f"{error.loc[:LONGEST_PATH]}…"
+    return ProblemField.model_validate(replace(error, loc=loc), from_attributes=True)
 
 
 def problem_response(error: Problem) -> JSONResponse:

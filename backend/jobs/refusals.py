@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ OUTSIDE_LAYERS = frozenset(
 )
 """Modules beside the layers, by the names that the families give them."""
 SHOWN_NAMES = 12
+UNSEEN = frozenset(("Cc", "Zl", "Zp"))
+"""Categories of Unicode: controls, line and paragraph separators."""
+TURNING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\u200b\u2060")
+"""Marks of the writing direction, and spaces without a width; joiners stay, which emoji and Indic scripts need."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,16 @@ def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: Job
         errors = list(unknown_modules(it))
     if errors:
         raise InvalidInput("This job cannot run as it is.", errors=errors)
+
+
+def misleading_name(it: Submitted) -> Iterator[FieldError]:
+    """Characters that nobody sees and that turn or cut the text around them, in the lists that everybody reads."""
+    if any(unicodedata.category(each) in UNSEEN or each in TURNING for each in it.spec.name):
+        message, fix = (
+            "has invisible characters that change how the text around it is shown",
+            "type it anew without them",
+        )
+        yield FieldError("name", message, fix, "misleading_name")
 
 
 def only_for_estimates(it: Submitted) -> Iterator[FieldError]:
@@ -181,4 +196,4 @@ def names_a_module(name: str, architecture: Architecture) -> bool:
     )
 
 
-RULES = (only_for_estimates, kernel_without_its_type, model_not_here, data_not_here)
+RULES = (misleading_name, only_for_estimates, kernel_without_its_type, model_not_here, data_not_here)

@@ -67,6 +67,9 @@ def test_a_new_job_waits_with_its_estimate(member: TestClient) -> None:
         ({"data": {}}, "data.dataset"),
         ({"adaptation": {"target_modules": ["q_proj", "c_attn"]}}, "adaptation.target_modules"),
         ({"adaptation": {"modules_to_save": ["lm_haed"]}}, "adaptation.modules_to_save"),
+        ({"name": "run \u202etxt.exe"}, "name"),
+        ({"name": "run \u009b31m"}, "name"),
+        ({"name": "run\u200b"}, "name"),
         ({"model": {"id": "/etc/passwd"}}, "model.id"),
         ({"model": {"id": "../models/mine", "source": "modelscope"}}, "model.id"),
         ({"model": {"id": "gpt2", "source": "modelscope"}}, "model.id"),
@@ -94,6 +97,18 @@ def test_what_cannot_run_is_refused_at_its_field(member: TestClient, sections: d
 )
 def test_modules_that_the_model_has_are_accepted(member: TestClient, adaptation: dict[str, Any]) -> None:
     create(member, adaptation=adaptation, precision={"quantization": "none"})
+
+
+@pytest.mark.parametrize("name", ["试跑 1", "मोहन", "👩‍🔬 run", "été", "x" * 120])
+def test_names_in_every_script_are_accepted(member: TestClient, name: str) -> None:
+    assert member.post("/api/jobs", json=spec(name=name)).json()["name"] == name
+
+
+def test_thousands_of_wrong_fields_get_a_short_answer(member: TestClient) -> None:
+    wrong = {f"{number}{'x' * 1000}": 1 for number in range(3000)}
+    answer = member.post("/api/jobs", json=spec(**wrong))
+    assert answer.status_code == 422 and len(answer.content) < 60_000
+    assert all(error["loc"].endswith("…") for error in answer.json()["errors"])
 
 
 def test_every_reason_is_told_at_once(member: TestClient) -> None:

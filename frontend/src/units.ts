@@ -15,11 +15,23 @@ export function formatBytes(bytes: number | null | undefined): string {
   return `${bytes} B`;
 }
 
+const SECONDS = { hour: 3600, minute: 60, second: 1 } as const;
+const SIGNS = { hour: "h", minute: "min", second: "s" } as const;
+type TimeUnit = keyof typeof SECONDS;
+
+/** "1 h 5 min", "2 min 3 s", "48 s"; in the page's language. */
 export function formatDuration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return "–";
-  if (seconds >= 3600) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
-  if (seconds >= 60) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
-  return `${Math.round(seconds)} s`;
+  const [large, small]: [TimeUnit, TimeUnit] = seconds >= 3600 ? ["hour", "minute"] : ["minute", "second"];
+  if (seconds < 60) return inUnit(Math.round(seconds), "second");
+  const whole = Math.floor(seconds / SECONDS[large]);
+  return `${inUnit(whole, large)} ${inUnit(Math.floor((seconds % SECONDS[large]) / SECONDS[small]), small)}`;
+}
+
+function inUnit(value: number, unit: TimeUnit): string {
+  const { lang } = document.documentElement;
+  if (!lang.startsWith("zh")) return `${value} ${SIGNS[unit]}`;
+  return new Intl.NumberFormat(lang, { style: "unit", unit, unitDisplay: "short" }).format(value);
 }
 
 export function formatNumber(value: number | null | undefined, digits = 4): string {

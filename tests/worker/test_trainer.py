@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.worker.tiny import save_rows, save_tiny
-from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent, PlanEvent, StateEvent, StepEvent
+from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent, LogEvent, PlanEvent, StateEvent, StepEvent
 from tunescope.states import FailureReason, JobState
 from worker.outbox import read_events
 from worker.trainer.__main__ import main
@@ -96,7 +96,7 @@ def job(tmp_path: Path, tiny: Path) -> Job:
     ("method", "quantization"), [("lora", "none"), ("lora", "nf4"), ("lora", "int8"), ("full", "none")]
 )
 def test_every_way_to_train_tells_each_step_and_leaves_a_model(
-    job: Job, tiny: Path, method: str, quantization: str
+    job: Job, tiny: Path, method: str, quantization: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sections = {"adaptation": {"method": method}, "precision": {"quantization": quantization}}
     assert job.run(sections) == 0
@@ -108,6 +108,9 @@ def test_every_way_to_train_tells_each_step_and_leaves_a_model(
     for step in job.steps():
         assert step.loss is not None and step.grad_norm is not None and step.tokens > 0
         assert [figure.source for figure in step.memory if figure.bytes] == ["host.rss"]
+    lines = [event.line.split("  loss")[0] for event in events if isinstance(event, LogEvent) and "loss" in event.line]
+    assert lines == ["step 2/3", "step 3/3"], "every logging_steps, and the last"
+    assert "'loss'" not in capsys.readouterr().out, "nothing else prints the steps"
     artifacts = {event.name: event for event in events if isinstance(event, ArtifactEvent)}
     assert all(len(event.sha256) == 64 for event in artifacts.values()) and "spec.yaml" in artifacts
     folder = job.folder(1) / "artifacts"

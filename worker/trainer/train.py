@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 from trl.trainer.sft_config import SFTConfig
@@ -151,7 +151,7 @@ class Telling(TrainerCallback):
             **self._figures.event_fields(),
         )
         if state.global_step % self._log_every == 0 or state.global_step == state.max_steps:
-            line = f"step {event.step}/{event.total_steps}  loss {event.loss}  {event.step_seconds:.2f} s"
+            line = f"step {event.step}/{event.total_steps}  loss {event.loss:.4f}  {event.step_seconds:.2f} s"
             self._outbox.emit(LogEvent, stream="trainer", line=line)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -237,6 +237,8 @@ def silent_trainer(
         processing_class=tokenizer,
         peft_config=lora_config(spec.adaptation),
     )
+    # It prints every step's figures, which are told already, and does not know of ``logging_steps``.
+    trainer.remove_callback(PrinterCallback)
     if spec.adaptation.method == "lora":
         cast_adapters(trained_model(trainer), spec.precision)
     return trainer

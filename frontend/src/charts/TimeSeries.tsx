@@ -21,6 +21,9 @@ const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d", "#8c510a
 const COLOURS_DARK = ["#3bc9db", "#ffa94d", "#b197fc", "#69db7c", "#f783ac", "#e8b36b", "#ced4da"];
 const HEIGHT = 200;
 const FEW_STEPS = 60;
+/** Marks of the step axis lie so far apart: there is no step between two steps. */
+const WHOLE_STEPS = [...Array(9).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
+const FONT = '11px "Inter Variable", system-ui, "PingFang SC", "Noto Sans CJK SC", sans-serif';
 
 type Props = {
   title: string;
@@ -33,6 +36,8 @@ type Props = {
   syncKey: string;
   marker?: { label: string; value: number };
   help: string;
+  /** The title tells the newest value of the first line, or the highest among those of all lines. */
+  tells?: "first" | "highest";
 };
 
 /** A chart over steps: means as lines, least and greatest as a band. Cursors and ranges of one page move together. */
@@ -47,6 +52,7 @@ export function TimeSeries({
   syncKey,
   marker,
   help,
+  tells = "first",
 }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const newest = useRef<HTMLSpanElement>(null);
@@ -73,8 +79,11 @@ export function TimeSeries({
     let inSight = true;
     const draw = () => {
       if (!inSight) return;
-      const first = show(plot, source, lines, marker);
-      const words = format(first);
+      const values = show(plot, source, lines, marker);
+      const known = values.filter((value) => value !== null);
+      const words = format(
+        tells === "first" || known.length === 0 ? (values[0] ?? null) : Math.max(...known),
+      );
       if (newest.current) newest.current.textContent = words;
       element.setAttribute("aria-label", `${title}: ${words}. ${help}`);
     };
@@ -148,8 +157,8 @@ function byKey(key: string, source: Source): Range | null | undefined {
   }
 }
 
-/** Hand the newest points to the plot; returns the last value of the first line. */
-function show(plot: uPlot, source: Source, lines: Line[], marker: Props["marker"]): number | null {
+/** Hand the newest points to the plot; returns the last value of each line. */
+function show(plot: uPlot, source: Source, lines: Line[], marker: Props["marker"]): (number | null)[] {
   const drawn = source.data();
   const { steps } = drawn;
   const columns = lines.map((line) => drawn.points(line.name));
@@ -163,17 +172,17 @@ function show(plot: uPlot, source: Source, lines: Line[], marker: Props["marker"
     plot.setData(data, false);
     plot.setScale("x", extent.min === extent.max ? { min: extent.min - 1, max: extent.max + 1 } : extent);
   });
-  return columns[0]?.mean.findLast((value) => value !== null) ?? null;
+  return columns.map((column) => column.mean.findLast((value) => value !== null) ?? null);
 }
 
-type Look = Omit<Props, "help"> & { dark: boolean };
+type Look = Omit<Props, "help" | "tells"> & { dark: boolean };
 
 function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
   const { unit, stepLabel, lines, source, format, ticks, syncKey, marker, dark } = look;
   const colours = dark ? COLOURS_DARK : COLOURS;
   const grid = { stroke: dark ? "#33373b" : "#e9ecef", width: 1 };
-  const axis = { stroke: dark ? "#a5adb5" : "#586069", grid, ticks: grid, font: "11px system-ui" };
-  const named = { labelSize: 18, labelFont: "11px system-ui" };
+  const axis = { stroke: dark ? "#a5adb5" : "#586069", grid, ticks: grid, font: FONT };
+  const named = { labelSize: 18, labelFont: FONT };
   const value = (_plot: uPlot, of: number | null) => format(of);
   const edge = { stroke: "transparent", width: 0, points: { show: false }, class: "band" };
   const marked = { stroke: dark ? "#ff8787" : "#c92a2a", dash: [6, 4], points: { show: false }, value };
@@ -181,7 +190,7 @@ function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
     cursor: { sync: { key: syncKey, setSeries: false }, drag: { x: true, y: false, setScale: false } },
     scales: { x: { time: false } },
     axes: [
-      { ...axis, ...named, label: stepLabel, size: 34 },
+      { ...axis, ...named, label: stepLabel, size: 34, incrs: WHOLE_STEPS },
       {
         ...axis,
         ...(unit ? { ...named, label: unit } : {}),
@@ -190,7 +199,7 @@ function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
       },
     ],
     series: [
-      { label: stepLabel },
+      { label: stepLabel, value: (_plot, step: number | null) => step?.toLocaleString("en-US") ?? "–" },
       ...lines.flatMap((line, index) => [
         {
           label: line.label,

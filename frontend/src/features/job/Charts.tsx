@@ -1,9 +1,10 @@
 import { Button, Group, SimpleGrid, Text } from "@mantine/core";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
-import type { Job } from "../../api/types";
+import { type Job, TERMINAL } from "../../api/types";
 import { moved, zoomed } from "../../charts/range";
 import { TimeSeries } from "../../charts/TimeSeries";
+import { useSourceName } from "../../i18n/source";
 import { bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
 import type { LiveJob } from "./liveJob";
 
@@ -23,8 +24,10 @@ const inThreeDigits = (value: number | null) => formatNumber(value, 3);
 
 export function Charts({ live, job }: { live: LiveJob; job: Job }) {
   const { t } = useTranslation(["job", "anatomy"]);
+  const nameOf = useSourceName();
   const { step, names } = useSyncExternalStore(live.onSnapshot, live.snapshot);
-  if (step === null) return <Text className="muted">{t("noSteps")}</Text>;
+  if (step === null)
+    return <Text className="muted">{t(TERMINAL.has(job.state) ? "endedUnstepped" : "noSteps")}</Text>;
   const known = names.split("\n");
   const marker =
     job.gpus.length > 0 && job.estimate
@@ -39,7 +42,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
         <TimeSeries
           {...shared}
           title={t("memoryPerStep")}
-          lines={memoryLines(known)}
+          lines={memoryLines(known).map((line) => ({ ...line, label: nameOf(line.label) }))}
           format={inBytes}
           ticks={bytesTicks}
           marker={marker}
@@ -49,6 +52,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
             {...shared}
             title={t("memoryPerPhase")}
             lines={phases}
+            tells="highest"
             format={inBytes}
             ticks={bytesTicks}
           />

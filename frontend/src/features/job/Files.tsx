@@ -29,13 +29,13 @@ export function Files({ job }: { job: Job }) {
         {t("filesTotal", { count: files.data.length, size: formatBytes(total) })}
       </Text>
       <div className="card flush">
-        <Table.ScrollContainer minWidth={520} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+        <Table.ScrollContainer minWidth={300} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
           <Table horizontalSpacing="md" verticalSpacing="xs">
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{t("file")}</Table.Th>
                 <Table.Th>{t("size")}</Table.Th>
-                <Table.Th>SHA-256</Table.Th>
+                <Table.Th visibleFrom="xs">SHA-256</Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -45,12 +45,12 @@ export function Files({ job }: { job: Job }) {
                     <Anchor href={file.url} download>
                       <Group gap={6} wrap="nowrap">
                         <IconFileDownload size={16} aria-hidden />
-                        {file.name}
+                        <span style={{ overflowWrap: "anywhere" }}>{file.name}</span>
                       </Group>
                     </Anchor>
                   </Table.Td>
-                  <Table.Td>{formatBytes(file.bytes)}</Table.Td>
-                  <Table.Td>
+                  <Table.Td style={{ whiteSpace: "nowrap" }}>{formatBytes(file.bytes)}</Table.Td>
+                  <Table.Td visibleFrom="xs">
                     {file.sha256 && (
                       <Group gap="xs" wrap="nowrap">
                         <Code title={file.sha256}>{file.sha256.slice(0, SHOWN_DIGITS)}…</Code>

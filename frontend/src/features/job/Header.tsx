@@ -2,6 +2,7 @@ import { Group, Progress, SimpleGrid, Text, Title } from "@mantine/core";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
+import { useSourceName } from "../../i18n/source";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
 import { Actions } from "./Actions";
@@ -56,13 +57,14 @@ export function Header({ job, live }: { job: Job; live: LiveJob }) {
 
 function Newest({ job }: { job: Job }) {
   const { t } = useTranslation("job");
+  const nameOf = useSourceName();
   const newest = job.latest;
   const memory = newest?.memory.find((figure) => figure.peak_bytes ?? figure.bytes);
   const until = job.finished_at ?? Date.now() / 1000;
   const figures = [
     { label: t("loss"), value: formatNumber(newest?.loss) },
     { label: t("tokens_per_second"), value: formatNumber(newest?.tokens_per_second, 3) },
-    { label: t("memoryNow"), value: formatBytes(memory?.bytes), note: memory?.source },
+    { label: t("memoryNow"), value: formatBytes(memory?.bytes), note: memory && nameOf(memory.source) },
     { label: t("memoryPeak"), value: formatBytes(memory?.peak_bytes), note: t("inNewestStep") },
     { label: t("runtime"), value: job.started_at ? formatDuration(until - job.started_at) : "–" },
   ];

@@ -2,6 +2,7 @@ import { Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
+import { useSourceName } from "../../i18n/source";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
 import { Measured } from "./Measured";
@@ -10,6 +11,7 @@ import { TracePanel } from "./TracePanel";
 /** The prediction as a ledger, and beside it what was measured, each figure with its source. */
 export function Memory({ job }: { job: Job }) {
   const { t } = useTranslation("job");
+  const nameOf = useSourceName();
   return (
     <Stack>
       <section className="card">
@@ -38,7 +40,7 @@ export function Memory({ job }: { job: Job }) {
             {job.latest.memory.map((figure) => (
               <div key={figure.source}>
                 <Text className="muted" size="sm">
-                  {figure.source}
+                  {nameOf(figure.source)}
                 </Text>
                 <div className="figure">{formatBytes(figure.peak_bytes ?? figure.bytes)}</div>
                 <Text size="xs" className="muted">

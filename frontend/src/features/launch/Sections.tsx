@@ -33,7 +33,7 @@ export function Sections({ draft, schema, problems }: Props) {
               </div>
               {!shown.includes(section.name) && (
                 <Text size="sm" className="muted" ta="right" visibleFrom="xs">
-                  {summaryOf(section, draft)}
+                  {summaryOf(section, draft, (path) => t(path.replace(".", "_")))}
                 </Text>
               )}
             </Group>
@@ -59,11 +59,13 @@ export function Sections({ draft, schema, problems }: Props) {
 
 const SHOWN_VALUES = 3;
 
-function summaryOf(section: Section, draft: DraftState): string {
+/** The first few values of a closed section; a number says what it is of. */
+function summaryOf(section: Section, draft: DraftState, labelOf: (path: string) => string): string {
   return section.fields
-    .map((field) => read(draft.spec, field.path) ?? field.fallback)
-    .filter((value) => (typeof value === "string" && value !== "none") || typeof value === "number")
+    .map(({ path, fallback }) => ({ path, value: read(draft.spec, path) ?? fallback }))
+    .filter(({ value }) => (typeof value === "string" && value !== "none") || typeof value === "number")
     .slice(0, SHOWN_VALUES)
+    .map(({ path, value }) => (typeof value === "number" ? `${labelOf(path)} ${value}` : value))
     .join(" · ");
 }
 

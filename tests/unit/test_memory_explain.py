@@ -1,5 +1,7 @@
 """Explanations sum exactly and do not depend on order; advice applies and is right."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,8 +11,9 @@ from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES
 from tunescope.memory.estimate import estimate
 from tunescope.memory.explain import Language, Subject, explain
+from tunescope.memory.turning import LengthPoint, turning_sentence
 from tunescope.recipes import Recipe, load_recipes, recipe_named
-from tunescope.spec import SECTIONS, parse_spec
+from tunescope.spec import SECTIONS, JobSpec, parse_spec
 
 NAMES = sorted(load_recipes())
 
@@ -64,6 +67,91 @@ def test_settings_that_cost_no_memory_are_said_to_cost_none() -> None:
     parts = {part.section: part for part in explain(one, Subject("b", faster, one.architecture)).parts}
     assert parts["optimizer"].because == "Only settings that cost no memory differ."
     assert parts["batch"].because == "The same on both sides."
+
+
+CHOICES: dict[str, list[object]] = {
+    "adaptation.method": ["lora", "full"], "adaptation.r": [8, 64], "adaptation.lora_alpha": [8, 32],
+    "adaptation.lora_dropout": [0.0, 0.05, 0.1], "adaptation.use_dora": [False, True], "adaptation.use_rslora": [False, True],
+    "adaptation.target_modules": ["all-linear", ["q_proj", "v_proj"], ["v_proj", "q_proj"]],
+    "adaptation.modules_to_save": [[], ["lm_head"]],
+    "precision.quantization": ["none", "nf4", "int8"], "precision.double_quant": [True, False],
+    "precision.dtype": ["bfloat16", "float16"], "precision.master_weights": [False, True],
+    "precision.adapter_dtype": ["float32", "bfloat16"],
+    "batch.per_device_train_batch_size": [1, 4], "batch.gradient_accumulation_steps": [1, 16],
+    "parallelism.gpus": [1, 2], "parallelism.strategy": ["ddp", "zero2", "fsdp"], "parallelism.offload": ["none", "optimizer"],
+    "data.dataset": ["one", "two"], "data.max_length": [512, 2048], "data.packing": [False, True],
+    "data.eval_fraction": [0.0, 0.1], "data.assistant_only_loss": [True, False],
+    "memory_savers.gradient_checkpointing": [True, False], "memory_savers.attention": ["sdpa", "eager", "flash_attention_2"],
+    "memory_savers.fused_loss": [False, True],
+    "optimizer.name": ["adamw_torch", "sgd", "adafactor", "paged_adamw_8bit"], "optimizer.learning_rate": [1e-4, 1e-3],
+    "optimizer.lr_scheduler_type": ["linear", "cosine"], "optimizer.warmup_ratio": [0.0, 0.1],
+    "optimizer.weight_decay": [0.0, 0.01, 0.1], "optimizer.max_grad_norm": [0.0, 1.0],
+}  # fmt: skip
+"""Values of every setting that an explanation attributes bytes to."""
+
+
+def test_every_setting_of_the_sections_is_among_the_choices() -> None:
+    known = {f"{section}.{name}" for section in SECTIONS for name in type(getattr(spec_of({}), section)).model_fields}
+    assert known == set(CHOICES)
+
+
+def spec_of(values: Mapping[str, object]) -> JobSpec:
+    sections: dict[str, dict[str, object]] = {"model": {"id": "m"}, "data": {"dataset": "d"}}
+    for path, value in values.items():
+        section, name = path.split(".")
+        sections.setdefault(section, {})[name] = value
+    return parse_spec(sections)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_the_parts_sum_to_what_the_two_estimates_differ_by_whatever_is_set(data: st.DataObject) -> None:
+    values = {path: data.draw(st.sampled_from(choices), label=path) for path, choices in CHOICES.items()}
+    flipped = data.draw(st.lists(st.sampled_from(sorted(CHOICES)), min_size=1, max_size=5, unique=True))
+    others = values | {path: data.draw(st.sampled_from(CHOICES[path]), label=path) for path in flipped}
+    for side in (values, others):
+        if side["adaptation.method"] == "full":
+            side["precision.quantization"] = "none"
+    model = catalogue("Qwen/Qwen2.5-0.5B-Instruct")
+    a, b = (Subject(name, spec_of(side), model) for name, side in (("a", values), ("b", others)))
+    found = explain(a, b)
+    difference = estimate(b.spec, model).total_bytes - estimate(a.spec, model).total_bytes
+    assert found.to_dict()["difference_bytes"] == sum(part.bytes for part in found.parts) == difference
+    for part in found.parts:
+        told = part.because not in ("The same on both sides.", "Only settings that cost no memory differ.")
+        assert told or part.bytes == 0, f"{part.section}: {part.bytes} bytes without a reason"
+
+
+def test_words_name_only_what_differs() -> None:
+    """Not the second quantization of weights that are not quantized, nor types and orders that are the same."""
+    nf4, plain = spec_of({"precision.quantization": "nf4"}), spec_of({"precision.quantization": "none"})
+    full = spec_of({"precision.quantization": "none", "adaptation.method": "full"})
+    model = catalogue("Qwen/Qwen2.5-0.5B-Instruct")
+
+    def reasons(a: JobSpec, b: JobSpec) -> dict[str, str]:
+        return {part.section: part.because for part in explain(Subject("a", a, model), Subject("b", b, model)).parts}
+
+    assert reasons(nf4, plain)["precision"].startswith("16-bit weights instead of nf4: ")
+    assert reasons(plain, full)["precision"] == "The same on both sides."
+    dropped = reasons(spec_of({"adaptation.lora_dropout": 0.0}), spec_of({}))["adaptation"]
+    assert dropped.startswith(
+        "LoRA on all linear layers with r=8 and dropout instead of LoRA on all linear layers with r=8 without"
+    )
+    orders = [spec_of({"adaptation.target_modules": names}) for names in (["q_proj", "v_proj"], ["v_proj", "q_proj"])]
+    assert reasons(*orders)["adaptation"] == "Only settings that cost no memory differ."
+    decay = [spec_of({"optimizer.name": "sgd", "optimizer.weight_decay": value}) for value in (0.0, 0.1)]
+    assert reasons(*decay)["optimizer"].startswith("weight decay 0.1 instead of 0.0: ")
+
+
+def test_a_comparison_that_turns_twice_is_told_in_full_and_ties_say_nothing() -> None:
+    points = tuple(
+        LengthPoint(tokens, 10, 10 + more) for tokens, more in ((256, 0), (512, -1), (1024, 1), (2048, 2), (4096, -3))
+    )
+    assert turning_sentence(points, "en").endswith(
+        "up to 512 tokens B needs less, from 1024 to 2048 A, from 4096 on B."
+    )
+    assert "1024 到 2048 个词元时 A 更省" in turning_sentence(points, "zh")
+    assert turning_sentence(points[:2], "en") == ""
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

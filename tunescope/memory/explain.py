@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
-from tunescope.memory.differences import changed
+from tunescope.memory.differences import read_by_estimates
 from tunescope.memory.estimate import Estimate, estimate, largest_rank
 from tunescope.memory.ledger import CATEGORIES, MemoryLedger
 from tunescope.memory.lengths import Lengths
@@ -95,8 +95,9 @@ def explain(a: Subject, b: Subject, language: Language = "en") -> Explanation:
     """Attribute ``b``'s total minus ``a``'s to sections. Raises InvalidInput if either side cannot be estimated."""
     players = [name for name in (*SECTIONS, *OTHER) if _differs(name, a, b)]
     count = len(players)
-    found = [_estimate_mixed(a, b, _chosen(players, mask)) for mask in range(1 << count)]
-    before, after = found[0], found[-1]
+    before, after = _estimate_side(a), _estimate_side(b)
+    mixed = [_estimate_mixed(a, b, _chosen(players, mask)) for mask in range(1, (1 << count) - 1)]
+    found = [before, *mixed, after] if players else [before]
     values = [(item.total_bytes, *(item.ledger[category] for category in CATEGORIES)) for item in found]
     exact, orders = shapley(count, values), factorial(count)
     whole = whole_bytes([part[0] for part in exact], orders, after.total_bytes - before.total_bytes)
@@ -137,7 +138,13 @@ def _differs(name: str, a: Subject, b: Subject) -> bool:
         return a.stack != b.stack
     if name == "device":
         return a.device != b.device
-    return bool(changed(name, a.spec, b.spec)) or (name == "data" and a.lengths != b.lengths)
+    if name == "data" and a.lengths != b.lengths:
+        return True
+    return read_by_estimates(a.spec, name) != read_by_estimates(b.spec, name)
+
+
+def _estimate_side(subject: Subject) -> Estimate:
+    return estimate(subject.spec, subject.architecture, subject.device, subject.lengths, subject.stack)
 
 
 def _estimate_mixed(a: Subject, b: Subject, switched: frozenset[str]) -> Estimate:

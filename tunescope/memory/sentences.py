@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tunescope.memory.differences import count_in_words, in_words, targets_in_words
+from tunescope.memory.differences import in_words
 from tunescope.memory.ledger import Category, MemoryLedger
 from tunescope.units import MIB, format_bytes
 
@@ -44,7 +44,9 @@ def because(
 ) -> str:
     """The sentence for one section; ``moved`` is how the ledger changes with it (b minus a), ``trained`` parameters of a, b."""
     zh = language == "zh"
-    what = _adaptation(a, b, trained, zh) if section == "adaptation" else in_words(section, a, b, zh)
+    what = in_words(section, a, b, trained, zh)
+    if not what:
+        return unchanged(section, a, b, language)
     terms = _terms(moved, _adam(a, b), zh)
     if not terms:
         return f"{what}：显存几乎不变。" if zh else f"{what}: hardly any memory."
@@ -94,25 +96,3 @@ def _term(count: int, names: str, zh: bool) -> str:
     if zh:
         return f"{names}{'多' if count > 0 else '少'} {size}"
     return f"{size} {'more' if count > 0 else 'less'} for {names}"
-
-
-def _adaptation(a: "Subject", b: "Subject", trained: tuple[int, int], zh: bool) -> str:
-    left, right = count_in_words(trained[0]), count_in_words(trained[1])
-    if left == right:
-        return f"{_method(b, zh)}，而非 {_method(a, zh)}" if zh else f"{_method(b, zh)} instead of {_method(a, zh)}"
-    if zh:
-        return f"{_method(b, True)}训练 {right} 参数，而非 {left}（{_method(a, True)}）"
-    return f"{_method(b, False)} trains {right} parameters instead of {left} ({_method(a, False)})"
-
-
-def _method(subject: "Subject", zh: bool) -> str:
-    chosen = subject.spec.adaptation
-    if chosen.method == "full":
-        return "全参数微调" if zh else "full fine-tuning"
-    kind = "DoRA" if chosen.use_dora else "LoRA"
-    saved = ""
-    if chosen.modules_to_save:
-        names = ", ".join(chosen.modules_to_save)
-        saved = f"（另完整训练 {names}）" if zh else f" and {names} in full"
-    targets = targets_in_words(subject, zh)
-    return f"{kind}（{targets}，r={chosen.r}）{saved}" if zh else f"{kind} on {targets} with r={chosen.r}{saved}"

@@ -1,6 +1,7 @@
 """Where a comparison turns round: both sides at the same length and micro batch, all else as each has it."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from tunescope.memory.estimate import estimate
@@ -45,13 +46,18 @@ def _total(side: "Subject", tokens: int, batch: int) -> int:
 
 
 def turning_sentence(points: tuple[LengthPoint, ...], language: str) -> str:
-    """Says up to which length one side needs less and from which the other; "" where one always does."""
-    signs = [point.b_bytes < point.a_bytes for point in points]
-    turn = next((index for index in range(1, len(signs)) if signs[index] != signs[index - 1]), None)
-    if turn is None:
+    """Says at which lengths which side needs less; "" where one always does. Lengths with equal totals say nothing."""
+    told = [
+        ("B" if point.b_bytes < point.a_bytes else "A", point.tokens)
+        for point in points
+        if point.a_bytes != point.b_bytes
+    ]
+    runs = [(side, [tokens for _, tokens in run]) for side, run in groupby(told, key=lambda each: each[0])]
+    if len(runs) < 2:
         return ""
-    first, second = ("B", "A") if signs[0] else ("A", "B")
-    before, after = points[turn - 1].tokens, points[turn].tokens
+    (first, head), *middle, (last, tail) = runs
     if language == "zh":
-        return f"长度与批大小相同时结论会反转：到 {before} 个词元为止 {first} 更省，从 {after} 个词元起 {second} 更省。"
-    return f"It turns round with the length, at equal lengths and batches: up to {before} tokens {first} needs less, from {after} on {second}."
+        between = "".join(f"{run[0]} 到 {run[-1]} 个词元时 {side} 更省，" for side, run in middle)
+        return f"长度与批大小相同时结论会反转：到 {head[-1]} 个词元为止 {first} 更省，{between}从 {tail[0]} 个词元起 {last} 更省。"
+    between = "".join(f"from {run[0]} to {run[-1]} {side}, " for side, run in middle)
+    return f"It turns round with the length, at equal lengths and batches: up to {head[-1]} tokens {first} needs less, {between}from {tail[0]} on {last}."

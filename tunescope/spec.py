@@ -113,6 +113,17 @@ class Parallelism(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def offload_needs_sharding(self) -> Self:
+        if self.offload != "none" and self.strategy in ("none", "ddp"):
+            raise wrong_together(
+                "offload",
+                "nothing can be moved to host memory without ZeRO or FSDP",
+                "set parallelism.strategy to zero1, zero2, zero3 or fsdp, or offload to none",
+                "offload_needs_sharding",
+            )
+        return self
+
 
 class Data(BaseModel):
     model_config = Strict

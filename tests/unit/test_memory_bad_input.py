@@ -73,7 +73,7 @@ def spec_values(draw: st.DrawFn) -> dict[str, Any]:
         "parallelism": {
             "gpus": 1 if strategy == "none" else draw(st.sampled_from([1, 2, 8, 1024])),
             "strategy": strategy,
-            "offload": draw(st.sampled_from(["none", "optimizer", "all"])),
+            "offload": "none" if strategy in ("none", "ddp") else draw(st.sampled_from(["none", "optimizer", "all"])),
         },
         "data": {"dataset": "d", "max_length": draw(st.sampled_from([8, 2048, 10_000_000])), "packing": draw(st.booleans())},
         "memory_savers": {

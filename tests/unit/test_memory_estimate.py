@@ -193,6 +193,27 @@ def test_more_sharding_needs_less_of_each_gpu() -> None:
     assert at(full, parallelism={"gpus": 8, "strategy": "zero3", "offload": "optimizer"}) < sizes[2]
 
 
+def test_what_cannot_be_moved_or_divided_is_refused_or_said() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        make_spec(parallelism={"gpus": 2, "strategy": "ddp", "offload": "optimizer"})
+    assert [error.loc for error in refused.value.errors] == ["parallelism.offload"]
+    for strategy in ("zero3", "fsdp"):
+        with pytest.raises(InvalidInput) as refused:
+            estimate(
+                make_spec(precision={"quantization": "int8"}, parallelism={"gpus": 2, "strategy": strategy}),
+                catalogue(MISTRAL),
+            )
+        assert [error.loc for error in refused.value.errors] == ["precision.quantization"]
+
+    def notes(strategy: str, offload: str) -> str:
+        spec = make_spec(parallelism={"gpus": 2, "strategy": strategy, "offload": offload})
+        return "; ".join(estimate(spec, catalogue(MISTRAL)).assumptions)
+
+    assert "bnb_4bit_quant_storage" in notes("zero3", "none") and "bnb_4bit_quant_storage" not in notes("zero2", "none")
+    assert "zero2 moves only the optimizer" in notes("zero2", "all")
+    assert "together with the optimizer" in notes("fsdp", "optimizer")
+
+
 def test_short_rows_need_less_than_max_length_and_accumulation_is_nearly_free() -> None:
     spec = make_spec()
     short = estimate(spec, catalogue(MISTRAL), lengths=Lengths(100, 200, 300))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tunescope.memory.sharding import can_divide
 from tunescope.spec import JobSpec
 
 Patch = dict[str, Any]
@@ -62,6 +63,11 @@ def _sharded(spec: JobSpec, *names: str) -> bool:
     return spec.parallelism.strategy in names
 
 
+def _takes_zero3(spec: JobSpec) -> bool:
+    other = spec.parallelism.gpus > 1 and _sharded(spec, "ddp", "zero1", "zero2")
+    return other and can_divide(spec.precision.quantization, "zero3")
+
+
 _FAST_ADAM = ("adamw_torch", "adamw_torch_fused")
 _LORA: Patch = {"adaptation.method": "lora", "precision.master_weights": False}
 _OPTIONS = (
@@ -108,7 +114,7 @@ _OPTIONS = (
             ("Do not train embeddings or head in full", "不完整训练嵌入层与输出层"), ("new tokens are not learned", "学不到新词元")),
     _Option("smaller-rank", 4, lambda spec: _lora(spec) and spec.adaptation.r > 8, {"adaptation.r": 8},
             ("Rank 8", "秩 8"), ("less capacity to learn", "学习容量更小")),
-    _Option("zero3", 4, lambda spec: spec.parallelism.gpus > 1 and _sharded(spec, "ddp", "zero1", "zero2"), {"parallelism.strategy": "zero3"},
+    _Option("zero3", 4, _takes_zero3, {"parallelism.strategy": "zero3"},
             ("Shard weights too (ZeRO-3)", "权重也分片（ZeRO-3）"), ("more communication, slower", "通信更多，更慢")),
     _Option("offload", 4, lambda spec: spec.parallelism.offload == "none" and _sharded(spec, "zero1", "zero2", "zero3", "fsdp"),
             {"parallelism.offload": "optimizer"}, ("Keep the optimizer in host memory", "优化器放在主机内存"),

@@ -14,7 +14,7 @@ from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.persistent import persistent_tensors, targets_of, weight_width
-from tunescope.memory.sharding import Share, share
+from tunescope.memory.sharding import Share, can_divide, offloads_weights, share
 from tunescope.memory.sites import Site, Workload, training_sites
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput
@@ -93,7 +93,8 @@ def estimate(
 ) -> Estimate:
     """Predict the peak VRAM of ``spec`` on one ``device``. Raises InvalidInput for settings that cannot be.
 
-    ``limited`` False lets any number of tokens pass: for the mixtures of two specs that an explanation goes through.
+    ``limited`` False lets pass what no machine runs but has a number: for the mixtures of two specs that an explanation goes
+    through.
     """
     work = workload(spec, architecture, lengths)
     check(spec, architecture, work, limited)
@@ -159,6 +160,10 @@ def check(spec: JobSpec, architecture: Architecture, work: Workload, limited: bo
         errors.append(
             FieldError("data.max_length", f"{work.tokens:,} tokens in one micro batch", f"stay under {MAX_TOKENS:,}")
         )
+    kind, strategy = spec.precision.quantization, spec.parallelism.strategy
+    if limited and not can_divide(kind, strategy):
+        fix = "use nf4, fp4 or none with it, or ddp, zero1 or zero2"
+        errors.append(FieldError("precision.quantization", f"{strategy} cannot shard {kind} weights", fix))
     if spec.adaptation.method == "lora":
         smallest = largest_rank(spec, architecture)
         if spec.adaptation.r > smallest:
@@ -239,6 +244,7 @@ def _assumptions(
         notes.append("CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960")
     if spec.parallelism.strategy != "none":
         notes.append("sharding and communication are by formula and less certain (10 %)")
+        notes += _sharding_notes(spec)
     if spec.optimizer.name.startswith("paged"):
         notes.append("paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi")
     if architecture.is_mixture:
@@ -250,3 +256,15 @@ def _assumptions(
     if unmatched:
         notes.append("target_modules that match nothing here: " + ", ".join(unmatched))
     return tuple(notes)
+
+
+def _sharding_notes(spec: JobSpec) -> list[str]:
+    notes: list[str] = []
+    strategy, offload = spec.parallelism.strategy, spec.parallelism.offload
+    if strategy in ("zero3", "fsdp") and spec.precision.quantization != "none":
+        notes.append("4-bit weights are divided among the GPUs only if bnb_4bit_quant_storage is a 16-bit type")
+    if offload == "all" and not offloads_weights(spec):
+        notes.append(f"{strategy} moves only the optimizer to host memory: weights need zero3 or fsdp")
+    if offload == "optimizer" and offloads_weights(spec):
+        notes.append("fsdp moves weights together with the optimizer to host memory")
+    return notes

@@ -74,9 +74,9 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         tables = architecture.vocab * architecture.hidden * (1 if architecture.tied else 2)
         communication += (3 * largest + tables) * max(1, weights // architecture.parameter_count)
     gradient_part = (1, gpus if strategy in ("zero2", "zero3", "fsdp") else 1)
-    if spec.parallelism.offload in ("optimizer", "all"):
+    if spec.parallelism.offload != "none":
         states = masters = temporary = 0
-    if spec.parallelism.offload == "all" and strategy in ("zero3", "fsdp"):
+    if offloads_weights(spec):
         weights = constants = adapters = 0
     return Share(
         weights // sharded,
@@ -88,3 +88,16 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         temporary // state_parts,
         communication,
     )
+
+
+def can_divide(quantization: str, strategy: str) -> bool:
+    """Whether a strategy that divides weights can divide these. ZeRO-3 and FSDP divide floating-point tensors: 4-bit weights can be
+    stored as such (``bnb_4bit_quant_storage``), 8-bit and GPTQ's cannot."""
+    return strategy not in ("zero3", "fsdp") or quantization in ("none", "nf4", "fp4")
+
+
+def offloads_weights(spec: JobSpec) -> bool:
+    """Whether weights wait in host memory: with FSDP they go together with the optimizer (``CPUOffloadPolicy``), else only ZeRO-3
+    can (DeepSpeed's ``offload_param``)."""
+    offload, strategy = spec.parallelism.offload, spec.parallelism.strategy
+    return offload != "none" and (strategy == "fsdp" or (strategy == "zero3" and offload == "all"))

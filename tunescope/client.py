@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from tunescope import problems
 from tunescope.events import JobEvent, job_event
+from tunescope.memory.advise import Language
 from tunescope.problems import FieldError, InvalidInput, Problem, Unavailable
 from tunescope.spec import JobSpec
 
@@ -148,14 +149,36 @@ class Client:
     def artifacts(self, job_id: str) -> list[dict[str, Any]]:
         return self.request("GET", job_path(job_id, "artifacts"))
 
-    def estimate(self, spec: JobSpec, gpu: str | None = None) -> dict[str, Any]:
-        """Bytes of VRAM at the job's peak on one GPU, by category."""
-        return self.request("POST", "/estimates", json={"spec": spec.model_dump(mode="json"), "gpu": gpu})
+    def estimate(self, spec: JobSpec, gpu: str | None = None, stack: str | None = None) -> dict[str, Any]:
+        """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it.
 
-    def explain(self, a: JobSpec | str, b: JobSpec | str) -> dict[str, Any]:
-        """Why b needs more or less memory than a, in bytes by section. Each is a spec, a recipe's name or a job's id."""
+        ``gpu`` is one of the catalogue, ``stack`` names library versions; the reference GPU and the worker's own if not given.
+        """
+        body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack}
+        return self.request("POST", "/estimates", json=body)
+
+    def advise(
+        self, spec: JobSpec, gpu: str | None = None, stack: str | None = None, language: Language = "en"
+    ) -> dict[str, Any]:
+        """What to change so that a spec fits, or needs less, cheapest first, each with its ``patch``; and what fits as it is."""
+        body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack, "language": language}
+        return self.request("POST", "/advice", json=body)
+
+    def explain(
+        self,
+        a: JobSpec | str,
+        b: JobSpec | str,
+        gpu: str | None = None,
+        stack: str | None = None,
+        language: Language = "en",
+    ) -> dict[str, Any]:
+        """Why b needs more or less memory than a, in bytes by section. Each is a spec, a recipe's name or a job's id.
+
+        ``gpu`` and ``stack`` hold for both sides.
+        """
         sides = [side if isinstance(side, str) else side.model_dump(mode="json") for side in (a, b)]
-        return self.request("POST", "/explanations", json={"a": sides[0], "b": sides[1]})
+        body = {"a": sides[0], "b": sides[1], "gpu": gpu, "stack": stack, "language": language}
+        return self.request("POST", "/explanations", json=body)
 
     def recipes(self) -> list[dict[str, Any]]:
         return self.request("GET", "/recipes")["items"]

@@ -21,8 +21,8 @@ from tunescope import wire
 from tunescope.events import Failure
 from tunescope.problems import Problem
 from tunescope.settings import ServerSettings
-from tunescope.spec import JobSpec
 from tunescope.states import ACTIVE, FailureReason, JobState
+from tunescope.stored_spec import runnable_spec, stored_spec
 from tunescope.wire import DatasetRef, MachineReport, Order
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def make_celery(settings: ServerSettings) -> Celery:
 
 
 def waiting_job(row: JobRow) -> Waiting:
-    spec = JobSpec.model_validate(row.spec)
+    spec = stored_spec(row.spec)
     return Waiting(
         job=row.id,
         owner=row.owner_id,
@@ -63,7 +63,7 @@ def busy_job(row: JobRow) -> Busy:
         gpus=tuple(row.gpus),
         job=row.id,
         reserve_bytes=reservation(row),
-        shares=JobSpec.model_validate(row.spec).placement.share_gpu,
+        shares=stored_spec(row.spec).placement.share_gpu,
     )
 
 
@@ -98,8 +98,8 @@ def assign(session: Session, row: JobRow, assignment: Assignment) -> bool:
 
 
 def make_order(session: Session, settings: ServerSettings, row: JobRow) -> Order:
-    """Everything a worker needs to run a row's attempt. Raises Problem if its data set or model is gone."""
-    spec = JobSpec.model_validate(row.spec)
+    """Everything a worker needs to run a row's attempt. Raises Problem if its data set or model is gone, or its spec refused by now."""
+    spec = runnable_spec(row.spec)
     dataset = find_dataset(session, spec.data.dataset)
     if dataset is None:
         raise MissingDataset(

@@ -1,6 +1,6 @@
 """Resolve what a spec refers to (model, GPU, recipe, job), so that the arithmetic after it needs no I/O."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,20 +8,22 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from sqlalchemy.orm import Session
 
 from backend.datasets.lengths import lengths_of
+from backend.estimates.devices import device_for
 from backend.jobs.tables import JobRow
-from backend.measured.accuracy import calibrated
 from backend.models.hub_config import hub_config
 from backend.models.service import find_model, read_config
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.catalogue import in_catalogue
-from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
+from tunescope.memory.devices import Device
 from tunescope.memory.estimate import Estimate, estimate, workload
 from tunescope.memory.explain import Subject
 from tunescope.memory.model_config import architecture_for, config_for
+from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.recipes import load_recipes
 from tunescope.settings import ServerSettings
 from tunescope.spec import LIMITS, JobSpec, parse_spec
+from tunescope.stored_spec import stored_spec
 from tunescope.validation import BRANCH, NO_FIELD
 
 
@@ -49,14 +51,13 @@ def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict
     return config_for(spec, own_config(session, settings, spec))
 
 
-def estimate_spec(session: Session, settings: ServerSettings, spec: JobSpec, gpu: str | None = None) -> Estimate:
+def estimate_spec(
+    session: Session, settings: ServerSettings, spec: JobSpec, device: Device | None = None, stack: Stack | None = None
+) -> Estimate:
+    """The estimate of a spec, by default on the reference GPU with the worker's own library versions."""
     lengths = lengths_of(session, settings, spec)
-    device, _ = calibrated(session, device_of(gpu))
-    return estimate(spec, architecture_of(session, settings, spec), device, lengths)
-
-
-def device_of(gpu: str | None) -> Device:
-    return device_named(gpu) if gpu else DEFAULT_DEVICE
+    device = device or device_for(session, None)[0]
+    return estimate(spec, architecture_of(session, settings, spec), device, lengths, stack or DEFAULT)
 
 
 def estimate_or_reason(
@@ -104,43 +105,48 @@ Side = Annotated[
 """A spec, a recipe or job with changed fields, or the name of a recipe or id of a job."""
 
 
-def subjects_of(session: Session, settings: ServerSettings, a: Side, b: Side) -> tuple[Subject, Subject]:
-    """Both sides of an explanation."""
-    return subject_of(session, settings, a, "a"), subject_of(session, settings, b, "b")
+@dataclass(frozen=True)
+class Around:
+    """What an answer about specs is made with: where their models and data are, the GPU, and the library versions.
 
+    ``stack`` None: those of a recipe for a recipe, else the worker's own.
+    """
 
-def subject_of(session: Session, settings: ServerSettings, side: Side, field: str) -> Subject:
-    """One side of an explanation. Raises InvalidInput with paths below ``field``."""
-    try:
-        return resolved(session, settings, side)
-    except InvalidInput as error:
-        placed = [replace(item, loc=f"{field}.{item.loc}" if item.loc else field) for item in error.errors]
-        raise InvalidInput(error.detail, error.fix, errors=placed) from error
+    session: Session
+    settings: ServerSettings
+    device: Device
+    stack: Stack | None = None
 
+    def subject(self, side: Side, field: str) -> Subject:
+        """One side of an explanation. Raises InvalidInput with paths below ``field``."""
+        try:
+            return self._resolved(side)
+        except InvalidInput as error:
+            placed = [replace(item, loc=f"{field}.{item.loc}" if item.loc else field) for item in error.errors]
+            raise InvalidInput(error.detail, error.fix, errors=placed) from error
 
-def resolved(session: Session, settings: ServerSettings, side: Side) -> Subject:
-    if isinstance(side, JobSpec):
-        return subject(session, settings, side.name, side)
-    name, changes = (side.of, side.changes) if isinstance(side, Changed) else (side, {})
-    recipe = load_recipes().get(name)
-    if recipe is not None:
-        spec = changed(recipe.spec, changes)
-        return Subject(recipe.title, spec, architecture_of(session, settings, spec), stack=recipe.stack)
-    row = session.get(JobRow, name)
-    if row is None:
-        fix = "give a spec, the name of a recipe, or the id of a job"
-        raise InvalidInput(
-            "There is nothing to compare.", errors=[FieldError("", f"{name} is neither recipe nor job", fix)]
-        )
-    spec = changed(parse_spec(row.spec), changes)
-    return subject(session, settings, row.name, spec, None if changes else row.peak_gpu_bytes)
+    def _resolved(self, side: Side) -> Subject:
+        if isinstance(side, JobSpec):
+            return self.of_spec(side.name, side)
+        name, changes = (side.of, side.changes) if isinstance(side, Changed) else (side, {})
+        recipe = load_recipes().get(name)
+        if recipe is not None:
+            spec = changed(recipe.spec, changes)
+            architecture = architecture_of(self.session, self.settings, spec)
+            return Subject(recipe.title, spec, architecture, self.device, stack=self.stack or recipe.stack)
+        row = self.session.get(JobRow, name)
+        if row is None:
+            fix = "give a spec, the name of a recipe, or the id of a job"
+            raise InvalidInput(
+                "There is nothing to compare.", errors=[FieldError("", f"{name} is neither recipe nor job", fix)]
+            )
+        spec = changed(stored_spec(row.spec), changes)
+        return self.of_spec(row.name, spec, None if changes else row.peak_gpu_bytes)
 
-
-def subject(
-    session: Session, settings: ServerSettings, name: str, spec: JobSpec, measured_bytes: int | None = None
-) -> Subject:
-    architecture, lengths = architecture_of(session, settings, spec), lengths_of(session, settings, spec)
-    return Subject(name, spec, architecture, lengths=lengths, measured_bytes=measured_bytes)
+    def of_spec(self, name: str, spec: JobSpec, measured_bytes: int | None = None) -> Subject:
+        architecture = architecture_of(self.session, self.settings, spec)
+        lengths = lengths_of(self.session, self.settings, spec)
+        return Subject(name, spec, architecture, self.device, lengths, self.stack or DEFAULT, measured_bytes)
 
 
 def padded_spec(session: Session, settings: ServerSettings, spec: JobSpec) -> JobSpec:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from backend.jobs.tables import JobRow
 from tunescope.events import MemoryFigure
-from tunescope.spec import JobSpec
+from tunescope.stored_spec import stored_spec
 
 PROVEN_STEPS = 20
 PROVEN_SHARE = 0.1
@@ -24,7 +24,7 @@ def reserve(predicted: int | None, measured: int | None, margin: float, *, prove
 
 def reservation(row: JobRow) -> int | None:
     """Bytes to keep for a job on each of its GPUs; None where nothing is known of it."""
-    spec = JobSpec.model_validate(row.spec)
+    spec = stored_spec(row.spec)
     estimate = row.estimate or {}
     total = estimate.get("least_bytes", estimate.get("total_bytes"))
     predicted = total if isinstance(total, int) else None

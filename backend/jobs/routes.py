@@ -18,7 +18,8 @@ from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
 from tunescope.memory.advise import Language, apply
 from tunescope.problems import NotFound
-from tunescope.spec import JobSpec, parse_spec
+from tunescope.spec import JobSpec
+from tunescope.stored_spec import stored_spec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 LanguageQuery = Annotated[Language, Query(description="Of the suggestions after an out-of-memory failure.")]
@@ -101,8 +102,8 @@ def clone(
 ) -> Job:
     """Queue a new job with the spec of another one, with changes if wanted."""
     original, _ = service.get(session, job_id)
-    spec = body.spec if body and body.spec else parse_spec(original.spec)
-    spec = apply(spec, body.patch) if body else spec
+    spec = body.spec if body and body.spec else stored_spec(original.spec)
+    spec = apply(spec, body.patch if body else {})
     row = service.create(session, settings, user, spec)
     after.add_task(wake, bell, "cloned")
     return job_of(row, user.username)

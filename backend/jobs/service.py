@@ -17,6 +17,7 @@ from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, No
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
 from tunescope.states import TERMINAL, JobState
+from tunescope.stored_spec import runnable_spec
 
 
 def create(session: Session, settings: ServerSettings, owner: UserRow, spec: JobSpec) -> JobRow:
@@ -121,8 +122,17 @@ def retry(session: Session, user: UserRow, job_id: str) -> JobRow:
     row, _ = get_own(session, user, job_id)
     if row.state not in (JobState.FAILED, JobState.CANCELLED):
         raise Conflict(f"Only failed or cancelled jobs can be retried; this one is {row.state}.", "Clone it instead.")
+    refuse_outdated(row)
     requeue(session, row, resume_from_attempt=row.attempt if row.started_at else None)
     return get(session, job_id)[0]
+
+
+def refuse_outdated(row: JobRow) -> None:
+    """Raises InvalidInput where an older release took a spec that is refused by now."""
+    try:
+        runnable_spec(row.spec)
+    except InvalidInput as error:
+        raise InvalidInput("This job's spec is refused by now.", "Clone it, with changes.", error.errors) from error
 
 
 def remove(session: Session, user: UserRow, job_id: str) -> None:

@@ -5,16 +5,15 @@ from typing import Any
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from backend.datasets.lengths import lengths_of
-from backend.estimates.resolve import architecture_of
+from backend.estimates.devices import device_for, device_that_failed
+from backend.estimates.resolve import Around
 from backend.jobs.tables import JobRow
 from tunescope.events import FailureMemory
 from tunescope.memory.advise import Language, advise
-from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
 from tunescope.problems import Problem
 from tunescope.settings import ServerSettings
-from tunescope.spec import parse_spec
 from tunescope.states import FailureReason
+from tunescope.stored_spec import stored_spec
 
 
 class FailureSuggestion(BaseModel):
@@ -39,25 +38,12 @@ def suggestions(
         return []
     told = row.failure.get("memory")
     memory = FailureMemory.model_validate(told) if told else None
-    device = device_that_failed(memory)
+    device = device_that_failed(session, memory)
     try:
-        spec = parse_spec(row.spec)
-        lengths = lengths_of(session, settings, spec)
-        found = advise(
-            spec, architecture_of(session, settings, spec), device or DEFAULT_DEVICE, lengths, language=language
-        )
+        around = Around(session, settings, device or device_for(session, None)[0])
+        it = around.of_spec(row.name, stored_spec(row.spec))
+        found = advise(it.spec, it.architecture, it.device, it.lengths, language=language)
     except Problem:
         return []
     items = [FailureSuggestion.model_validate(item) for item in found.to_dict()["suggestions"]]
     return items if device else [item.model_copy(update={"fits": None}) for item in items]
-
-
-def device_that_failed(memory: FailureMemory | None) -> Device | None:
-    """The GPU with the size that it really has; None on the CPU."""
-    if memory is None or memory.device == "CPU" or not memory.device_bytes:
-        return None
-    try:
-        known = device_named(memory.device)
-    except Problem:
-        return Device(memory.device, memory.device_bytes)
-    return Device(memory.device, memory.device_bytes, known.architecture, known.context_bytes)

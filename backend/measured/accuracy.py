@@ -1,6 +1,5 @@
 """The server's own accuracy table: one row a finished job that was measured."""
 
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -14,9 +13,9 @@ from backend.measured.schemas import Accuracy, AccuracyItem, Calibration
 from backend.measured.tables import AccuracyRow
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope.events import LedgerEvent, PlanEvent
-from tunescope.memory.devices import Device, device_named
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
+from tunescope.stored_spec import stored_spec
 
 LEAST_RUNS = 5
 MOST_RUNS = 500
@@ -36,7 +35,7 @@ def prediction_of(row: JobRow) -> Prediction | None:
     ledger = estimate.get("ledger")
     if not ledger:
         return None
-    spec = JobSpec.model_validate(row.spec)
+    spec = stored_spec(row.spec)
     # Adapters are float32 beside a 16-bit model unless the spec says otherwise, and what trains them with them.
     adapters_apart = spec.adaptation.method == "lora" and spec.precision.adapter_dtype == "float32"
     typed = OF_THE_MODEL if adapters_apart else OF_THE_MODEL | OF_TRAINING
@@ -75,7 +74,7 @@ def keep_accuracy(session: Session, row: JobRow) -> None:
             device=device_of_attempt(session, row) or "unknown",
             on_gpu=on_gpu(measured),
             step=measured.step,
-            summary=summary_of(JobSpec.model_validate(row.spec)),
+            summary=summary_of(stored_spec(row.spec)),
             comparison=[item.model_dump() for item in comparison],
             predicted_bytes=predicted,
             measured_bytes=bytes_measured,
@@ -157,21 +156,6 @@ def calibrations(session: Session) -> list[Calibration]:
     """Every kind of GPU with enough runs."""
     devices = session.scalars(select(AccuracyRow.device).where(AccuracyRow.on_gpu).distinct())
     return [found for device in sorted(devices) if (found := calibration(session, device)) is not None]
-
-
-def calibrated(session: Session, device: Device) -> tuple[Device, Calibration | None]:
-    """``device`` with the CUDA context that this server's own runs on that kind of GPU had, if they are enough.
-
-    Context is measured and replaces the default; fragmentation is only shown, and tensor terms are never touched.
-    """
-    for found in calibrations(session):
-        try:
-            same = device_named(found.device).name == device.name
-        except InvalidInput:
-            continue
-        if same:
-            return replace(device, context_bytes=found.context_bytes), found
-    return device, None
 
 
 def calibration(session: Session, device: str) -> Calibration | None:

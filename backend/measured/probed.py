@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 from backend.measured.comparison import measured_account, on_gpu
 from tunescope.events import LedgerEvent
+from tunescope.memory.devices import Device
 from tunescope.memory.ledger import CATEGORIES
 from tunescope.memory.trace import Trace
 from tunescope.memory.verified import verified
@@ -55,9 +56,9 @@ def fit_of(total: int, estimate: Mapping[str, Any]) -> dict[str, Any]:
     return {"fits": fits, "fit": "yes" if fits else "no"}
 
 
-def with_trace(estimate: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
-    """An exact trace in the place of the formula. What a probe measured stays the job's estimate: the trace is kept beside it."""
+def with_trace(estimate: Mapping[str, Any], trace: Trace, device: Device) -> dict[str, Any]:
+    """An exact trace in the place of the formula, for the GPU of the estimate. What a probe measured stays the job's estimate: the trace is kept beside it."""
     if not is_probe(estimate):
-        return verified(dict(estimate), trace)
+        return verified(dict(estimate), trace, device)
     formula = estimate["formula"]
-    return {**estimate, "formula": verified(dict(formula), trace) if formula else formula}
+    return {**estimate, "formula": verified(dict(formula), trace, device) if formula else formula}

@@ -33,7 +33,7 @@ class TraceStatus(BaseModel):
 def comparison_of(formula_bytes: int | None, trace: Trace) -> Comparison | None:
     if formula_bytes is None:
         return None
-    percent = difference_percent(formula_bytes, trace)
+    percent = difference_percent(formula_bytes, trace.peak_bytes)
     return Comparison(
         formula_bytes=formula_bytes,
         trace_bytes=trace.peak_bytes,

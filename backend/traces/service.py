@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from backend.estimates.devices import device_of_estimate
 from backend.estimates.resolve import config_of, estimate_spec, padded_spec
 from backend.jobs.tables import JobRow
 from backend.measured.probed import with_trace
@@ -17,6 +18,7 @@ from tunescope.problems import NotFound, Problem, Unavailable
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
 from tunescope.states import TERMINAL
+from tunescope.stored_spec import runnable_spec
 from tunescope.wire import MachineReport, TraceAnswer
 
 AGAIN_SECONDS = 60.0
@@ -138,7 +140,7 @@ def ask_for_jobs(session: Session, settings: ServerSettings, machines: Sequence[
     )
     for job in session.scalars(unasked.order_by(JobRow.created_at).limit(50)):
         try:
-            row = ask(session, settings, JobSpec.model_validate(job.spec), versions_for(machines, job.machine))
+            row = ask(session, settings, runnable_spec(job.spec), versions_for(machines, job.machine))
         except Unavailable:
             return
         except (Problem, ValueError, OSError) as error:
@@ -175,7 +177,7 @@ def verify_jobs(session: Session, row: TraceRow) -> None:
     assert trace is not None
     for job in session.scalars(select(JobRow).where(JobRow.trace_key == row.key, JobRow.state.not_in(TERMINAL))):
         if job.estimate is not None:
-            job.estimate = with_trace(job.estimate, trace)
+            job.estimate = with_trace(job.estimate, trace, device_of_estimate(session, job.estimate))
 
 
 def waited_for(session: Session, keys: Sequence[str]) -> set[str]:

@@ -7,6 +7,7 @@ import redis
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.estimates.devices import device_of_estimate
 from backend.jobs.reservation import reservation
 from backend.jobs.tables import JobRow
 from backend.measured.probed import with_probe, with_trace
@@ -287,7 +288,7 @@ def test_a_trace_and_a_probe_are_kept_apart_whichever_comes_first(member: TestCl
             with sessions.begin() as session:
                 row = session.get(JobRow, job)
                 assert row and row.estimate
-                row.estimate = with_trace(row.estimate, trace())
+                row.estimate = with_trace(row.estimate, trace(), device_of_estimate(session, row.estimate))
 
         if not probed_first:
             hear_trace()

@@ -16,6 +16,8 @@ from tunescope.cli import gpus, jobs, library, memory
 from tunescope.cli.output import errors, lenient_output
 from tunescope.cli.up import api_command, make_data_dir, python, refuse_taken_port, up
 from tunescope.client import DEFAULT_URL, ClientError
+from tunescope.memory.devices import DEFAULT_DEVICE
+from tunescope.memory.stack import STACKS
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, Problem, TooLarge
 from tunescope.settings import ServerSettings, WorkerSettings
 
@@ -93,18 +95,32 @@ def port(text: str) -> int:
 
 def add_memory_commands(commands: Commands) -> None:
     estimate = command(commands, "estimate", "Predict the VRAM of a job spec, by category.", memory.estimate)
-    estimate.add_argument("spec", help="YAML or JSON file, - for stdin")
-    estimate.add_argument("--gpu", help="GPU of the catalogue, e.g. H100-80GB")
-    estimate.add_argument(
-        "--config", metavar="FILE", help="config.json of a model that is not in the catalogue, or its directory"
+    advise = command(
+        commands, "advise", "What to change so that a job spec fits, or needs less; what fits as it is.", memory.advise
     )
+    for parser in (estimate, advise):
+        parser.add_argument("spec", help="YAML or JSON file, - for stdin, or recipe name")
+        parser.add_argument(
+            "--config", metavar="FILE", help="config.json of a model that is not in the catalogue, or its directory"
+        )
+        add_answer_for(parser)
     estimate.add_argument(
         "--trace", action="store_true", help="run the real model without weights or a GPU: exact bytes, in seconds"
     )
     explain = command(commands, "explain", "Why B needs more or less memory than A, by section.", memory.explain)
     for side in ("a", "b"):
         explain.add_argument(side, metavar=side.upper(), help="spec file, recipe name or job id")
+    add_answer_for(explain)
     command(commands, "recipes", "Published recipes.", memory.recipes)
+
+
+def add_answer_for(parser: argparse.ArgumentParser) -> None:
+    """What an answer about memory is to be for."""
+    parser.add_argument("--gpu", help=f"GPU of the catalogue, e.g. H100-80GB; {DEFAULT_DEVICE.name} if not given")
+    parser.add_argument(
+        "--stack",
+        help="library versions, one of " + ", ".join(STACKS) + "; the worker's own, or those of a recipe, if not given",
+    )
 
 
 def add_job_commands(commands: Commands) -> None:

@@ -1,20 +1,21 @@
-"""``tunescope estimate``, ``explain`` and ``recipes``: the VRAM model on this machine, without a server."""
+"""``tunescope estimate``, ``advise``, ``explain`` and ``recipes``: the VRAM model on this machine, without a server."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from tunescope.cli.jobs import read_spec
+from tunescope.cli.memory_text import print_advice, print_assumptions, print_ledger, print_sites, print_verdict
 from tunescope.cli.output import console, print_json, print_table
 from tunescope.cli.trace import print_trace, trace_of
 from tunescope.client import Client
+from tunescope.memory.advise import advise as advise_memory
 from tunescope.memory.devices import DEFAULT_DEVICE, device_named
 from tunescope.memory.estimate import estimate as estimate_memory
 from tunescope.memory.explain import Subject
 from tunescope.memory.explain import explain as explain_memory
 from tunescope.memory.model_config import architecture_for, config_for, local_config
+from tunescope.memory.stack import DEFAULT, stack_named
 from tunescope.memory.verified import verified
 from tunescope.recipes import load_recipes
 from tunescope.spec import JobSpec
@@ -22,42 +23,43 @@ from tunescope.units import format_bytes
 
 
 def estimate(args: Namespace) -> int:
-    spec = read_spec(args.spec)
-    device = device_named(args.gpu) if args.gpu else DEFAULT_DEVICE
-    config = local_config(spec, args.config)
-    answer: dict[str, Any] = estimate_memory(spec, architecture_for(spec, config), device).to_dict()
-    trace = trace_of(spec, config_for(spec, config)) if args.trace else None
+    it = subject(args.spec, args)
+    found = estimate_memory(it.spec, it.architecture, it.device, stack=it.stack)
+    answer: dict[str, Any] = found.to_dict()
+    trace = (
+        trace_of(it.spec, config_for(it.spec, local_config(it.spec, args.config)), args.stack) if args.trace else None
+    )
     if trace is not None:
-        answer = {**verified(answer, trace), "trace": trace.model_dump(mode="json")}
+        answer = {**verified(answer, trace, it.device, it.stack), "trace": trace.model_dump(mode="json")}
     if args.json:
         print_json(answer)
         return 0
     print_ledger(answer["ledger"], answer["total_bytes"])
-    fits = "fits" if answer["fits"] else "does not fit"
-    console.print(f"This {fits} on {answer['device']['name']} ({format_bytes(answer['device']['total_bytes'])}).")
+    print_verdict(answer)
+    print_sites(answer)
     if trace is not None:
         print_trace(trace, answer)
-    for assumption in answer["assumptions"]:
-        console.print(f"- {assumption}", style="dim")
+    print_assumptions(answer["assumptions"])
     return 0
 
 
-def print_ledger(ledger: dict[str, int], total: int) -> None:
-    table = Table("category", "bytes", "", box=None, header_style="bold")
-    for category, count in ledger.items():
-        if count:
-            table.add_row(category, f"{count:,}", format_bytes(count))
-    table.add_row("total", f"{total:,}", format_bytes(total), style="bold")
-    console.print(table, soft_wrap=False)
+def advise(args: Namespace) -> int:
+    it = subject(args.spec, args)
+    answer = advise_memory(it.spec, it.architecture, it.device, stack=it.stack).to_dict()
+    if args.json:
+        print_json(answer)
+    else:
+        print_advice(answer, it.device.name)
+    return 0
 
 
 def explain(args: Namespace) -> int:
     if subject_is_job(args.a) or subject_is_job(args.b):
         with Client() as client:
             sides = [side_for_server(side) for side in (args.a, args.b)]
-            answer = client.explain(sides[0], sides[1])
+            answer = client.explain(sides[0], sides[1], args.gpu, args.stack)
     else:
-        answer = explain_memory(subject(args.a), subject(args.b)).to_dict()
+        answer = explain_memory(subject(args.a, args), subject(args.b, args)).to_dict()
     if args.json:
         print_json(answer)
         return 0
@@ -80,12 +82,15 @@ def side_for_server(side: str) -> JobSpec | str:
     return read_spec(side) if side not in load_recipes() and Path(side).exists() else side
 
 
-def subject(side: str) -> Subject:
+def subject(side: str, args: Namespace) -> Subject:
+    """A recipe or spec file with its model, on the GPU and with the library versions that ``args`` ask for."""
+    device = device_named(args.gpu) if args.gpu else DEFAULT_DEVICE
+    stack = stack_named(args.stack) if args.stack else None
     recipe = load_recipes().get(side)
-    if recipe is not None:
-        return Subject(recipe.title, recipe.spec, architecture_for(recipe.spec), stack=recipe.stack)
-    spec = read_spec(side)
-    return Subject(spec.name, spec, architecture_for(spec, local_config(spec)))
+    spec = recipe.spec if recipe else read_spec(side)
+    architecture = architecture_for(spec, local_config(spec, getattr(args, "config", None)))
+    named = (recipe.title, stack or recipe.stack) if recipe else (spec.name, stack or DEFAULT)
+    return Subject(named[0], spec, architecture, device, stack=named[1])
 
 
 def recipes(args: Namespace) -> int:

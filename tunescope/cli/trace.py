@@ -22,11 +22,19 @@ from tunescope.units import format_bytes
 LIBRARIES = ("worker", "torch", "transformers", "peft")
 
 
-def trace_of(spec: JobSpec, config: dict[str, Any]) -> Trace:
-    """Trace a spec here if the worker's libraries are installed, else on the server. Raises Problem or ClientError."""
+def trace_of(spec: JobSpec, config: dict[str, Any], stack: str | None = None) -> Trace:
+    """Trace a spec here if the worker's libraries are installed, else on the server. Raises Problem or ClientError.
+
+    ``stack`` names the profile whose rules are followed where a library's version decides; a server traces with its own.
+    """
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     if not missing:
-        return trace_here(spec, config)
+        return trace_here(spec, config, stack)
+    if stack is not None:
+        raise Unavailable(
+            "A server traces with its worker's own library versions; --stack needs the libraries here.",
+            f"Leave --stack or --trace away, or install: {', '.join(missing)}.",
+        )
     if os.environ.get("TUNESCOPE_URL") or os.environ.get("TUNESCOPE_TOKEN"):
         return trace_on_server(spec)
     raise Unavailable(
@@ -35,14 +43,14 @@ def trace_of(spec: JobSpec, config: dict[str, Any]) -> Trace:
     )
 
 
-def trace_here(spec: JobSpec, config: dict[str, Any]) -> Trace:
+def trace_here(spec: JobSpec, config: dict[str, Any], stack: str | None = None) -> Trace:
     """Run the worker package's tracer as a process: torch is never loaded into the command itself."""
     with tempfile.TemporaryDirectory(prefix="tunescope-") as folder:
         spec_file, config_file = Path(folder) / "spec.json", Path(folder) / "config.json"
         spec_file.write_text(spec.model_dump_json())
         config_file.write_text(json.dumps(config))
         ended = subprocess.run(
-            [sys.executable, "-m", "worker.tracer", str(spec_file), str(config_file)],
+            [sys.executable, "-m", "worker.tracer", str(spec_file), str(config_file), *([stack] if stack else [])],
             env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"},
             capture_output=True,
             text=True,
@@ -93,7 +101,7 @@ def print_trace(trace: Trace, answer: dict[str, Any]) -> None:
     console.print(sites, soft_wrap=False)
     console.print(f"Traced in {trace.seconds:.1f} s with {', '.join(f'{k} {v}' for k, v in trace.versions.items())}.")
     formula = answer["formula"]["allocated_bytes"]
-    percent = difference_percent(formula, trace)
+    percent = difference_percent(formula, answer["allocated_bytes"])
     if abs(percent) > DIFFERS_PERCENT:
         console.print(
             f"The formula says {format_bytes(formula)} for the active peak: {percent:+.1f} %. Trust the trace.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.capability import Lack, lack_of
 from tunescope.memory.changes import Change, Patch, changes_for
 from tunescope.memory.devices import DEVICES, Device
 from tunescope.memory.estimate import MAX_TOKENS, Estimate, estimate
@@ -55,6 +56,9 @@ class Advice:
     longest_max_length: int | None
     largest_batch: int | None
     cheapest_gpu: str | None
+    """The cheapest of the catalogue that has the memory for the spec as it is, and can do what it asks for."""
+    passed_over: tuple[tuple[str, Lack], ...]
+    """Cheaper ones that would have the memory, and why they cannot run it."""
     language: Language
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +89,7 @@ class Advice:
             "longest_max_length": self.longest_max_length,
             "largest_batch": self.largest_batch,
             "cheapest_gpu": self.cheapest_gpu,
+            "passed_over": [{"gpu": name, "because": lack.text[index]} for name, lack in self.passed_over],
         }
 
 
@@ -112,7 +117,7 @@ def advise(
         _together(spec, now, found, at) if needs_several else None,
         _largest(lambda value: at(apply(spec, {"data.max_length": value})).fits, 8, architecture_limit(architecture)),
         _largest(lambda value: at(apply(spec, {"batch.per_device_train_batch_size": value})).fits, 1, LARGEST_BATCH),
-        _cheapest(lambda gpu: at(spec, gpu).fits),
+        *_cheapest(spec, lambda gpu: at(spec, gpu).fits),
         language,
     )
 
@@ -203,6 +208,14 @@ def _largest(fits: Callable[[int], bool], low: int, high: int) -> int | None:
     return min(low, MAX_TOKENS)
 
 
-def _cheapest(fits: Callable[[Device], bool]) -> str | None:
-    able = [device for device in DEVICES.values() if fits(device)]
-    return min(able, key=lambda device: device.price_rank).name if able else None
+def _cheapest(spec: JobSpec, fits: Callable[[Device], bool]) -> tuple[str | None, tuple[tuple[str, Lack], ...]]:
+    """The cheapest GPU that runs it, and the cheaper ones that have the memory but lack something else."""
+    passed_over: list[tuple[str, Lack]] = []
+    for device in sorted(DEVICES.values(), key=lambda device: device.price_rank):
+        if not fits(device):
+            continue
+        lack = lack_of(spec, device)
+        if lack is None:
+            return device.name, tuple(passed_over)
+        passed_over.append((device.name, lack))
+    return None, tuple(passed_over)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tunescope.memory.effective_batch import effective_batch, smaller_micro_batch
 from tunescope.memory.sharding import can_divide
-from tunescope.spec import JobSpec
+from tunescope.spec import LIMITS, JobSpec
 
 Patch = dict[str, Any]
 """Dotted fields of a spec and their new values."""
@@ -38,8 +39,10 @@ def changes_for(spec: JobSpec) -> list[Change]:
     for option in _OPTIONS:
         if option.applies(spec):
             patch = option.patch(spec) if callable(option.patch) else option.patch
-            title = option.title[0].format(**_words(patch)), option.title[1].format(**_words(patch))
-            found.append(Change(option.id, option.cost, title, option.price, patch))
+            words = _words(patch) | {"effective": f"{effective_batch(spec):,}"}
+            title = option.title[0].format(**words), option.title[1].format(**words)
+            price = option.price[0].format(**words), option.price[1].format(**words)
+            found.append(Change(option.id, option.cost, title, price, patch))
     return found
 
 
@@ -52,11 +55,13 @@ def _lora(spec: JobSpec) -> bool:
     return spec.adaptation.method == "lora"
 
 
+MOST_STEPS = int(LIMITS["batch.gradient_accumulation_steps"].high)
+
+
 def _smaller_batch(spec: JobSpec) -> Patch:
-    batch = spec.batch.per_device_train_batch_size
-    half = batch // 2
-    steps = -(-spec.batch.gradient_accumulation_steps * batch // half)
-    return {"batch.per_device_train_batch_size": half, "batch.gradient_accumulation_steps": min(65536, steps)}
+    found = smaller_micro_batch(spec, MOST_STEPS)
+    assert found is not None, "the option applies only where there is one"
+    return {"batch.per_device_train_batch_size": found[0], "batch.gradient_accumulation_steps": found[1]}
 
 
 def _sharded(spec: JobSpec, *names: str) -> bool:
@@ -83,10 +88,10 @@ _OPTIONS = (
     _Option("packing", 2, lambda spec: not spec.data.packing, {"data.packing": True},
             ("Pack rows into sequences of one length", "将多行打包成等长序列"),
             ("fewer, fuller steps; the allocator's cache no longer grows with every new length", "步数更少更满，分配器缓存不再随长度增长")),
-    _Option("smaller-batch", 2, lambda spec: spec.batch.per_device_train_batch_size > 1, _smaller_batch,
+    _Option("smaller-batch", 2, lambda spec: smaller_micro_batch(spec, MOST_STEPS) is not None, _smaller_batch,
             ("Batch {per_device_train_batch_size} with accumulation {gradient_accumulation_steps}",
              "批大小 {per_device_train_batch_size}，累积 {gradient_accumulation_steps}"),
-            ("same effective batch; a little slower", "有效批大小不变，略慢")),
+            ("same effective batch of {effective} rows; a little slower", "有效批大小仍为 {effective} 行，略慢")),
     _Option("checkpointing", 2, lambda spec: not spec.memory_savers.gradient_checkpointing, {"memory_savers.gradient_checkpointing": True},
             ("Turn gradient checkpointing on", "开启梯度检查点"), ("about a third slower; same result", "约慢三分之一，结果相同")),
     _Option("adamw-8bit", 3, lambda spec: spec.optimizer.name in _FAST_ADAM, {"optimizer.name": "adamw_8bit"},

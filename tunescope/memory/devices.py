@@ -1,6 +1,7 @@
-"""GPUs that an estimate can be made for: total memory as NVML reports it, and how much of it CUDA itself takes.
+"""GPUs that an estimate can be made for: total memory as NVML reports it, how much of it CUDA itself takes, what they can do.
 
 Totals are NVML's ``memory.total`` (`nvidia-smi --query-gpu=memory.total`), which is less than the number on the box.
+Compute capabilities are those of https://developer.nvidia.com/cuda-gpus.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ class Device:
     context_bytes: int | None = None
     price_rank: int = 100
     """Order by typical rental price, lower is cheaper: advice only, never money."""
+    capability: tuple[int, int] | None = None
+    """CUDA compute capability, which decides what its hardware can do; None where it is not known."""
 
     @property
     def cublas_workspace_bytes(self) -> int:
@@ -39,29 +42,29 @@ class Device:
         return 450 * MIB, 1205 * MIB, 1960 * MIB
 
 
-def _gpu(name: str, mib: int, architecture: str, price_rank: int) -> Device:
-    return Device(name, mib * MIB, architecture, None, price_rank)
+def _gpu(name: str, mib: int, architecture: str, price_rank: int, capability: tuple[int, int]) -> Device:
+    return Device(name, mib * MIB, architecture, None, price_rank, capability)
 
 
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
-        _gpu("T4-16GB", 15_360, "turing", 1),
-        _gpu("RTX3060-12GB", 12_288, "ampere", 2),
-        _gpu("RTX4060Ti-16GB", 16_380, "ada", 3),
-        _gpu("L4-24GB", 23_034, "ada", 6),
-        _gpu("A10-24GB", 23_028, "ampere", 7),
-        _gpu("RTX3090-24GB", 24_576, "ampere", 4),
-        _gpu("RTX4090-24GB", 24_564, "ada", 5),
-        _gpu("V100-32GB", 32_768, "volta", 8),
-        _gpu("RTX5090-32GB", 32_607, "blackwell", 9),
-        _gpu("A100-40GB", 40_960, "ampere", 11),
-        _gpu("L40S-48GB", 46_068, "ada", 10),
-        _gpu("A6000-48GB", 49_140, "ampere", 12),
-        _gpu("A100-80GB", 81_920, "ampere", 13),
-        _gpu("H100-80GB", 81_559, "hopper", 14),
-        _gpu("H200-141GB", 143_771, "hopper", 15),
-        _gpu("B200-180GB", 183_359, "blackwell", 16),
+        _gpu("T4-16GB", 15_360, "turing", 1, (7, 5)),
+        _gpu("RTX3060-12GB", 12_288, "ampere", 2, (8, 6)),
+        _gpu("RTX4060Ti-16GB", 16_380, "ada", 3, (8, 9)),
+        _gpu("L4-24GB", 23_034, "ada", 6, (8, 9)),
+        _gpu("A10-24GB", 23_028, "ampere", 7, (8, 6)),
+        _gpu("RTX3090-24GB", 24_576, "ampere", 4, (8, 6)),
+        _gpu("RTX4090-24GB", 24_564, "ada", 5, (8, 9)),
+        _gpu("V100-32GB", 32_768, "volta", 8, (7, 0)),
+        _gpu("RTX5090-32GB", 32_607, "blackwell", 9, (12, 0)),
+        _gpu("A100-40GB", 40_960, "ampere", 11, (8, 0)),
+        _gpu("L40S-48GB", 46_068, "ada", 10, (8, 9)),
+        _gpu("A6000-48GB", 49_140, "ampere", 12, (8, 6)),
+        _gpu("A100-80GB", 81_920, "ampere", 13, (8, 0)),
+        _gpu("H100-80GB", 81_559, "hopper", 14, (9, 0)),
+        _gpu("H200-141GB", 143_771, "hopper", 15, (9, 0)),
+        _gpu("B200-180GB", 183_359, "blackwell", 16, (10, 0)),
     )
 }
 DEFAULT_DEVICE = DEVICES["A100-80GB"]

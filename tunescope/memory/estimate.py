@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.cached_blocks import cached_blocks
+from tunescope.memory.capability import lack_of
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
+from tunescope.memory.effective_batch import effective_batch_words
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
 from tunescope.memory.lengths import Lengths
@@ -232,16 +234,15 @@ def _assumptions(
     unmatched: tuple[str, ...], varying: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     notes = [f"library versions: {stack.title}", f"longest micro batch: {work.batch} x {work.sequence} tokens"]
+    notes.append(f"effective batch: {effective_batch_words(spec)}")
     if lengths is None:
         notes.append("the data set's lengths are unknown: every batch is taken to reach max_length")
     if varying:
         notes.append("row lengths vary: the allocator's cache is an expectation, not a bound")
-    if device.context_bytes is None and stack.context_bytes is not None:
-        notes.append(
-            f"CUDA context as measured with these versions on another machine: {stack.context_bytes // MIB:,} MiB"
-        )
-    elif device.context_bytes is None:
-        notes.append("CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960")
+    notes += context_notes(device, stack)
+    lack = lack_of(spec, device)
+    if lack is not None:
+        notes.append(f"only memory is estimated, {device.name} cannot run this: {lack.text[0]}")
     if spec.parallelism.strategy != "none":
         notes.append("sharding and communication are by formula and less certain (10 %)")
         notes += _sharding_notes(spec)
@@ -268,3 +269,12 @@ def _sharding_notes(spec: JobSpec) -> list[str]:
     if offload == "optimizer" and offloads_weights(spec):
         notes.append("fsdp moves weights together with the optimizer to host memory")
     return notes
+
+
+def context_notes(device: Device, stack: Stack) -> list[str]:
+    """Where the figure of the CUDA context comes from; nothing to say where a worker measured it."""
+    if device.context_bytes is not None:
+        return []
+    if stack.context_bytes is not None:
+        return [f"CUDA context as measured with these versions on another machine: {stack.context_bytes // MIB:,} MiB"]
+    return ["CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960"]

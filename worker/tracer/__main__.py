@@ -1,26 +1,28 @@
-"""``python -m worker.tracer SPEC_JSON_FILE CONFIG_JSON_FILE``: one trace, printed as JSON."""
+"""``python -m worker.tracer SPEC_JSON_FILE CONFIG_JSON_FILE [STACK]``: one trace, printed as JSON."""
 
 import json
 import sys
 from pathlib import Path
 
+from tunescope.memory.stack import DEFAULT, stack_named
 from tunescope.problems import InvalidInput
 from tunescope.spec import load_spec
 
-USAGE = "usage: python -m worker.tracer SPEC_JSON_FILE CONFIG_JSON_FILE"
+USAGE = "usage: python -m worker.tracer SPEC_JSON_FILE CONFIG_JSON_FILE [STACK]"
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
+    if len(arguments) not in (2, 3):
         print(USAGE, file=sys.stderr)
         return 2
     try:
         spec, config = load_spec(_read(arguments[0])), json.loads(_read(arguments[1]))
         if not isinstance(config, dict):
             raise InvalidInput("A config.json is an object.", "use the config.json published with the model")
+        stack = stack_named(arguments[2]) if len(arguments) == 3 else DEFAULT
         from worker.tracer.trace import trace
 
-        print(trace(spec, config).model_dump_json(indent=2))
+        print(trace(spec, config, stack=stack).model_dump_json(indent=2))
     except json.JSONDecodeError as error:
         print(f"{arguments[1]} is not JSON: {error}", file=sys.stderr)
         return 2

@@ -924,12 +924,17 @@ export interface components {
         };
         /** AdviceRequest */
         AdviceRequest: {
-            spec: components["schemas"]["JobSpec"];
             /**
              * Gpu
-             * @description Name of a GPU of the catalogue; A100-80GB if not given.
+             * @description GPU of the catalogue, by its name or the driver's; A100-80GB if not given.
              */
             gpu?: string | null;
+            /**
+             * Stack
+             * @description Library versions, by the name of a stack profile; the worker's own, or those of a recipe, if not given.
+             */
+            stack?: string | null;
+            spec: components["schemas"]["JobSpec"];
             /**
              * Language
              * @default en
@@ -1333,12 +1338,17 @@ export interface components {
         };
         /** EstimateRequest */
         EstimateRequest: {
-            spec: components["schemas"]["JobSpec"];
             /**
              * Gpu
-             * @description Name of a GPU of the catalogue; A100-80GB if not given.
+             * @description GPU of the catalogue, by its name or the driver's; A100-80GB if not given.
              */
             gpu?: string | null;
+            /**
+             * Stack
+             * @description Library versions, by the name of a stack profile; the worker's own, or those of a recipe, if not given.
+             */
+            stack?: string | null;
+            spec: components["schemas"]["JobSpec"];
         };
         /** EvaluationEvent */
         EvaluationEvent: {
@@ -1374,8 +1384,20 @@ export interface components {
         /**
          * ExplanationRequest
          * @description Two sides, each a spec, the name of a recipe, the id of a job, or one of the latter with changed fields.
+         *
+         *     ``gpu`` and ``stack`` hold for both.
          */
         ExplanationRequest: {
+            /**
+             * Gpu
+             * @description GPU of the catalogue, by its name or the driver's; A100-80GB if not given.
+             */
+            gpu?: string | null;
+            /**
+             * Stack
+             * @description Library versions, by the name of a stack profile; the worker's own, or those of a recipe, if not given.
+             */
+            stack?: string | null;
             /** A */
             a: components["schemas"]["JobSpec"] | components["schemas"]["Changed"] | string;
             /** B */

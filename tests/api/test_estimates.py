@@ -1,0 +1,122 @@
+"""Estimates, advice and explanations over HTTP: which GPU and which library versions, and what the server's own GPUs take."""
+
+import time
+from typing import Any
+
+import pytest
+import redis
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from backend.jobs.tables import JobRow
+from tests.api.make import spec
+from tests.api.test_gpus import publish
+from tests.api.test_measured import measured
+from tunescope.units import GIB
+from tunescope.wire import GpuReport, MachineReport
+
+Sessions = sessionmaker[Session]
+BIG: dict[str, Any] = {
+    "model": {"id": "Qwen/Qwen2.5-7B", "source": "catalogue"},
+    "data": {"dataset": "d"},
+    "batch": {"per_device_train_batch_size": 4},
+}
+
+
+def ask(client: TestClient, path: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(f"/api/{path}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_servers_gpus_say_whether_the_card_and_whether_what_is_free_is_enough(
+    admin: TestClient, redis_url: str
+) -> None:
+    alone = ask(admin, "estimates", spec=spec())
+    assert alone["gpus"] == []
+    need = int(alone["total_bytes"] * 1.05)
+    sizes = {
+        "roomy": {"total_bytes": need, "free_bytes": need},
+        "busy": {"total_bytes": need, "free_bytes": need - 1},
+        "small": {"total_bytes": need - 1, "free_bytes": alone["total_bytes"]},
+        "silent": {},
+        "lost": {"total_bytes": 80 * GIB, "free_bytes": 80 * GIB, "unusable_because": "lost"},
+    }
+    gpus = [GpuReport(uuid=name, index=0, name=name, **told) for name, told in sizes.items()]
+    machine = MachineReport(
+        name="m1", at=time.time(), gpus=gpus, host_total_bytes=1, host_available_bytes=1, cpu_count=1
+    )
+    with redis.Redis.from_url(redis_url) as connection:
+        publish(connection, machine)
+    told = {gpu["uuid"]: (gpu["fits"], gpu["fits_now"]) for gpu in ask(admin, "estimates", spec=spec())["gpus"]}
+    assert told == {
+        "roomy": (True, True),
+        "busy": (True, False),
+        "small": (False, False),
+        "silent": (None, None),
+        "lost": (False, False),
+    }
+    careless = spec(placement={"gpu_memory_margin": 0.0})
+    small = next(gpu for gpu in ask(admin, "estimates", spec=careless)["gpus"] if gpu["uuid"] == "small")
+    assert small["fits"] and small["fits_now"], "the margin is the spec's"
+
+
+def test_all_answers_are_for_the_gpu_that_was_asked_for_as_this_server_measured_it(
+    member: TestClient, sessions: Sessions
+) -> None:
+    for _ in range(5):
+        measured(member, sessions, "NVIDIA H100", "cuda tensors")
+    for gpu, context in (("H100-80GB", 500), ("A100-80GB", 1205 * 1024**2)):
+        found = ask(member, "estimates", spec=BIG, gpu=gpu)
+        assert found["device"]["name"] == gpu and found["ledger"]["runtime_context"] == context
+        sides = ask(member, "explanations", a=BIG, b=BIG, gpu=gpu)
+        assert sides["a"]["total_bytes"] == sides["b"]["total_bytes"] == found["total_bytes"]
+        change = ask(member, "advice", spec=BIG, gpu=gpu)["suggestions"][0]
+        assert change["total_bytes"] + change["bytes_saved"] == found["total_bytes"]
+
+
+def test_library_versions_can_be_asked_for(member: TestClient) -> None:
+    own, old = ask(member, "estimates", spec=BIG), ask(member, "estimates", spec=BIG, stack="qwen-2023")
+    assert own["total_bytes"] != old["total_bytes"]
+    pair = {"a": "qwen-official-lora", "b": "swift-2024-lora"}
+    assert "libraries" in {part["section"] for part in ask(member, "explanations", **pair)["sections"]}
+    same = ask(member, "explanations", **pair, stack="current")
+    assert "libraries" not in {part["section"] for part in same["sections"]}
+    change = ask(member, "advice", spec=BIG, stack="qwen-2023")["suggestions"][0]
+    assert change["total_bytes"] + change["bytes_saved"] == old["total_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("estimates", {"spec": BIG}), ("advice", {"spec": BIG}), ("explanations", {"a": BIG, "b": BIG})],
+)
+def test_an_unknown_gpu_stack_or_field_is_named(member: TestClient, path: str, body: dict[str, Any]) -> None:
+    for field in ("gpu", "stack", "colour"):
+        answer = member.post(f"/api/{path}", json={**body, field: "no such thing"})
+        assert answer.status_code == 422 and answer.json()["errors"][0]["loc"] == field, answer.text
+
+
+def test_a_job_of_an_older_release_is_shown_explained_and_cloned(member: TestClient, sessions: Sessions) -> None:
+    def stored(**sections: Any) -> str:
+        job = str(member.post("/api/jobs", json=spec()).json()["id"])
+        with sessions.begin() as session:
+            row = session.get(JobRow, job)
+            assert row
+            row.spec, row.state = {**row.spec, **sections}, "failed"
+        return job
+
+    old = stored(gone={"x": 1}, data={"dataset": "vram-questions", "max_length": 4, "colour": "red"})
+    shown = member.get(f"/api/jobs/{old}")
+    assert shown.status_code == 200 and shown.json()["spec"]["data"]["max_length"] == 4, "as it was"
+    assert ask(member, "explanations", a=old, b="unsloth-qlora")["sections"]
+    cloned = member.post(f"/api/jobs/{old}/clone", json={"patch": {"adaptation.r": 16}})
+    assert cloned.status_code == 201 and cloned.json()["spec"]["adaptation"]["r"] == 16
+
+    apart = stored(parallelism={"gpus": 1, "strategy": "none", "offload": "all"})
+    assert member.get("/api/gpus").status_code == 200
+    assert ask(member, "explanations", a=apart, b=apart)["difference_bytes"] == 0
+    for path in ("clone", "retry"):
+        refused = member.post(f"/api/jobs/{apart}/{path}")
+        assert refused.status_code == 422 and refused.json()["errors"][0]["loc"] == "parallelism.offload"
+    mended = member.post(f"/api/jobs/{apart}/clone", json={"patch": {"parallelism.offload": "none"}})
+    assert mended.status_code == 201

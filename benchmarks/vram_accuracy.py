@@ -1,13 +1,19 @@
 """How close estimates come to published measurements: `python -m benchmarks.vram_accuracy [DIRECTORY]`.
 
-Reads published.csv and fms_a100_80gb_1gpu.csv from DIRECTORY (default ../shared/vram) and prints errors by source, method
-and model, beside a naive rule, `accelerate estimate-memory`'s, DeepSpeed's estimators and LLaMA-Factory's table. Nothing is tuned to a row.
+Reads the two published tables, or files of the same names and columns in DIRECTORY, and prints errors by source, method
+and model, beside a naive rule, `accelerate estimate-memory`'s, DeepSpeed's estimators and LLaMA-Factory's table, and every row that is
+left out, with the reason. Nothing is tuned to a row.
+
+The tables: tunescope/recipes/published.csv (QwenLM/Qwen and ms-swift, see tunescope.recipes.published), and
+published/fms_a100_80gb_1gpu.csv, the single-GPU rows of foundation-model-stack/fms-acceleration (Apache-2.0),
+scripts/benchmarks/refs/a100_80gb.csv at 876e2ed6. ``tests/unit/test_published_accuracy.py`` holds the errors that docs/estimates.md states.
 """
 
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -46,104 +52,157 @@ class Row:
         return estimate(self.spec, self.architecture, DEVICES["A100-80GB"], stack=self.stack)
 
 
-def published(path: Path) -> Iterator[Row]:
-    """Rows of published.csv; sums over several GPUs stay sums."""
-    for line in csv.DictReader(path.open(encoding="utf-8")):
-        official = line["id"].startswith("qwen-official")
-        gpus = int(line["gpus"])
-        full = line["method"] == "full"
-        quantization = line["quantization"] or "none"
-        zero2 = official and quantization == "gptq-int4"
-        targets: Any = "all-linear" if "all linear" in line["target_modules"] else ["c_attn"]
-        adaptation: dict[str, Any] = (
-            {"method": "full"} if full else {"method": "lora", "r": int(line["r"]), "target_modules": targets}
-        )
-        if line["modules_to_save"]:
-            adaptation["modules_to_save"] = line["modules_to_save"].split(",")
-        strategy = "zero3" if official and full else "zero2" if zero2 else "none"
-        spec = parse_spec(
-            {
-                "model": {"id": line["model"]},
-                "adaptation": adaptation,
-                "precision": {
-                    "quantization": quantization,
-                    "dtype": line["dtype"],
-                    "master_weights": official and full,
-                    "adapter_dtype": "float16" if zero2 else "float32",
-                },
-                "batch": {
-                    "per_device_train_batch_size": int(line["per_device_train_batch_size"]),
-                    "gradient_accumulation_steps": int(line["gradient_accumulation_steps"]),
-                },
-                "parallelism": {"gpus": gpus, "strategy": strategy},
-                "data": {"dataset": "x", "max_length": int(line["max_length"])},
-                "memory_savers": {
-                    "gradient_checkpointing": line["gradient_checkpointing"] == "True",
-                    "attention": line["attention"],
-                },
-            }
-        )
-        fixed = line["length_kind"] == "fixed"
-        stack = STACKS["qwen-2023" if official else "swift-2024"]
-        measured = round(float(line["measured"]) * UNITS[line["unit"]])
-        method = (
-            "full"
-            if full
-            else ("lora+emb" if line["modules_to_save"] else "lora")
-            if quantization == "none"
-            else "qlora"
-        )
-        yield Row(
-            "QwenLM/Qwen" if official else "ms-swift", line["id"], line["model"], method, spec, catalogue(line["model"]), stack,
-            gpus, measured, None, fixed, official,
-        )  # fmt: skip
+@dataclass(frozen=True)
+class LeftOut:
+    """A published run without an estimate, and why."""
+
+    name: str
+    because: str
 
 
-def fms(path: Path) -> Iterator[Row]:
-    """Rows of fms-acceleration run without fused kernels (``foak`` has its own loss and norms, which no stack here has)."""
-    for line in csv.DictReader(path.open(encoding="utf-8")):
-        framework = line["framework_config"]
-        if "foak" in framework:
-            continue
-        full = not line["peft_method"]
-        gptq, bnb = "autogptq" in framework, "bnb" in framework
-        name = (
-            "transformers-4.48-norms-fp32"
-            if framework.startswith("baseline")
-            else "transformers-4.48"
-            if gptq or bnb
-            else "transformers-4.48-no-autocast"
-        )
-        model = line["model_name_or_path"]
-        adaptation: dict[str, Any] = {"method": "full"}
-        if not full:
-            adaptation = {
-                "method": "lora",
-                "r": int(line["r"]),
-                "lora_dropout": 0.1,
-                "target_modules": line["target_modules"].split(),
-            }
-        spec = parse_spec(
-            {
-                "model": {"id": model},
-                "adaptation": adaptation,
-                "precision": {
-                    "quantization": "gptq-int4" if gptq else "nf4" if bnb else "none",
-                    "dtype": line["torch_dtype"],
-                },
-                "batch": {
-                    "per_device_train_batch_size": int(line["per_device_train_batch_size"]),
-                    "gradient_accumulation_steps": 1,
-                },
-                "data": {"dataset": "x", "max_length": 4096},
-                "memory_savers": {"attention": "flash_attention_2"},
-            }
-        )
-        method = "full" if full else "qlora" if gptq or bnb else "lora"
-        yield Row(
-            "fms-acceleration", f"{framework}/{model}/b{line['per_device_train_batch_size']}", model, method, spec, catalogue(model), STACKS[name],
-            1, int(line["mem_nvidia_mem_reserved"]) * MIB, int(line["mem_peak_torch_mem_alloc_in_bytes"]),
-        )  # fmt: skip
+Line = dict[str, str]
+
+
+def published_row(line: Line) -> Row:
+    """A row of published.csv; sums over several GPUs stay sums."""
+    official = line["id"].startswith("qwen-official")
+    gpus = int(line["gpus"])
+    full = line["method"] == "full"
+    quantization = line["quantization"] or "none"
+    zero2 = official and quantization == "gptq-int4"
+    targets: Any = "all-linear" if "all linear" in line["target_modules"] else ["c_attn"]
+    adaptation: dict[str, Any] = (
+        {"method": "full"} if full else {"method": "lora", "r": int(line["r"]), "target_modules": targets}
+    )
+    if line["modules_to_save"]:
+        adaptation["modules_to_save"] = line["modules_to_save"].split(",")
+    strategy = "zero3" if official and full else "zero2" if zero2 else "none"
+    spec = parse_spec(
+        {
+            "model": {"id": line["model"]},
+            "adaptation": adaptation,
+            "precision": {
+                "quantization": quantization,
+                "dtype": line["dtype"],
+                "master_weights": official and full,
+                "adapter_dtype": "float16" if zero2 else "float32",
+            },
+            "batch": {
+                "per_device_train_batch_size": int(line["per_device_train_batch_size"]),
+                "gradient_accumulation_steps": int(line["gradient_accumulation_steps"]),
+            },
+            "parallelism": {"gpus": gpus, "strategy": strategy},
+            "data": {"dataset": "x", "max_length": int(line["max_length"])},
+            "memory_savers": {
+                "gradient_checkpointing": line["gradient_checkpointing"] == "True",
+                "attention": line["attention"],
+            },
+        }
+    )
+    fixed = line["length_kind"] == "fixed"
+    stack = STACKS["qwen-2023" if official else "swift-2024"]
+    measured = round(float(line["measured"]) * UNITS[line["unit"]])
+    method = (
+        "full" if full else ("lora+emb" if line["modules_to_save"] else "lora") if quantization == "none" else "qlora"
+    )
+    return Row(
+        "QwenLM/Qwen" if official else "ms-swift", line["id"], line["model"], method, spec, catalogue(line["model"]), stack,
+        gpus, measured, None, fixed, official,
+    )  # fmt: skip
+
+
+def fms_row(line: Line) -> Row:
+    """A row of fms-acceleration. Raises InvalidInput for those with fused kernels."""
+    framework = line["framework_config"]
+    if "foak" in framework:
+        raise InvalidInput("fused kernels (foak) have a loss and norms of their own, which no stack profile has")
+    full = not line["peft_method"]
+    gptq, bnb = "autogptq" in framework, "bnb" in framework
+    name = (
+        "transformers-4.48-norms-fp32"
+        if framework.startswith("baseline")
+        else "transformers-4.48"
+        if gptq or bnb
+        else "transformers-4.48-no-autocast"
+    )
+    model = line["model_name_or_path"]
+    adaptation: dict[str, Any] = {"method": "full"}
+    if not full:
+        adaptation = {
+            "method": "lora",
+            "r": int(line["r"]),
+            "lora_dropout": 0.1,
+            "target_modules": line["target_modules"].split(),
+        }
+    spec = parse_spec(
+        {
+            "model": {"id": model},
+            "adaptation": adaptation,
+            "precision": {
+                "quantization": "gptq-int4" if gptq else "nf4" if bnb else "none",
+                "dtype": line["torch_dtype"],
+            },
+            "batch": {
+                "per_device_train_batch_size": int(line["per_device_train_batch_size"]),
+                "gradient_accumulation_steps": 1,
+            },
+            "data": {"dataset": "x", "max_length": 4096},
+            "memory_savers": {"attention": "flash_attention_2"},
+        }
+    )
+    method = "full" if full else "qlora" if gptq or bnb else "lora"
+    return Row(
+        "fms-acceleration", fms_name(line), model, method, spec, catalogue(model), STACKS[name],
+        1, int(line["mem_nvidia_mem_reserved"]) * MIB, int(line["mem_peak_torch_mem_alloc_in_bytes"]),
+    )  # fmt: skip
+
+
+def fms_name(line: Line) -> str:
+    framework, model = line.get("framework_config", "?"), line.get("model_name_or_path", "?")
+    return f"{framework}/{model}/{line.get('peft_method') or 'full'}/b{line.get('per_device_train_batch_size', '?')}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of published runs, and how a line of it is read."""
+
+    path: Path
+    read: Callable[[Line], Row]
+    name: Callable[[Line], str]
+
+    def rows(self) -> Iterator[Row | LeftOut]:
+        with self.path.open(encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                try:
+                    row = self.read(line)
+                    row.predict()
+                except InvalidInput as problem:
+                    yield LeftOut(self.name(line), " ".join(str(problem).split()))
+                except (KeyError, ValueError) as problem:
+                    yield LeftOut(self.name(line), f"this line cannot be read: {problem!r}")
+                else:
+                    yield row
+
+
+OWN = {
+    "published.csv": Path(str(files("tunescope.recipes"))) / "published.csv",
+    "fms_a100_80gb_1gpu.csv": Path(__file__).parent / "published" / "fms_a100_80gb_1gpu.csv",
+}
+
+
+def tables(folder: Path | None = None) -> list[Table]:
+    """The published tables: the project's own copies, or those in ``folder``."""
+    paths = {name: folder / name if folder else own for name, own in OWN.items()}
+    return [
+        Table(paths["published.csv"], published_row, lambda line: line.get("id", "?")),
+        Table(paths["fms_a100_80gb_1gpu.csv"], fms_row, fms_name),
+    ]
+
+
+def read_tables(folder: Path | None = None) -> tuple[list[Row], list[LeftOut]]:
+    """Every published run: those that are estimated, and those that are left out. Raises OSError."""
+    found = [item for table in tables(folder) for item in table.rows()]
+    return [item for item in found if isinstance(item, Row)], [item for item in found if isinstance(item, LeftOut)]
 
 
 def naive(row: Row) -> int:
@@ -208,12 +267,17 @@ def errors(rows: Iterable[Row], rule: Callable[[Row], int]) -> list[float]:
     return [100 * (rule(row) / row.measured - 1) for row in rows]
 
 
+def spread(rows: list[Row], rule: Callable[[Row], int]) -> tuple[float, float]:
+    """Median and 90th percentile of the absolute error in percent."""
+    found = sorted(abs(error) for error in errors(rows, rule))
+    return median(found), quantiles(found, n=10)[8] if len(found) > 1 else found[0]
+
+
 def summary(label: str, rows: list[Row]) -> str:
     cells = [f"{label:44}{len(rows):4}"]
     for rule in RULES.values():
-        found = sorted(abs(error) for error in errors(rows, rule))
-        ninth = quantiles(found, n=10)[8] if len(found) > 1 else found[0]
-        cells.append(f"{median(found):8.1f} {ninth:8.1f}")
+        middle, ninth = spread(rows, rule)
+        cells.append(f"{middle:8.1f} {ninth:8.1f}")
     inside = 0
     for row in rows:
         low, high = row.predict().interval
@@ -222,17 +286,16 @@ def summary(label: str, rows: list[Row]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    folder = Path(arguments[0] if arguments else "../shared/vram")
-    if not (folder / "published.csv").exists():
-        print(f"There is no published.csv in {folder}: give the folder that has it.", file=sys.stderr)
+    folder = Path(arguments[0]) if arguments else None
+    try:
+        rows, left_out = read_tables(folder)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}. Give the folder that has {' and '.join(OWN)}.", file=sys.stderr)
         return 2
-    rows: list[Row] = []
-    for reader, name in ((published, "published.csv"), (fms, "fms_a100_80gb_1gpu.csv")):
-        try:
-            rows += reader(folder / name)
-        except InvalidInput as problem:
-            print(f"{name}: {problem}", file=sys.stderr)
-            return 1
+    if not rows:
+        print("None of these runs can be estimated:", file=sys.stderr)
+        print("\n".join(f"{item.name}: {item.because}" for item in left_out), file=sys.stderr)
+        return 1
     print(f"{'run':72}{'measured':>10}{'estimate':>10}{'error':>8}{'allocated error':>17}")
     for row in rows:
         found = row.predict()
@@ -243,12 +306,23 @@ def main(arguments: list[str]) -> int:
         )
     heads = " |".join(f"{name:^17}" for name in RULES)
     print(f"\n{'absolute error in %: median, 90th percentile':48}{heads} | inside the interval")
-    print(summary("rows of fixed length", [row for row in rows if row.fixed_length]))
-    print(summary("rows of varying length", [row for row in rows if not row.fixed_length]))
+    for label, fixed in (("rows of fixed length", True), ("rows of varying length", False)):
+        alike = [row for row in rows if row.fixed_length is fixed]
+        if alike:
+            print(summary(label, alike))
     for key in ("source", "method", "model"):
         for value in sorted({getattr(row, key) for row in rows}):
             print(summary(f"{key}: {value}", [row for row in rows if getattr(row, key) == value]))
+    print_left_out(left_out, len(rows))
     return 0
+
+
+def print_left_out(left_out: list[LeftOut], taken: int) -> None:
+    """The runs without an answer, by reason."""
+    print(f"\nleft out: {len(left_out)} of {taken + len(left_out)} runs")
+    for because in dict.fromkeys(item.because for item in left_out):
+        print(f"{because}:")
+        print("\n".join(f"  {item.name}" for item in left_out if item.because == because))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from backend.datasets.service import find_dataset
 from backend.estimates.resolve import architecture_of
 from backend.models.service import find_model
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.expert_adapters import expert_names, refused_adapters
+from tunescope.memory.stack import DEFAULT
 from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
@@ -45,7 +47,7 @@ def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: Job
     errors = [error for rule in RULES for error in rule(it)]
     if not errors:
         # Only for a model that is here: of one that is not, every module is unknown.
-        errors = list(unknown_modules(it))
+        errors = [*unknown_modules(it), *impossible_adapters(it)]
     if errors:
         raise InvalidInput("This job cannot run as it is.", errors=errors)
 
@@ -168,20 +170,33 @@ def unknown_modules(it: Submitted) -> Iterator[FieldError]:
         architecture = architecture_of(it.session, it.settings, it.spec)
     except Problem:
         return
-    if architecture.is_mixture:
-        return  # Experts are not among the matrices that are known by name.
-    known = sorted({linear.path.split(".")[-1] for layer in architecture.layers for linear in layer.linears})
+    experts = expert_names(architecture.traits, DEFAULT)
+    known = sorted(
+        {linear.path.split(".")[-1] for layer in architecture.layers for linear in layer.linears}.union(experts)
+    )
     lists = {
         "target_modules": [] if wanted.target_modules == "all-linear" else wanted.target_modules,
         "modules_to_save": wanted.modules_to_save,
     }
     for field, names in lists.items():
-        missing = [name for name in names if not names_a_module(name, architecture)]
+        stacked = experts if field == "target_modules" else {}
+        missing = [
+            name for name in names if name.split(".")[-1] not in stacked and not names_a_module(name, architecture)
+        ]
         if missing:
             shown, choices = ", ".join(missing[:SHOWN_NAMES]), ", ".join(known)
             fix = f"its layers have {choices}" + (", or use all-linear" if field == "target_modules" else "")
             values = {"names": shown, "known": choices}
             yield FieldError(f"adaptation.{field}", f"this model has no {shown}", fix, "no_such_module", values)
+
+
+def impossible_adapters(it: Submitted) -> Iterator[FieldError]:
+    """What peft refuses on a mixture's experts."""
+    try:
+        architecture = architecture_of(it.session, it.settings, it.spec)
+    except Problem:
+        return
+    yield from refused_adapters(it.spec, architecture, DEFAULT)
 
 
 def names_a_module(name: str, architecture: Architecture) -> bool:

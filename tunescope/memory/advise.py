@@ -14,6 +14,7 @@ from tunescope.memory.capability import Lack, lack_of
 from tunescope.memory.changes import Change, Patch, changes_for
 from tunescope.memory.devices import DEVICES, Device
 from tunescope.memory.estimate import MAX_TOKENS, Estimate, estimate
+from tunescope.memory.expert_adapters import takes_no_dropout
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput
@@ -107,7 +108,7 @@ def advise(
         return estimate(candidate, architecture, gpu, lengths, stack)
 
     now = at(spec)
-    found = list(_helpful(spec, now, at))
+    found = list(_helpful(spec, now, at, takes_no_dropout(spec, architecture, stack)))
     # Those that make it fit come first, then the cheaper, then the bigger saving.
     found.sort(key=lambda item: (not item.fits and not now.fits, item.change.cost, -item.bytes_saved))
     needs_several = not now.fits and not any(item.fits for item in found)
@@ -122,8 +123,8 @@ def advise(
     )
 
 
-def _helpful(spec: JobSpec, now: Estimate, at: Callable[[JobSpec], Estimate]) -> Iterable[Suggestion]:
-    for change in changes_for(spec):
+def _helpful(spec: JobSpec, now: Estimate, at: Callable[[JobSpec], Estimate], no_dropout: bool) -> Iterable[Suggestion]:
+    for change in changes_for(spec, no_dropout):
         try:
             after = at(apply(spec, change.patch))
         except InvalidInput:

@@ -33,12 +33,17 @@ class _Option:
     price: tuple[str, str]
 
 
-def changes_for(spec: JobSpec) -> list[Change]:
-    """Every single change that could save memory for this spec, whether or not it does."""
+def changes_for(spec: JobSpec, no_dropout: bool = False) -> list[Change]:
+    """Every single change that could save memory for this spec, whether or not it does.
+
+    ``no_dropout``: adapters on this model's linear layers take none, so that a change to LoRA turns it off.
+    """
     found: list[Change] = []
     for option in _OPTIONS:
         if option.applies(spec):
             patch = option.patch(spec) if callable(option.patch) else option.patch
+            if no_dropout and patch.get("adaptation.method") == "lora" and spec.adaptation.lora_dropout:
+                patch = {**patch, "adaptation.lora_dropout": 0.0}
             words = _words(patch) | {"effective": f"{effective_batch(spec):,}"}
             title = option.title[0].format(**words), option.title[1].format(**words)
             price = option.price[0].format(**words), option.price[1].format(**words)

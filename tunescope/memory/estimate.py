@@ -12,6 +12,7 @@ from tunescope.memory.cached_blocks import cached_blocks
 from tunescope.memory.capability import lack_of
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.effective_batch import effective_batch_words
+from tunescope.memory.expert_adapters import refused_adapters
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
 from tunescope.memory.lengths import Lengths
@@ -99,7 +100,7 @@ def estimate(
     through.
     """
     work = workload(spec, architecture, lengths)
-    check(spec, architecture, work, limited)
+    check(spec, architecture, work, stack, limited)
     persistent = persistent_tensors(spec, architecture, stack)
     stored_as_master = persistent.weights if weight_width(spec) == 4 and spec.precision.dtype != "float32" else 0
     held = share(spec, architecture, persistent, stack)
@@ -130,7 +131,7 @@ def estimate(
             key=lambda item: -item.total_bytes,
         )
     )
-    interval = _interval(spec, architecture, allocated + held.communication, fragments, context)
+    interval = _interval(spec, architecture, stack, allocated + held.communication, fragments, context)
     notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, spread > 1.0)
     return Estimate(ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated)
 
@@ -155,9 +156,9 @@ def _spread(spec: JobSpec, work: Workload, lengths: Lengths | None, stack: Stack
     return lengths.spread(spec.data.max_length, work.batch, stack.drops_long_rows)
 
 
-def check(spec: JobSpec, architecture: Architecture, work: Workload, limited: bool = True) -> None:
+def check(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, limited: bool = True) -> None:
     """Refuse settings that no machine can run, naming the field."""
-    errors: list[FieldError] = []
+    errors = list(refused_adapters(spec, architecture, stack)) if limited else []
     if limited and work.tokens > MAX_TOKENS:
         errors.append(
             FieldError("data.max_length", f"{work.tokens:,} tokens in one micro batch", f"stay under {MAX_TOKENS:,}")
@@ -167,7 +168,7 @@ def check(spec: JobSpec, architecture: Architecture, work: Workload, limited: bo
         fix = "use nf4, fp4 or none with it, or ddp, zero1 or zero2"
         errors.append(FieldError("precision.quantization", f"{strategy} cannot shard {kind} weights", fix))
     if spec.adaptation.method == "lora":
-        smallest = largest_rank(spec, architecture)
+        smallest = largest_rank(spec, architecture, stack)
         if spec.adaptation.r > smallest:
             fix = f"use at most {smallest}"
             errors.append(FieldError("adaptation.r", f"is larger than the smallest target layer ({smallest})", fix))
@@ -179,9 +180,9 @@ def check(spec: JobSpec, architecture: Architecture, work: Workload, limited: bo
         raise InvalidInput("These settings cannot be estimated.", errors=errors)
 
 
-def largest_rank(spec: JobSpec, architecture: Architecture) -> int:
+def largest_rank(spec: JobSpec, architecture: Architecture, stack: Stack = DEFAULT) -> int:
     """The smaller side of the smallest matrix that gets an adapter (gates of one output aside)."""
-    targets, _ = targets_of(spec, architecture)
+    targets, _ = targets_of(spec, architecture, stack)
     sizes = (
         min(linear.inputs, linear.outputs)
         for layer in architecture.layers
@@ -219,10 +220,15 @@ def _site_ledger(site: Site, held: Share) -> MemoryLedger:
 
 
 def _interval(
-    spec: JobSpec, architecture: Architecture, tensors: int, fragments: Fragmentation, context: tuple[int, int, int]
+    spec: JobSpec,
+    architecture: Architecture,
+    stack: Stack,
+    tensors: int,
+    fragments: Fragmentation,
+    context: tuple[int, int, int],
 ) -> tuple[int, int]:
     """Tensor terms within 1 % for checked families (5 % else, 10 % sharded), plus the bands of the two uncertain terms."""
-    percent = 1 if architecture.traits.certain and not architecture.is_mixture else 5
+    percent = 1 if architecture.traits.certain and not (architecture.is_mixture and stack.transformers == 4) else 5
     if spec.parallelism.strategy != "none":
         percent = 10
     slack = tensors * percent // 100
@@ -248,8 +254,8 @@ def _assumptions(
         notes += _sharding_notes(spec)
     if spec.optimizer.name.startswith("paged"):
         notes.append("paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi")
-    if architecture.is_mixture:
-        notes.append("experts are taken to be evenly loaded")
+    if architecture.is_mixture and stack.transformers == 4:
+        notes.append("experts run one after the other and are taken to be evenly loaded: by analogy (5 %)")
     if not architecture.traits.certain:
         notes.append(f"{architecture.family}: weights are exact, activations by analogy (5 %)")
     if work.sequence < spec.data.max_length and architecture.traits.learned_positions:

@@ -35,6 +35,11 @@ class Family:
     head_bias: bool = False
     halved_intermediate: bool = False
     mixture: bool = False
+    expert_names: tuple[str, str, str] | None = None
+    """What ``target_modules`` calls the experts' gate, up and down matrices, which transformers 5 stacks in two parameters
+    (peft ``utils/transformers_weight_conversion.py``); None where peft knows no such names."""
+    fp32_routing: bool = False
+    """The router's weights of the chosen experts stay in fp32, and so does what they weigh."""
     scaled_logits: int = 0
     """Extra copies of the 16-bit logits: 1 for granite's logits_scaling, 3 for gemma2's soft cap (div, tanh, mul)."""
     multipliers: bool = False
@@ -91,10 +96,16 @@ FAMILIES: dict[str, Family] = {
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
         gated=False, tied=True, norms_per_layer=1, layer_norm=True, certain=False,
     ),
-    "mixtral": Family(mixture=True),
+    "mixtral": Family(mixture=True, expert_names=("w1", "w3", "w2"), fp32_routing=True),
     "qwen2_moe": Family(qkv_bias=True, mixture=True),
-    "qwen3_moe": Family(qk_norm=True, out_bias=None, mixture=True),
+    "qwen3_moe": Family(qk_norm=True, out_bias=None, mixture=True, expert_names=("gate_proj", "up_proj", "down_proj")),
 }  # fmt: skip
+
+
+def expert_names_of(model_type: str) -> tuple[str, ...]:
+    """What ``target_modules`` may call a mixture's experts beside names of modules; empty for other models."""
+    family = FAMILIES.get(model_type)
+    return family.expert_names if family is not None and family.expert_names else ()
 
 
 def family_of(config: dict[str, Any]) -> tuple[str, Family]:

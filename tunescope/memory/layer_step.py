@@ -5,8 +5,9 @@ highest sequence number first, an input gradient is freed after its node ran, sa
 the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 """
 
-from tunescope.memory.architecture import Architecture, Layer, Linear
-from tunescope.memory.layer_kept import LayerBytes, LayerKept, LayerSettings
+from tunescope.memory.architecture import Architecture, Experts, Layer, Linear
+from tunescope.memory.experts_step import ExpertsStep
+from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 
 
 def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSettings) -> LayerBytes:
@@ -15,7 +16,7 @@ def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSetting
     return step.run()
 
 
-class _LayerStep(LayerKept):
+class _LayerStep(ExpertsStep):
     def linear_backward(self, linear: Linear, count_in: int, saved: int) -> int:
         """Backward of one linear that reads ``count_in`` numbers and kept ``saved`` bytes of them.
 
@@ -141,14 +142,12 @@ class _LayerStep(LayerKept):
             up_inputs = self.input_kept(self.ups, self.h, False)
             middle = self.mlp_kept(width, self.rows)
             mlp += up_inputs + middle + product_kept
-        routed = 0
-        if experts:
-            routed = (
-                self.mlp_kept(experts.intermediate, self.t * experts.per_token) + 2 * c * self.h * experts.per_token
-            )
-            if s.full:
-                routed += c * (self.h + self.t * experts.intermediate) * experts.per_token
-            mlp += routed
+        looped = 0
+        if self.experts:
+            mlp += self.experts_kept()
+        elif experts:
+            looped = self.looped_experts(experts)
+            mlp += looped
         # Gemma 2 and 3 also norm what attention and MLP give (four norms a layer).
         after = norm if self.a.traits.norms_per_layer > 2 else 0
         kept = (
@@ -161,22 +160,35 @@ class _LayerStep(LayerKept):
         # Backward: the gradient of the layer's output, and the recomputed output itself under checkpointing.
         m.take(kept)
         m.take(s.stream * self.h)
+        spread = self.spread_gradient() if self.experts and self.shared_gate is None else 0
         if s.checkpointing:
             m.at("recompute")
-            self.recompute_end(product, product_kept, up_inputs)
+            if self.experts:
+                self.experts_recomputed(input_kept=0 < up_inputs <= c * self.h and not s.dropout and self.inner == c)
+                self.passing = self.experts_passing()
+            else:
+                self.recompute_end(product, product_kept, up_inputs)
         if after:
             m.at("norm")
             self.norm_backward(s.stream * self.h)
             m.free(after)
-        if experts:
+        held = 0
+        if self.experts:
             m.at("mlp")
-            rows = self.t * experts.per_token
-            wide = 3 * m.take(c * rows * experts.intermediate)
+            shared = 0
+            if self.shared_gate is not None:
+                shared, held = self.shared_backward()
+                spread = self.spread_gradient()
+            held += self.experts_backward(spread) + shared
+        elif experts:
+            m.at("mlp")
+            wide = 3 * m.take(c * self.t * experts.per_token * experts.intermediate)
             m.take(wide - wide // 3)
             m.free(wide)
-            m.free(routed)
+            m.free(looped)
         if self.down is not None:
             self.mlp_backward(product, product_kept, up_inputs, middle)
+        m.free(held)
         if self.parallel:
             # The norm's output collects both gradients before its own backward.
             m.take(self.normed * self.h)
@@ -188,10 +200,26 @@ class _LayerStep(LayerKept):
         masks = self.h * sum(1 for linear in self.qkv if linear.path in s.targets) if s.dropout else 0
         held = 0
         if s.quantized == "int8":
-            held = c * (2 * self.h + self.q + product)
+            held = c * ((2 if self.ups else 1) * self.h + self.q + product)
         # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
         before = 0 if self.a.traits.wide_qk_norm else norm
         return LayerBytes(kept, m.peak - kept, m.where, before + masks, self.passing, held)
+
+    def looped_experts(self, experts: Experts) -> int:
+        """What experts keep that run one after the other (transformers 4)."""
+        c = self.s.compute
+        kept = self.mlp_kept(experts.intermediate, self.t * experts.per_token) + 2 * c * self.h * experts.per_token
+        if self.s.full:
+            kept += c * (self.h + self.t * experts.intermediate) * experts.per_token
+        return kept
+
+    def shared_backward(self) -> tuple[int, int]:
+        """Where a shared expert is weighed and added: (gradient of what it gave, gradient of the input through its gate)."""
+        m, hidden = self.meter, self.s.compute * self.h
+        assert self.shared_gate is not None
+        shared, product = m.take(hidden), m.take(hidden)
+        m.free(product + hidden)
+        return shared, self.linear_backward(self.shared_gate, self.h, self.shared_gate_kept())
 
     def recompute_end(self, product: int, product_kept: int, up_inputs: int) -> None:
         """The end of recomputation, inside the last matrix: Python frames still hold the stream and the MLP's input."""

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture, Layer, Linear
-from tunescope.memory.stack import Stack
+from tunescope.memory.expert_adapters import adapter_shapes, expert_names, expert_targets, taken_from_layers
+from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
 
@@ -52,6 +53,8 @@ class Persistent:
     trained: tuple[Trainable, ...]
     frozen_elements: int
     layer_adapter_elements: int
+    layer_expert_elements: int
+    """Those of a layer's adapters that are added to its stacked experts."""
     targets: frozenset[str]
     unmatched: tuple[str, ...]
 
@@ -64,23 +67,38 @@ class Persistent:
         return sum(tensor.stored for tensor in self.trained)
 
 
-def targets_of(spec: JobSpec, architecture: Architecture) -> tuple[frozenset[str], tuple[str, ...]]:
+def targets_of(
+    spec: JobSpec, architecture: Architecture, stack: Stack = DEFAULT
+) -> tuple[frozenset[str], tuple[str, ...]]:
     """The layer matrices that get adapters, and the names that match nothing. Raises InvalidInput if none match."""
     if spec.adaptation.method == "full":
         return frozenset(), ()
-    linears = {linear.path: linear for layer in architecture.layers for linear in layer.linears}
+    taken = taken_from_layers(architecture, stack)
+    linears = {
+        linear.path: linear
+        for layer in architecture.layers
+        for linear in layer.linears
+        if linear.path.split(".")[-1] not in taken
+    }
+    experts = expert_targets(spec, architecture, stack)
     wanted = spec.adaptation.target_modules
     if wanted == "all-linear":
-        return frozenset(linears), ()
-    found = frozenset(path for path, linear in linears.items() if any(linear.matches(target) for target in wanted))
+        return experts.union(linears), ()
+    found = experts.union(path for path, linear in linears.items() if any(linear.matches(target) for target in wanted))
+    names = expert_names(architecture.traits, stack)
     if not found:
-        fix = "use all-linear, or some of " + ", ".join(sorted({path.split(".")[-1] for path in linears}))
+        known = {path.split(".")[-1] for path in linears}.union(names)
+        fix = "use all-linear, or some of " + ", ".join(sorted(known))
         raise InvalidInput(
             "target_modules match no layer of this model.",
             errors=[FieldError("adaptation.target_modules", "match nothing", fix)],
         )
-    known = tuple(target for target in wanted if not any(linear.matches(target) for linear in linears.values()))
-    return found, known
+    unknown = tuple(
+        target
+        for target in wanted
+        if target.split(".")[-1] not in names and not any(linear.matches(target) for linear in linears.values())
+    )
+    return found, unknown
 
 
 def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) -> Persistent:
@@ -89,8 +107,8 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
     width = weight_width(spec)
     leftover = 4 if stack.upcast == "all" and not full and spec.precision.quantization != "none" else width
     norm_width = 4 if stack.upcast in ("norms", "all") and not full and spec.precision.quantization != "none" else width
-    targets, unmatched = targets_of(spec, architecture)
-    weights = constants = adapters = adapter_elements = 0
+    targets, unmatched = targets_of(spec, architecture, stack)
+    weights = constants = adapters = adapter_elements = expert_elements = 0
     trained: list[Trainable] = []
     for layer in architecture.layers:
         per_layer = 0
@@ -109,6 +127,18 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
                 trained += added
                 adapters += sum(item.stored for item in added)
                 per_layer += sum(item.elements for item in added)
+        if layer.experts:
+            shapes = list(
+                adapter_shapes(layer.experts, architecture.hidden, targets, spec.adaptation.r, stack.transformers > 4)
+            )
+            added = [
+                Trainable(rows, columns, copies * layer.count, adapter_width(spec)) for rows, columns, copies in shapes
+            ]
+            trained += added
+            adapters += sum(item.stored for item in added)
+            elements = sum(rows * columns * copies for rows, columns, copies in shapes)
+            per_layer += elements
+            expert_elements = elements if stack.transformers > 4 else 0
         adapter_elements = max(adapter_elements, per_layer)
     for tensor, tensor_width in _outer_tensors(architecture, leftover, norm_width):
         weights += rounded(tensor.elements * tensor_width)
@@ -119,7 +149,9 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
         trained.append(copy)
         adapters += copy.stored
     frozen = 0 if full else architecture.parameter_count
-    return Persistent(weights, constants, adapters, tuple(trained), frozen, adapter_elements, targets, unmatched)
+    return Persistent(
+        weights, constants, adapters, tuple(trained), frozen, adapter_elements, expert_elements, targets, unmatched
+    )
 
 
 def weight_width(spec: JobSpec) -> int:

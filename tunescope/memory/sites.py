@@ -103,11 +103,11 @@ def training_sites(
     hidden = work.tokens * architecture.hidden
     checkpointed = settings.checkpointing
     casts = (
-        2 * persistent.layer_adapter_elements
+        2 * (persistent.layer_adapter_elements - persistent.layer_expert_elements)
         if settings.autocast and settings.adapter == 4 and not settings.full
         else 0
     )
-    extra = _adapter_inner(spec, work, settings, persistent)
+    extra = _adapter_inner(spec, architecture, work, settings, persistent)
     layers = [(kind.count, layer_bytes(architecture, kind, settings)) for kind in architecture.layers]
     boundary = settings.stream * hidden
     held = 0 if stack.reentrant else sum(count * item.held_by_frames for count, item in layers)
@@ -218,9 +218,15 @@ def _climb(layer: LayerBytes, checkpointed: bool, extra: int, casts: int) -> int
     return layer.backward + (layer.kept + extra + casts if checkpointed else 0)
 
 
-def _adapter_inner(spec: JobSpec, work: Workload, settings: LayerSettings, persistent: Persistent) -> int:
-    """The r-wide outputs of every A, and their 16-bit weight casts are counted apart."""
-    return len(persistent.targets) * settings.compute * spec.adaptation.r * work.tokens
+def _adapter_inner(
+    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings, persistent: Persistent
+) -> int:
+    """The r-wide outputs of every A; their 16-bit weight casts are counted apart, but for those added to experts."""
+    reading = max(
+        sum(1 for linear in layer.linears if linear.path in persistent.targets) for layer in architecture.layers
+    )
+    casts = persistent.layer_expert_elements if settings.adapter != settings.compute else 0
+    return settings.compute * (reading * spec.adaptation.r * work.tokens + casts)
 
 
 def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack) -> LossBytes:

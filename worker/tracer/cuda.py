@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from worker.tracer.grouped import grouped_mm
+
 Scratch = Callable[[tuple[Any, ...], dict[str, Any]], list[torch.Tensor]]
 
 
@@ -189,6 +191,7 @@ def _float_mask(mask: torch.Tensor | None, query: torch.Tensor) -> torch.Tensor 
 REPLACED: dict[Any, Callable[..., Any]] = {
     F.dropout: dropout,
     F.scaled_dot_product_attention: scaled_dot_product_attention,
+    torch._grouped_mm: grouped_mm,  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 }
 
 

@@ -35,7 +35,7 @@ def trace(
     with as_on_cuda(work):
         recording = record(spec, config, stack, work, device.cublas_workspace_bytes)
     answer = _answer(recording, expandable)
-    answer.assumptions = _assumptions(spec, config, stack, work, device)
+    answer.assumptions = _assumptions(spec, stack, work, device)
     answer.seconds = time.perf_counter() - began
     return answer
 
@@ -110,7 +110,7 @@ def _live_at(last: Event, events: list[Event], before: list[Event]) -> int:
     return _live(before) + _live(events[: events.index(last) + 1])
 
 
-def _assumptions(spec: JobSpec, config: dict[str, Any], stack: Stack, work: Workload, device: Device) -> list[str]:
+def _assumptions(spec: JobSpec, stack: Stack, work: Workload, device: Device) -> list[str]:
     rows, tokens = work.shape
     notes = [f"library versions: {stack.title}", f"longest micro batch: {rows} x {tokens} tokens"]
     notes.append(f"cuBLAS workspaces of {device.name}: 2 x {device.cublas_workspace_bytes:,} bytes")
@@ -120,6 +120,4 @@ def _assumptions(spec: JobSpec, config: dict[str, Any], stack: Stack, work: Work
         notes.append("LLM.int8: no outlier columns")
     if spec.optimizer.name.startswith("paged"):
         notes.append("paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi")
-    if any("expert" in key for key in config):
-        notes.append("experts are taken to be evenly loaded")
     return notes

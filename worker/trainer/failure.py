@@ -87,7 +87,14 @@ def explain(error: BaseException, stage: str, memory: FailureMemory | None = Non
             detail=text,
             advice=f"Clone the job with memory_savers.attention set to sdpa. {error.mend}".rstrip(),
         )
-    if "Target modules" in text or "target_modules" in text:
+    if "ParamWrapper does not work" in text:
+        return Failure(
+            reason=FailureReason.INVALID_SETTINGS,
+            detail=f"peft does not put these adapters on a mixture's experts: {first_line(text)}",
+            advice="Clone the job with adaptation.lora_dropout 0 and use_dora false, or name only the attention's matrices "
+            "in adaptation.target_modules.",
+        )
+    if "Target modules" in text or "target_modules" in text or "PEFT target(s)" in text:
         return Failure(
             reason=FailureReason.INVALID_SETTINGS,
             detail=first_line(text),

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
+from tunescope.memory.families import expert_names_of
 from tunescope.spec import Adaptation
 
 SHOWN = 20
@@ -25,11 +26,18 @@ def refuse_unmatched(model: torch.nn.Module, adaptation: Adaptation) -> None:
     linear = sorted(
         {path.split(".")[-1] for path, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     )
+    # peft finds a mixture's experts, stacked in two parameters, by the names that each matrix had before.
+    experts = expert_names_of(str(getattr(model.config, "model_type", "")))
     lists = {
         "target_modules": [] if adaptation.target_modules == "all-linear" else adaptation.target_modules,
         "modules_to_save": adaptation.modules_to_save,
     }
     for field, names in lists.items():
-        missing = [name for name in names if not any(path == name or path.endswith(f".{name}") for path in paths)]
+        known = experts if field == "target_modules" else ()
+        missing = [
+            name
+            for name in names
+            if name.split(".")[-1] not in known and not any(path == name or path.endswith(f".{name}") for path in paths)
+        ]
         if missing:
-            raise NoModule(field, missing, linear[:SHOWN])
+            raise NoModule(field, missing, [*linear, *known][:SHOWN])

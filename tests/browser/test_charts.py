@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
 from backend.database import make_engine, make_sessions
@@ -86,3 +86,16 @@ def test_the_log_shows_its_end_and_earlier_lines_on_request(page: Page, long_job
         expect(page.get_by_text(f"Lines shown: {shown}")).to_be_visible()
     expect(page.get_by_role("button", name="Load earlier lines")).to_be_hidden()
     assert log.text_content().startswith("line 1\n")
+
+
+def test_the_running_time_goes_on_between_two_answers(page: Page, long_job: str) -> None:
+    def still_running(route: Route) -> None:
+        job = route.fetch().json()
+        route.fulfill(json=job | {"state": "running", "started_at": begun, "finished_at": None})
+
+    begun = time.time() - 5
+    page.route(f"**/api/jobs/{long_job}?*", still_running)
+    page.goto(f"/jobs/{long_job}")
+    figure = page.locator(".figure").last
+    first = figure.inner_text()
+    expect(figure).not_to_have_text(first)

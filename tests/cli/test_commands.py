@@ -70,7 +70,7 @@ def test_cancel_and_retry(tunescope: Tunescope, spec_file: SpecFile, client: Cli
     until(lambda: client.job(job)["state"] == "cancelled", within=30, what="the cancelled state")
     assert tunescope("jobs", "follow", job).code == 1
     again = tunescope("jobs", "cancel", job)
-    assert again.code == 2 and "already cancelled" in again.err
+    assert again.code == 2 and "already ended: it is cancelled" in again.err
     assert document(tunescope("jobs", "retry", job, "--json").out)["attempt"] == 2
     assert tunescope("jobs", "cancel", job).code == 0
 

@@ -136,6 +136,7 @@ def test_a_stop_saves_a_checkpoint_and_the_next_attempt_goes_on_from_it(
         time.sleep(0.1)
     process.send_signal(number)
     assert process.wait(timeout=60) == status, job.log()
+    assert "FutureWarning" not in job.log() and "pip install" not in job.log(), "words for programmers"
     # Only a cancel speaks for the job; a worker that leaves hands it on.
     expected = JobState.CANCELLED if number == signal.SIGTERM else JobState.RUNNING
     assert job.end().state == expected

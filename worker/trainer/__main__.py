@@ -12,6 +12,7 @@ from tunescope.states import JobState
 from tunescope.wire import Order
 from worker.hub.refusal import DownloadStopped
 from worker.outbox import Outbox
+from worker.trainer.quiet import without_notes_to_programmers
 
 SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
@@ -116,6 +117,7 @@ def run(attempt: Attempt) -> int:
 
 
 def main() -> int:
+    without_notes_to_programmers()
     attempt = Attempt(Path(sys.argv[1]))
     attempt.outbox.emit(StateEvent, state=JobState.STARTING)
     try:

@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
 import { useSourceName } from "../../i18n/source";
 import { StateBadge } from "../../ui/StateBadge";
+import { useNow } from "../../ui/useNow";
 import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
 import { Actions } from "./Actions";
 import type { LiveJob } from "./liveJob";
@@ -60,13 +61,14 @@ function Newest({ job }: { job: Job }) {
   const nameOf = useSourceName();
   const newest = job.latest;
   const memory = newest?.memory.find((figure) => figure.peak_bytes ?? figure.bytes);
-  const until = job.finished_at ?? Date.now() / 1000;
+  const now = useNow(1000, !TERMINAL.has(job.state));
+  const lasted = job.started_at && Math.max(0, (job.finished_at ?? now) - job.started_at);
   const figures = [
     { label: t("loss"), value: formatNumber(newest?.loss) },
     { label: t("tokens_per_second"), value: formatNumber(newest?.tokens_per_second, 3) },
     { label: t("memoryNow"), value: formatBytes(memory?.bytes), note: memory && nameOf(memory.source) },
     { label: t("memoryPeak"), value: formatBytes(memory?.peak_bytes), note: t("inNewestStep") },
-    { label: t("runtime"), value: job.started_at ? formatDuration(until - job.started_at) : "–" },
+    { label: t("runtime"), value: lasted === null ? "–" : formatDuration(lasted) },
   ];
   return (
     <SimpleGrid cols={{ base: 2, xs: 3, md: 5 }} mt="md" spacing="md">

@@ -4,6 +4,7 @@ import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
 import { StateBadge } from "../../ui/StateBadge";
+import { useNow } from "../../ui/useNow";
 import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
 
 const COLUMNS = ["name", "state", "progress", "loss", "memory", "owner", "time"];
@@ -11,6 +12,7 @@ const COLUMNS = ["name", "state", "progress", "loss", "memory", "owner", "time"]
 /** A table where there is room for one, else a list of cards. */
 export function JobList({ jobs }: { jobs: Job[] }) {
   const { t } = useTranslation("jobs");
+  useNow(10_000); // ages are told anew
   const narrow = useMediaQuery("(max-width: 62em)", false, { getInitialValueInEffect: false });
   if (narrow)
     return (

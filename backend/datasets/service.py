@@ -100,7 +100,7 @@ def check_and_register(
     report = check_dataset(file)
     if report.rows == 0 or report.format is None:
         errors = [
-            FieldError(f"file.line {problem.line}", problem.message, "mend this row")
+            FieldError(f"file.line {problem.line}", problem.message, "mend the file there")
             for problem in report.problems[:20]
         ]
         raise InvalidInput(

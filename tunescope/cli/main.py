@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from tunescope.cli import gpus, jobs, library, memory
+from tunescope.cli.installed import refuse_without
 from tunescope.cli.output import errors, lenient_output
 from tunescope.cli.up import api_command, make_data_dir, python, refuse_taken_port, up
 from tunescope.client import DEFAULT_URL, ClientError
 from tunescope.memory.devices import DEFAULT_DEVICE
 from tunescope.memory.stack import STACKS
-from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, Problem, TooLarge
+from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, NotSignedIn, Problem, TooLarge
 from tunescope.settings import ServerSettings, WorkerSettings
 
 Commands = Any
@@ -176,11 +177,13 @@ def variable(field: str) -> str:
 
 
 def run_up(args: argparse.Namespace) -> int:
+    refuse_without("server", "worker")
     check_settings(ServerSettings, WorkerSettings)
     return up(args.host, args.port, args.data_dir)
 
 
 def run_api(args: argparse.Namespace) -> int:
+    refuse_without("server")
     check_settings(ServerSettings)
     refuse_taken_port(args.host, args.port)
     make_data_dir(args.data_dir)
@@ -192,16 +195,19 @@ def run_api(args: argparse.Namespace) -> int:
 
 
 def run_controller(_args: argparse.Namespace) -> int:
+    refuse_without("server")
     check_settings(ServerSettings)
     os.execv(sys.executable, python("backend.controller"))
 
 
 def run_worker(_args: argparse.Namespace) -> int:
+    refuse_without("worker")
     check_settings(WorkerSettings)
     os.execv(sys.executable, python("worker"))
 
 
 def run_admin_link(args: argparse.Namespace) -> int:
+    refuse_without("server")
     check_settings(ServerSettings)
     environment = os.environ | {"TUNESCOPE_DATA_DIR": str(args.data_dir)}
     return subprocess.run(python("backend.users", args.url), env=environment, check=False).returncode
@@ -218,6 +224,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except BAD_INPUT as error:
         errors.print(str(error))
         return 2
+    except NotSignedIn as error:
+        errors.print(
+            error.detail, "Make an API token on the page, under Settings, and set TUNESCOPE_TOKEN to it.", sep="\n"
+        )
+        return 1
     except (Problem, ClientError) as error:
         errors.print(str(error))
         return 1

@@ -1,6 +1,5 @@
 """``tunescope estimate --trace``: the exact trace, by this machine's worker package, or by a server's worker."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from tunescope.cli.installed import missing
 from tunescope.cli.output import console
 from tunescope.client import Client
 from tunescope.memory.trace import Trace
@@ -27,18 +27,18 @@ def trace_of(spec: JobSpec, config: dict[str, Any], stack: str | None = None) ->
 
     ``stack`` names the profile whose rules are followed where a library's version decides; a server traces with its own.
     """
-    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
-    if not missing:
+    absent = missing(*LIBRARIES)
+    if not absent:
         return trace_here(spec, config, stack)
     if stack is not None:
         raise Unavailable(
             "A server traces with its worker's own library versions; --stack needs the libraries here.",
-            f"Leave --stack or --trace away, or install: {', '.join(missing)}.",
+            f"Leave --stack or --trace away, or install: {', '.join(absent)}.",
         )
     if os.environ.get("TUNESCOPE_URL") or os.environ.get("TUNESCOPE_TOKEN"):
         return trace_on_server(spec)
     raise Unavailable(
-        f"A trace needs the worker's libraries; not installed here: {', '.join(missing)}.",
+        f"A trace needs the worker's libraries; not installed here: {', '.join(absent)}.",
         "Install them (pip install 'tunescope[worker]'), or set TUNESCOPE_URL and TUNESCOPE_TOKEN to ask a server.",
     )
 

@@ -1,22 +1,25 @@
-"""Predicted against measured memory on this machine's GPU: ``python -m benchmarks.gpu_accuracy [--models …] [--quick]``.
+"""Predicted against measured memory on this machine's GPU: ``python -m benchmarks.gpu_accuracy [--minutes N] [--models …] [--quick]``.
 
 Every cell of the matrix (method × quantization × length × checkpointing × attention, by model) is a real attempt of the real trainer
-in a process of its own, on random weights of a public model's dimensions: no network. Prints a line a cell and writes
-``benchmarks/results/gpu-<device>.json`` with both ledgers, device and versions after each, so that an interrupted run keeps what it has.
-Without CUDA it says so and measures nothing. ``--on-cpu`` runs the cells there all the same, to try the benchmark itself: a CPU's
-figures are no VRAM, and are not written.
+in a process of its own, on random weights of a public model's dimensions: no network. The most telling come first: one recipe, then
+those that differ from it in one setting, then in two. Prints a line a cell and writes ``gpu-<device>.json`` with both ledgers, device
+and versions after each, so that a run that is cut off keeps what it has. ``--minutes`` ends it in time: a cell that would
+not be done by then is ended and said to be so. Without CUDA it says so and measures nothing. ``--on-cpu`` runs the cells there all
+the same, to try the benchmark itself: a CPU's figures are no VRAM, and are not written.
 """
 
 import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,13 +40,20 @@ from worker.probes.reading import Unknown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-MODELS = ("Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-7B")
-METHODS = (("lora", "none"), ("lora", "int8"), ("lora", "nf4"), ("full", "none"))
-LENGTHS = (512, 2048, 4096)
+# The first of each is the recipe that the order of the cells begins with.
+MODELS = ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-0.5B-Instruct")
+METHODS = (("lora", "none"), ("lora", "nf4"), ("full", "none"), ("lora", "int8"))
+LENGTHS = (2048, 512, 4096)
+CHECKPOINTING = (True, False)
 ATTENTION = ("sdpa", "eager")
 STEPS = 6
 """The first three are followed tensor by tensor (worker/trainer/ledger); the peak is taken from those after them."""
-CELL_SECONDS = 900
+CELL_SECONDS = 300
+WEIGHTS_SECONDS = 300
+SHORTEST_CELL_SECONDS = 20
+"""With less time left no cell is begun: loading the libraries takes half of it."""
+LOOK_SECONDS = 0.2
+NEEDED = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes")
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,8 @@ class Cell:
                 "batch": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1},
                 "data": {"dataset": "rows", "max_length": self.length, "assistant_only_loss": False},
                 "memory_savers": {"gradient_checkpointing": self.checkpointing, "attention": self.attention},
-                "schedule": {"max_steps": STEPS, "save_steps": 10 * STEPS},
+                # One more than is measured: after its last step an attempt saves, which costs time and disk and tells nothing.
+                "schedule": {"max_steps": STEPS + 1, "save_steps": 10 * STEPS},
             }
         )
 
@@ -76,13 +87,23 @@ class Cell:
         return f"{self.model.split('/')[-1]} {self.method} {self.quantization} {self.length} {checkpointing} {self.attention}"
 
 
-def matrix(models: Sequence[str], quick: bool) -> Iterator[Cell]:
-    """All cells; a quick look takes the corners of one length."""
+def matrix(models: Sequence[str], quick: bool) -> list[Cell]:
+    """All cells, the most telling first: ordered by the number of settings in which they differ from the first.
+
+    A quick look takes the corners of one length.
+    """
     lengths, attention = (LENGTHS[:1], ATTENTION[:1]) if quick else (LENGTHS, ATTENTION)
-    for model, (method, quantization), length, checkpointing, kernel in product(
-        models, METHODS, lengths, (True, False), attention
-    ):
-        yield Cell(model, method, quantization, length, checkpointing, kernel)
+    axes = (models, METHODS, lengths, CHECKPOINTING, attention)
+    places = sorted(product(*(range(len(axis)) for axis in axes)), key=lambda place: sum(at > 0 for at in place))
+    return [
+        Cell(models[model], *METHODS[method], lengths[length], CHECKPOINTING[saving], attention[kernel])
+        for model, method, length, saving, kernel in places
+    ]
+
+
+def missing_packages() -> list[str]:
+    """What the trainer imports and this Python lacks."""
+    return [name for name in NEEDED if find_spec(name) is None]
 
 
 def device_here() -> tuple[Device, Gpu] | str:
@@ -121,8 +142,8 @@ def predicted(cell: Cell, device: Device) -> dict[str, Any]:
     }
 
 
-def run(cell: Cell, weights: Path, gpu: Gpu | None) -> dict[str, Any]:
-    """Train a cell with the real trainer; what it told of memory."""
+def run(cell: Cell, weights: Path, gpu: Gpu | None, seconds: float) -> dict[str, Any]:
+    """Train a cell with the real trainer, for at most so many seconds; what it told of memory."""
     with tempfile.TemporaryDirectory(prefix="tunescope-gpu-") as name:
         root = Path(name)
         save_rows(root / "datasets" / "rows.jsonl", cell.length)
@@ -142,26 +163,51 @@ def run(cell: Cell, weights: Path, gpu: Gpu | None) -> dict[str, Any]:
             "TUNESCOPE_DATA_DIR": name,
             "HF_HUB_OFFLINE": "1",
             "CUDA_VISIBLE_DEVICES": gpu.uuid if gpu else "",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         }
         command = [sys.executable, "-m", "worker.trainer", str(folder / "order.json")]
         with (folder / "trainer.log").open("wb") as log:
+            # In a group of its own, as under the worker: NVML's figure of a job is that of its process group.
+            trainer = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
             try:
-                # In a group of its own, as under the worker: NVML's figure of a job is that of its process group.
-                subprocess.run(
-                    command, cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=CELL_SECONDS,
-                    check=False, start_new_session=True,
-                )  # fmt: skip
-            except subprocess.TimeoutExpired:
-                return {"failure": f"not done within {CELL_SECONDS} s"}
-        return measured(list(read_events(folder)), (folder / "trainer.log").read_text(errors="replace"))
+                in_time = _wait_for_steps(trainer, folder, time.monotonic() + seconds)
+            finally:
+                _end(trainer)
+        found = measured(list(read_events(folder)), (folder / "trainer.log").read_text(errors="replace"))
+        if in_time or "failure" not in found:
+            return found
+        return {"failure": f"not done within {seconds:.0f} s"}
+
+
+def _wait_for_steps(trainer: "subprocess.Popen[bytes]", folder: Path, until: float) -> bool:
+    """Wait until the steps that are measured are told or the attempt has ended; False if the time was over first."""
+    while trainer.poll() is None:
+        if len(_steps(read_events(folder))) >= STEPS:
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
+def _end(trainer: "subprocess.Popen[bytes]") -> None:
+    """End the attempt with all that it started, so that the next one finds the GPU free."""
+    if trainer.poll() is None:
+        os.killpg(trainer.pid, signal.SIGKILL)
+    trainer.wait()
+
+
+def _steps(events: Iterable[JobEvent]) -> list[StepEvent]:
+    return [event for event in events if isinstance(event, StepEvent)]
 
 
 def measured(events: list[JobEvent], log: str) -> dict[str, Any]:
     """Peaks over the steps that were not followed, and the newest followed ledger."""
-    steps = [event for event in events if isinstance(event, StepEvent)]
-    ended = [event for event in events if isinstance(event, StateEvent)]
-    if not ended or ended[-1].state != "succeeded":
-        failure = ended[-1].failure if ended else None
+    steps = _steps(events)[:STEPS]
+    if len(steps) < STEPS:
+        failure = next((event.failure for event in events if isinstance(event, StateEvent) and event.failure), None)
         return {"failure": failure.model_dump(mode="json") if failure else log[-2000:]}
     settled = steps[STEPS // 2 :]
     sources = {figure.source for step in settled for figure in step.memory}
@@ -190,11 +236,16 @@ def error_of(prediction: int, measurement: int | None) -> float | None:
     return None if not measurement else (prediction - measurement) / measurement
 
 
-def row_of(cell: Cell, device: Device, weights: Path, gpu: Gpu | None) -> dict[str, Any]:
+def row_of(cell: Cell, device: Device, folder: Path, gpu: Gpu | None, until: float) -> dict[str, Any]:
+    """One cell, predicted and measured; ``until`` is when the whole run has to be done, by ``time.monotonic``."""
     told = predicted(cell, device)
     if gpu and told["interval"][0] > device.total_bytes:
         return {"cell": asdict(cell), "predicted": told, "skipped": "does not fit this GPU by the estimate"}
-    found = run(cell, weights, gpu)
+    weights = prepare(cell.model, folder, min(WEIGHTS_SECONDS, until - time.monotonic()))
+    if isinstance(weights, Path):
+        found = run(cell, weights, gpu, min(CELL_SECONDS, until - time.monotonic()))
+    else:
+        found = {"failure": f"no random weights of {cell.model}: {weights}"}
     peaks = found.get("peak_bytes", {})
     errors = {
         "allocated": error_of(told["allocated_bytes"], peaks.get("torch.allocated")),
@@ -219,27 +270,63 @@ def line_of(cell: Cell, row: dict[str, Any]) -> str:
     )
 
 
-def prepare(model: str, folder: Path) -> Path:
-    """Random weights of a model, made once, in a process of their own."""
+def prepare(model: str, folder: Path, seconds: float) -> Path | str:
+    """Random weights of a model, made once, in a process of their own; or why there are none."""
     target = folder / model.replace("/", "--")
-    if not (target / "config.json").exists():
-        subprocess.run([sys.executable, "-m", "benchmarks.gpu_models", model, str(target)], cwd=ROOT, check=True)
+    if target.exists():
+        return target
+    # Whole or not there at all: an interrupted run leaves nothing that a later one would take for weights.
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    command = [sys.executable, "-m", "benchmarks.gpu_models", model, str(unfinished)]
+    try:
+        made = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=max(seconds, 0), check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"not done within {seconds:.0f} s"
+    if made.returncode:
+        return (made.stderr.strip().splitlines() or [f"exit status {made.returncode}"])[-1]
+    unfinished.rename(target)
+    return target
+
+
+def save(document: dict[str, Any], folder: Path, device: Device) -> Path:
+    """Write all rows so far; whoever is interrupted here keeps the file of the row before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"gpu-{'-'.join(device.name.lower().split())}.json"
+    unfinished = target.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(document, indent=1))
+    unfinished.replace(target)
     return target
 
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Predicted against measured memory on this machine's GPU.")
-    parser.add_argument("--models", nargs="+", default=MODELS, help="names in the catalogue")
+    parser.add_argument("--models", nargs="+", default=MODELS, help="names in the catalogue, the most telling first")
     parser.add_argument("--quick", action="store_true", help="one length, one attention kernel")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="be done by then; as long as it takes if not given"
+    )
     parser.add_argument("--on-cpu", action="store_true", help="try the benchmark itself without a GPU")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
     parser.add_argument("--weights", type=Path, default=Path(tempfile.gettempdir()) / "tunescope-random-weights")
     args = parser.parse_args(words)
+    try:
+        for model in args.models:
+            catalogue(model)
+    except InvalidInput as error:
+        parser.error(f"--models {model}: {error}")
+    until = time.monotonic() + 60 * args.minutes
     here = device_here()
     if isinstance(here, str) and not args.on_cpu:
         print(f"Skipped: {here}. This benchmark measures VRAM, so it needs an NVIDIA GPU.")
         return 0
+    missing = missing_packages()
+    if missing:
+        print(f"Skipped: {sys.executable} lacks {', '.join(missing)}. Install the packages of constraints.txt first.")
+        return 0
     device, gpu = (DEFAULT_DEVICE, None) if isinstance(here, str) or args.on_cpu else here
-    cells = list(matrix(args.models, args.quick))
+    cells = matrix(args.models, args.quick)
     document: dict[str, Any] = {
         "device": {"name": device.name, "total_bytes": device.total_bytes} if gpu else "CPU: no VRAM figures",
         "driver": Nvml().versions() if gpu else {},
@@ -247,14 +334,15 @@ def main(words: Sequence[str] | None = None) -> int:
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "rows": [],
     }
-    for cell in cells:
-        row = row_of(cell, device, prepare(cell.model, args.weights), gpu)
+    for number, cell in enumerate(cells):
+        if until - time.monotonic() < SHORTEST_CELL_SECONDS:
+            print(f"The time is over: {len(cells) - number} of {len(cells)} cells were not begun.")
+            break
+        row = row_of(cell, device, args.weights, gpu, until)
         document["rows"].append(row)
         print(line_of(cell, row), flush=True)
         if gpu:
-            RESULTS.mkdir(exist_ok=True)
-            name = "-".join(device.name.lower().split())
-            (RESULTS / f"gpu-{name}.json").write_text(json.dumps(document, indent=1))
+            save(document, args.results, device)
     return 0
 
 

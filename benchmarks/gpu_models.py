@@ -13,12 +13,12 @@ ROWS = 16
 
 def save_model(name: str, folder: Path) -> Path:
     """The model ``name`` of the catalogue with random bfloat16 weights. Made on the GPU where there is one: a 7B in seconds."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     from tunescope.memory.catalogue import catalogue_config
 
     fields = catalogue_config(name)
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)

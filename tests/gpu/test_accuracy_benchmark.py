@@ -1,10 +1,24 @@
 """The benchmark of GPU accuracy, up to where it needs a GPU."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu_accuracy import MODELS, Cell, error_of, line_of, main, matrix, measured, predicted, run
+from benchmarks import gpu_accuracy
+from benchmarks.gpu_accuracy import (
+    MODELS,
+    Cell,
+    error_of,
+    line_of,
+    main,
+    matrix,
+    measured,
+    predicted,
+    prepare,
+    run,
+    save,
+)
 from benchmarks.gpu_models import save_tokenizer
 from tests.worker.tiny import save_tiny
 from tunescope.events import Failure, StateEvent
@@ -15,18 +29,29 @@ CELL = Cell(MODELS[0], "lora", "none", 48, True, "sdpa")
 
 
 def test_the_matrix_covers_every_setting_and_every_cell_can_be_predicted() -> None:
-    cells = list(matrix(MODELS, quick=False))
+    cells = matrix(MODELS, quick=False)
     assert len(cells) == len(set(cells)) == len(MODELS) * 4 * 3 * 2 * 2
     for cell in cells:
         told = predicted(cell, DEFAULT_DEVICE)
         assert sum(told["ledger"].values()) == told["total_bytes"] > told["allocated_bytes"] > 0
 
 
+def test_the_cells_that_differ_in_one_setting_come_before_those_that_differ_in_more() -> None:
+    first, *others = [tuple(vars(cell).values()) for cell in matrix(MODELS, quick=False)]
+    assert first == (MODELS[0], "lora", "none", 2048, True, "sdpa")
+
+    def differences(cell: tuple[object, ...]) -> int:
+        return sum((cell[0] != first[0], cell[1:3] != first[1:3], *(cell[n] != first[n] for n in (3, 4, 5))))
+
+    counted = [differences(cell) for cell in others]
+    assert counted == sorted(counted) and counted[:10] == [1] * 9 + [2]
+
+
 @pytest.mark.slow
 def test_a_cell_is_a_real_attempt_with_rows_of_the_length_asked_for(tmp_path: Path) -> None:
     weights = save_tiny(tmp_path / "tiny")
     save_tokenizer(weights)
-    found = run(CELL, weights, None)
+    found = run(CELL, weights, None, 120)
     assert "failure" not in found, found
     assert found["peak_bytes"]["host.rss"] > 0 and "torch.allocated" not in found["peak_bytes"], "no VRAM on a CPU"
     assert found["ledger"]["adapters"] > 0 and len(found["step_seconds"]) == 6
@@ -44,6 +69,39 @@ def test_a_cell_that_fails_says_why() -> None:
 def test_errors_are_relative_to_what_was_measured() -> None:
     assert error_of(110, 100) == 0.1
     assert error_of(110, None) is None
+
+
+def test_a_run_that_is_out_of_time_keeps_its_cells_and_says_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "not done within 0 s" in str(prepare(MODELS[0], tmp_path, 0)), "weights are made within the time too"
+    assert main(["--on-cpu", "--minutes", "0.1"]) == 0
+    assert "The time is over: 144 of 144 cells were not begun." in capsys.readouterr().out
+    assert "not done within 0 s" in run(CELL, tmp_path, None, 0)["failure"]
+    for rows in ([{"cell": 1}], [{"cell": 1}, {"cell": 2}]):
+        assert json.loads(save({"rows": rows}, tmp_path / "results", DEFAULT_DEVICE).read_text()) == {"rows": rows}
+    assert len(list((tmp_path / "results").iterdir())) == 1
+
+
+def test_weights_that_cannot_be_made_are_a_reason_and_leave_nothing(tmp_path: Path) -> None:
+    assert "not in the catalogue" in str(prepare("no/model", tmp_path, 60))
+    assert not (tmp_path / "no--model").exists()
+
+
+def test_a_model_that_the_catalogue_lacks_is_told_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--models", "no/model"])
+    assert "--models no/model" in capsys.readouterr().err
+
+
+def test_a_python_without_the_trainers_packages_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_accuracy, "NEEDED", ("torch", "no_such_package"))
+    assert main(["--on-cpu"]) == 0
+    assert "lacks no_such_package." in capsys.readouterr().out
 
 
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

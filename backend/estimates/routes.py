@@ -10,6 +10,7 @@ from backend.estimates import resolve
 from backend.estimates.devices import device_for
 from backend.estimates.schemas import AdviceRequest, EstimateRequest, ExplanationRequest
 from backend.estimates.server_gpus import server_gpus
+from backend.jobs.reservation import reserve
 from tunescope.memory.advise import advise
 from tunescope.memory.catalogue import entries
 from tunescope.memory.devices import DEVICES
@@ -28,11 +29,12 @@ def create_estimate(
     """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it."""
     device, calibration = device_for(session, body.gpu)
     answer = resolve.estimate_spec(session, settings, body.spec, device, body.chosen_stack()).to_dict()
-    gpus = server_gpus(connection, int(answer["total_bytes"]), body.spec.placement.gpu_memory_margin)
+    reserved = reserve(answer["total_bytes"], None, body.spec.placement.gpu_memory_margin, proven=False) or 0
     return {
         **answer,
         "calibration": calibration.model_dump() if calibration else None,
-        "gpus": [gpu.model_dump() for gpu in gpus],
+        "reserve_bytes": reserved,
+        "gpus": [gpu.model_dump() for gpu in server_gpus(connection, reserved)],
     }
 
 

@@ -4,7 +4,6 @@ import redis
 from pydantic import BaseModel, Field
 
 from backend.gpus.reports import reports
-from backend.jobs.reservation import reserve
 from tunescope.wire import GpuReport
 
 
@@ -16,6 +15,7 @@ class ServerGpu(BaseModel):
     name: str
     total_bytes: int | None
     free_bytes: int | None
+    unusable_because: str | None = Field(description="Why no job can run on it, such as a lost GPU.")
     fits: bool | None = Field(
         description="The whole card is enough for the estimate and the spec's margin, as the queue counts; null where its "
         "size is unknown."
@@ -25,26 +25,31 @@ class ServerGpu(BaseModel):
     )
 
 
-def server_gpus(connection: redis.Redis, total_bytes: int, margin: float) -> list[ServerGpu]:
-    """Every GPU of the connected machines; none while Redis is away. ``margin`` is the spec's gpu_memory_margin."""
+def server_gpus(connection: redis.Redis, reserve_bytes: int) -> list[ServerGpu]:
+    """Every GPU of the connected machines, MIG instances in the place of theirs; none while Redis is away.
+
+    ``reserve_bytes`` is what the queue keeps for the job.
+    """
     try:
         machines = reports(connection)
     except redis.RedisError:
         return []
-    need = reserve(total_bytes, None, margin, proven=False) or total_bytes
-    return [server_gpu(machine.name, gpu, need) for machine in machines for gpu in machine.gpus]
+    return [
+        server_gpu(machine.name, gpu, reserve_bytes) for machine in machines for gpu in machine.gpus if not gpu.divided
+    ]
 
 
-def server_gpu(machine: str, gpu: GpuReport, need_bytes: int) -> ServerGpu:
-    works = gpu.unusable_because is None and not gpu.divided
+def server_gpu(machine: str, gpu: GpuReport, reserve_bytes: int) -> ServerGpu:
+    works = gpu.unusable_because is None
     return ServerGpu(
         machine=machine,
         uuid=gpu.uuid,
         name=gpu.name,
         total_bytes=gpu.total_bytes,
         free_bytes=gpu.free_bytes,
-        fits=works and enough(gpu.total_bytes, need_bytes),
-        fits_now=works and enough(gpu.free_bytes, need_bytes),
+        unusable_because=gpu.unusable_because,
+        fits=works and enough(gpu.total_bytes, reserve_bytes),
+        fits_now=works and enough(gpu.free_bytes, reserve_bytes),
     )
 
 

@@ -34,12 +34,14 @@ def test_the_servers_gpus_say_whether_the_card_and_whether_what_is_free_is_enoug
 ) -> None:
     alone = ask(admin, "estimates", spec=spec())
     assert alone["gpus"] == []
-    need = int(alone["total_bytes"] * 1.05)
+    need = alone["reserve_bytes"]
+    assert need == int(alone["total_bytes"] * 1.05)
     sizes = {
         "roomy": {"total_bytes": need, "free_bytes": need},
         "busy": {"total_bytes": need, "free_bytes": need - 1},
         "small": {"total_bytes": need - 1, "free_bytes": alone["total_bytes"]},
         "silent": {},
+        "divided": {"total_bytes": 80 * GIB, "free_bytes": 80 * GIB, "divided": True},
         "lost": {"total_bytes": 80 * GIB, "free_bytes": 80 * GIB, "unusable_because": "lost"},
     }
     gpus = [GpuReport(uuid=name, index=0, name=name, **told) for name, told in sizes.items()]

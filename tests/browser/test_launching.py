@@ -54,10 +54,21 @@ def test_the_estimate_follows_every_change(form: Page) -> None:
     before = estimate_of(form)
     field(form, "Micro batch").fill("4")
     expect(form.get_by_role("region", name="VRAM at the peak")).not_to_have_text(before)
-    form.get_by_text("Ways to need less").click()
+    expect(form.get_by_text("Effective batch: 4 × 16 accumulated × 1 GPU = 64 rows per optimizer step")).to_be_visible()
+    form.get_by_text("To save more").click()
+    expect(form.get_by_text("Cheapest GPU that runs it as it is")).to_be_visible()
     form.get_by_role("button", name=re.compile("^Apply: ")).first.click()
     form.get_by_role("tab", name="YAML").click()
     assert "per_device_train_batch_size" in yaml_text(form)
+
+
+def test_on_a_phone_the_answer_stays_in_sight_and_leads_to_its_panel(form: Page) -> None:
+    form.set_viewport_size({"width": 390, "height": 844})
+    answer = form.get_by_role("link", name=re.compile("^VRAM at the peak .* GiB"))
+    expect(answer).to_be_in_viewport()
+    expect(form.get_by_role("heading", name="VRAM at the peak")).not_to_be_in_viewport()
+    answer.click()
+    expect(form.get_by_role("heading", name="VRAM at the peak")).to_be_in_viewport()
 
 
 def test_yaml_and_form_are_one_spec_and_keep_comments(form: Page) -> None:

@@ -1,6 +1,7 @@
 """The machines page over a machine with simulated GPUs, in Chromium."""
 
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -94,3 +95,14 @@ def test_reasons_are_told_in_chinese(machines: Page) -> None:
     machines.evaluate("localStorage.setItem('i18nextLng', 'zh-CN')")
     machines.reload()
     expect(machines.get_by_text("未知：功耗, 功耗上限 – 此 GPU 不提供该数据")).to_be_visible()
+
+
+def test_the_form_holds_the_estimate_against_each_gpu(machines: Page, driver: SimulatedDriver) -> None:
+    driver.write(*LINES[:4], lost(3))
+    machines.goto("/new")
+    panel = machines.get_by_role("region", name="VRAM at the peak")
+    expect(panel.get_by_text("The queue keeps")).to_be_visible()
+    # Of the divided GPU its instance is shown, in its place.
+    expect(panel.get_by_role("img", name=re.compile("^Share of Simulated"))).to_have_count(3)
+    expect(panel.get_by_text("Fits now")).to_have_count(3)
+    expect(panel.get_by_text("Cannot be used")).to_have_count(1)

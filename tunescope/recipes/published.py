@@ -41,6 +41,8 @@ class Measurement:
     bytes_per_gpu: int
     printed: str
     notes: str
+    counts_context: bool
+    """False where the figure is torch's own (``max_memory_reserved``): CUDA's context is not in it."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,4 +73,5 @@ def _measurement(row: dict[str, str]) -> Measurement:
         bytes_per_gpu=total // gpus,
         printed=f"{row['measured']} {row['unit']}",
         notes=row["notes"],
+        counts_context=not row["id"].startswith("ms-swift"),
     )

@@ -43,6 +43,18 @@ export type Spec = {
   [section: string]: unknown;
 };
 
+/** A GPU of this server beside an estimate: whether the whole card is enough, and whether what is free is. */
+export type ServerGpu = {
+  machine: string;
+  uuid: string;
+  name: string;
+  total_bytes: number | null;
+  free_bytes: number | null;
+  unusable_because: string | null;
+  fits: boolean | null;
+  fits_now: boolean | null;
+};
+
 export type Estimate = {
   total_bytes: number;
   ledger: Record<string, number>;
@@ -51,14 +63,9 @@ export type Estimate = {
   tier?: "formula" | "trace";
   assumptions: string[];
   interval?: [number, number];
-  gpus?: {
-    machine: string;
-    uuid: string;
-    name: string;
-    total_bytes: number | null;
-    free_bytes: number | null;
-    fits: boolean | null;
-  }[];
+  /** What the queue keeps on each GPU: the estimate and the spec's margin. */
+  reserve_bytes?: number;
+  gpus?: ServerGpu[];
 };
 
 /** The schema leaves the three open objects of a job untyped. */
@@ -106,7 +113,11 @@ export type Suggestion = {
 export type Advice = {
   fits: boolean;
   suggestions: Suggestion[];
+  /** Where no single change is enough: the cheapest few that are, or all that help. */
+  together: Omit<Suggestion, "id" | "price"> | null;
   longest_max_length: number | null;
   largest_batch: number | null;
   cheapest_gpu: string | null;
+  /** Cheaper GPUs with enough memory, and why they cannot run it. */
+  passed_over: { gpu: string; because: string }[];
 };

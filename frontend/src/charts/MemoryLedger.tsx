@@ -2,6 +2,7 @@ import { Group, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { formatBytes } from "../units";
 import { colourOf } from "./categories";
+import { LedgerBar } from "./LedgerBar";
 
 type Props = {
   ledger: Record<string, number>;
@@ -19,6 +20,8 @@ type Props = {
 export function MemoryLedger({ ledger, totalBytes, capacityBytes, scaleBytes, label, mark }: Props) {
   const { t } = useTranslation("charts");
   const full = Math.max(totalBytes, capacityBytes ?? 0, scaleBytes ?? 0, 1);
+  const over = capacityBytes && capacityBytes < totalBytes;
+  const lines = [...(mark ? [mark] : []), ...(over ? [{ label: label ?? "", bytes: capacityBytes }] : [])];
   const parts = Object.entries(ledger).filter(([, bytes]) => bytes > 0);
   return (
     <div>
@@ -31,34 +34,7 @@ export function MemoryLedger({ ledger, totalBytes, capacityBytes, scaleBytes, la
           </Text>
         </Group>
       )}
-      <div style={{ position: "relative" }}>
-        <div
-          role="img"
-          aria-label={parts.map(([name, bytes]) => `${t(name)} ${formatBytes(bytes)}`).join(", ")}
-          style={{
-            display: "flex",
-            height: 22,
-            borderRadius: 6,
-            overflow: "hidden",
-            background: "light-dark(#e9ecef, #2e3134)",
-          }}
-        >
-          {parts.map(([name, bytes]) => (
-            <div
-              key={name}
-              title={`${t(name)}: ${formatBytes(bytes)}`}
-              style={{ width: `${(100 * bytes) / full}%`, background: colourOf(name) }}
-            />
-          ))}
-        </div>
-        {mark && (
-          <div
-            className="ledger-mark"
-            style={{ left: `${(100 * mark.bytes) / full}%` }}
-            title={`${mark.label}: ${formatBytes(mark.bytes)}`}
-          />
-        )}
-      </div>
+      <LedgerBar ledger={ledger} fullBytes={full} lines={lines} />
       <Group gap="4px 16px" mt={8}>
         {parts.map(([name, bytes]) => (
           <Group key={name} gap={6} wrap="nowrap">

@@ -40,7 +40,7 @@ export function LengthChart({ explanation, a, b }: Props) {
       <Text className="muted" size="sm" mb="sm">
         {explanation.turning || t("neverTurns")} {measured && t("measuredTurn", measured)}
       </Text>
-      <Legend hasDots={dots.flat().length > 0} />
+      <Legend dots={dots} />
       <div ref={ref}>
         {width > 0 && (
           <svg
@@ -89,8 +89,9 @@ export function LengthChart({ explanation, a, b }: Props) {
   );
 }
 
-function Legend({ hasDots }: { hasDots: boolean }) {
+function Legend({ dots }: { dots: Published[][] }) {
   const { t } = useTranslation("explain");
+  const torchs = ["A", "B"].filter((_, index) => dots[index]?.some((row) => !row.counts_context));
   return (
     <Group gap="lg" mb={4}>
       {(["a", "b"] as const).map((name) => (
@@ -99,9 +100,10 @@ function Legend({ hasDots }: { hasDots: boolean }) {
           <Text size="sm">{t("predictedSide", { letter: name.toUpperCase() })}</Text>
         </Group>
       ))}
-      {hasDots && (
+      {dots.flat().length > 0 && (
         <Text size="sm" className="muted">
-          {t("dotsArePublished")}
+          {t("dotsArePublished")}{" "}
+          {torchs.length > 0 && t("dotsWithoutContext", { letters: torchs.join(", ") })}
         </Text>
       )}
     </Group>

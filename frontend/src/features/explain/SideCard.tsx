@@ -59,7 +59,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
               scaleBytes={Math.max(scaleBytes ?? 0, mark?.bytes_per_gpu ?? 0)}
               mark={mark && { label: t("publishedMark"), bytes: mark.bytes_per_gpu }}
             />
-            {mark && <Mark row={mark} predicted={found.total_bytes} />}
+            {mark && <Mark row={mark} found={found} />}
           </>
         ) : (
           <Skeleton height={120} />
@@ -76,19 +76,28 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
 }
 
 /** A published measurement beside the prediction: what they printed, and how far the prediction is from it. */
-function Mark({ row, predicted }: { row: Published; predicted: number }) {
+function Mark({ row, found }: { row: Published; found: Explanation["a"] }) {
   const { t } = useTranslation("explain");
+  const predicted = found.total_bytes - (row.counts_context ? 0 : (found.ledger.runtime_context ?? 0));
   const off = (100 * (predicted - row.bytes_per_gpu)) / row.bytes_per_gpu;
   return (
     <Text size="sm">
-      <b>{t("publishedAt", { printed: row.printed, tokens: row.tokens })}</b>{" "}
+      <b>{t("publishedAt", { printed: printedText(row), tokens: row.tokens })}</b>{" "}
       {row.gpus > 1 && t("overGpus", { gpus: row.gpus, each: formatBytes(row.bytes_per_gpu) })}{" "}
-      {t("predictionOff", { percent: `${off >= 0 ? "+" : "−"}${Math.abs(off).toFixed(1)}` })}
+      {t(row.counts_context ? "predictionOff" : "predictionOffWithout", {
+        percent: `${off >= 0 ? "+" : "−"}${Math.abs(off).toFixed(1)}`,
+      })}
       <Text span size="xs" className="muted" display="block">
         {[row.source, row.gpu, row.notes].filter(Boolean).join(" · ")}
       </Text>
     </Text>
   );
+}
+
+/** As they print it; decimal gigabytes of one GPU also in the binary ones that stand beside them. */
+function printedText(row: Published): string {
+  const decimal = row.printed.endsWith(" GB") && row.gpus === 1;
+  return decimal ? `${row.printed} (${formatBytes(row.bytes_per_gpu)})` : row.printed;
 }
 
 function useOwnJobs(): Job[] {

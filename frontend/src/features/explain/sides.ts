@@ -68,6 +68,8 @@ export type Published = {
   bytes_per_gpu: number;
   printed: string;
   notes: string;
+  /** False where the figure is torch's own: CUDA's context is not in it. */
+  counts_context: boolean;
 };
 
 /** Measurements published for a side as it stands: only its length may differ, and they were made at micro batch 1. */

@@ -1,4 +1,4 @@
-import { Badge, Group, Progress, Select, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Badge, Group, Select, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../../api/client";
 import type { Estimate } from "../../api/types";
@@ -8,7 +8,8 @@ import { formatBytes } from "../../units";
 import { Advice } from "./Advice";
 import type { DraftState } from "./draft";
 import { useCatalogue } from "./Essentials";
-import { type Fit, fitOf } from "./fit";
+import { FIT_COLOURS, type Fit, fitOf } from "./fit";
+import { ServerGpus } from "./ServerGpus";
 import { VerifyPanel } from "./VerifyPanel";
 
 type Props = {
@@ -18,15 +19,18 @@ type Props = {
   setGpu: (gpu: string) => void;
 };
 
-const COLOURS: Record<Fit, string> = { fits: "teal", tight: "yellow", no: "red", unknown: "gray" };
-
 /** VRAM at the peak as one types: by category, and against each GPU of this server or one of the catalogue. */
 export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
   const { t } = useTranslation("launch");
   const { data, error } = estimate;
   const gpus = useCatalogue().data?.gpus ?? [];
   return (
-    <section className="card estimate" aria-label={t("estimate")} aria-busy={estimate.isFetching}>
+    <section
+      id="estimate"
+      className="card estimate"
+      aria-label={t("estimate")}
+      aria-busy={estimate.isFetching}
+    >
       <Group justify="space-between" mb="sm" wrap="nowrap">
         <Group gap="xs">
           <Title order={2}>{t("estimate")}</Title>
@@ -62,7 +66,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
             }
           />
           <ServerGpus estimate={data} />
-          <Advice draft={draft} gpu={gpu} open={!data.fits} />
+          <Advice draft={draft} gpu={gpu} fits={data.fits} />
           <VerifyPanel spec={draft.spec} />
           <details>
             <summary>{t("assumptions")}</summary>
@@ -84,7 +88,7 @@ function Verdict({ name, fit, note }: { name: string; fit: Fit; note?: string })
   const { t } = useTranslation("launch");
   return (
     <Group gap="xs" role="status">
-      <Badge variant="light" color={COLOURS[fit]}>
+      <Badge variant="light" color={FIT_COLOURS[fit]}>
         {t(`fit_${fit}`)}
       </Badge>
       <Text size="sm">{t(`fit_${fit}_about`, { device: name })}</Text>
@@ -94,50 +98,6 @@ function Verdict({ name, fit, note }: { name: string; fit: Fit; note?: string })
         </Text>
       )}
     </Group>
-  );
-}
-
-function ServerGpus({ estimate }: { estimate: Estimate }) {
-  const { t } = useTranslation("launch");
-  if (!estimate.gpus) return null;
-  if (estimate.gpus.length === 0)
-    return (
-      <Text size="sm" className="muted">
-        {t("noGpu")}
-      </Text>
-    );
-  return (
-    <Stack gap="xs">
-      <Text size="sm" fw={600}>
-        {t("hereOnServer")}
-      </Text>
-      {estimate.gpus.map((gpu) => {
-        const fit = fitOf(estimate, gpu.free_bytes);
-        const share = gpu.total_bytes ? (100 * estimate.total_bytes) / gpu.total_bytes : 0;
-        return (
-          <div key={gpu.uuid}>
-            <Group justify="space-between" wrap="nowrap" gap="xs">
-              <Text size="sm" truncate>
-                {gpu.machine} · {gpu.name}
-              </Text>
-              <Badge variant="light" color={COLOURS[fit]}>
-                {t(`fit_${fit}`)}
-              </Badge>
-            </Group>
-            <Progress
-              size={6}
-              mt={4}
-              value={Math.min(100, share)}
-              color={COLOURS[fit]}
-              aria-label={t("shareOf", { name: gpu.name })}
-            />
-            <Text size="xs" className="muted">
-              {t("freeOf", { free: formatBytes(gpu.free_bytes), total: formatBytes(gpu.total_bytes) })}
-            </Text>
-          </div>
-        );
-      })}
-    </Stack>
   );
 }
 

@@ -14,11 +14,12 @@ import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import { type DraftState, useDraft } from "./draft";
 import { Essentials } from "./Essentials";
+import { EstimateBar } from "./EstimateBar";
 import { EstimatePanel } from "./EstimatePanel";
 import { Presets } from "./Presets";
 import { type Problems, problemsOf } from "./problems";
 import { Sections } from "./Sections";
-import { type SpecSchema, useSpecSchema } from "./schema";
+import { ofToday, type SpecSchema, useSpecSchema } from "./schema";
 import { YamlView } from "./YamlView";
 
 const SETTLE_MILLISECONDS = 200;
@@ -30,7 +31,7 @@ export default function LaunchPage() {
   const schema = useSpecSchema();
   const draft = useDraft();
   const [gpu, setGpu] = useState(REFERENCE_GPU);
-  const source = usePrefill(draft);
+  const source = usePrefill(draft, schema.data);
   const estimate = useEstimate(draft, gpu);
   const launch = useLaunch(draft);
   const fields = new Set([...ESSENTIAL, ...(schema.data?.byPath.keys() ?? [])]);
@@ -81,6 +82,7 @@ export default function LaunchPage() {
           <EstimatePanel draft={draft} estimate={estimate} gpu={gpu} setGpu={setGpu} />
         </Grid.Col>
       </Grid>
+      <EstimateBar estimate={estimate.error ? undefined : estimate.data} />
     </>
   );
 }
@@ -126,7 +128,7 @@ function Entry({ draft, schema, problems }: { draft: DraftState; schema: SpecSch
 }
 
 /** Begins with the spec of another job (?from=), or with a data set or model of their pages; once, then it is the draft's. */
-function usePrefill(draft: DraftState) {
+function usePrefill(draft: DraftState, schema?: SpecSchema) {
   const [{ from, dataset, model }, change] = useUrlState();
   const wanted = from && draft.from !== from ? from : undefined;
   const source = useQuery({
@@ -136,8 +138,8 @@ function usePrefill(draft: DraftState) {
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: only what arrives by the address or the server begins anew
   useEffect(() => {
-    if (source.data && wanted) draft.replace(source.data.spec, wanted);
-  }, [source.data, wanted]);
+    if (source.data && wanted && schema) draft.replace(ofToday(source.data.spec, schema), wanted);
+  }, [source.data, wanted, schema]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: taken once from the address
   useEffect(() => {
     if (dataset) draft.change({ "data.dataset": dataset });

@@ -2,6 +2,7 @@ import { Accordion, Group, SimpleGrid, Text } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { DraftState } from "./draft";
+import { EffectiveBatch } from "./EffectiveBatch";
 import type { Problems } from "./problems";
 import { SpecField } from "./SpecField";
 import type { Section, SpecSchema } from "./schema";
@@ -50,6 +51,7 @@ export function Sections({ draft, schema, problems }: Props) {
                 />
               ))}
             </SimpleGrid>
+            {section.name === "batch" && <EffectiveBatch draft={draft} schema={schema} />}
           </Accordion.Panel>
         </Accordion.Item>
       ))}

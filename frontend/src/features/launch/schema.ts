@@ -2,6 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { call } from "../../api/client";
+import type { DraftSpec, Tree } from "./spec";
 
 export type Field = {
   path: string;
@@ -67,6 +68,19 @@ function sectionsOf(root: Root): SpecSchema {
     sections,
     byPath: new Map(sections.flatMap((section) => section.fields.map((field) => [field.path, field]))),
   };
+}
+
+/** A job's spec without the fields that are no more: an older release may have stored it. */
+export function ofToday(spec: DraftSpec, schema: SpecSchema): DraftSpec {
+  const kept = Object.fromEntries(
+    schema.sections.map(({ name }) => {
+      const values = Object.entries((spec[name] ?? {}) as Tree);
+      const known = ([key]: [string, unknown]) =>
+        schema.byPath.has(`${name}.${key}`) || ELSEWHERE.has(`${name}.${key}`);
+      return [name, Object.fromEntries(values.filter(known))];
+    }),
+  );
+  return { name: spec.name, model: spec.model, ...kept };
 }
 
 function fieldOf(section: string, key: string, entry: Node): Field {

@@ -1,0 +1,90 @@
+import { Badge, Group, Stack, Text } from "@mantine/core";
+import { useTranslation } from "react-i18next";
+import type { Estimate, ServerGpu } from "../../api/types";
+import { LedgerBar } from "../../charts/LedgerBar";
+import { formatBytes } from "../../units";
+
+type Verdict = "now" | "later" | "no" | "unknown" | "unusable";
+
+const COLOURS: Record<Verdict, string> = {
+  now: "teal",
+  later: "yellow",
+  no: "red",
+  unknown: "gray",
+  unusable: "gray",
+};
+
+/** The estimate's ledger against each of this server's GPUs, and which will take the job. */
+export function ServerGpus({ estimate }: { estimate: Estimate }) {
+  const { t } = useTranslation("launch");
+  const { gpus, reserve_bytes: reserve } = estimate;
+  if (!gpus) return null;
+  if (gpus.length === 0)
+    return (
+      <Text size="sm" className="muted">
+        {t("noGpu")}
+      </Text>
+    );
+  return (
+    <Stack gap="xs">
+      <div>
+        <Text size="sm" fw={600}>
+          {t("hereOnServer")}
+        </Text>
+        {reserve !== undefined && (
+          <Text size="xs" className="muted">
+            {t("needsWithMargin", { bytes: formatBytes(reserve) })}
+          </Text>
+        )}
+      </div>
+      {gpus.map((gpu) => (
+        <GpuBar key={gpu.uuid} gpu={gpu} ledger={estimate.ledger} totalBytes={estimate.total_bytes} />
+      ))}
+    </Stack>
+  );
+}
+
+type Props = { gpu: ServerGpu; ledger: Record<string, number>; totalBytes: number };
+
+function GpuBar({ gpu, ledger, totalBytes }: Props) {
+  const { t } = useTranslation("launch");
+  const verdict = verdictOf(gpu);
+  const size = gpu.total_bytes;
+  const end =
+    size !== null && size < totalBytes ? [{ label: t("endOf", { name: gpu.name }), bytes: size }] : [];
+  return (
+    <div>
+      <Group justify="space-between" wrap="nowrap" gap="xs" mb={4}>
+        <Text size="sm" truncate>
+          {gpu.machine} · {gpu.name}
+        </Text>
+        <Badge variant="light" color={COLOURS[verdict]} style={{ flexShrink: 0 }}>
+          {t(`gpu_${verdict}`)}
+        </Badge>
+      </Group>
+      {size !== null && (
+        <LedgerBar
+          ledger={ledger}
+          fullBytes={size}
+          height={8}
+          lines={end}
+          spoken={t("shareOf", { name: gpu.name })}
+        />
+      )}
+      <Text size="xs" className="muted" mt={5}>
+        {gpu.unusable_because ??
+          (size === null
+            ? t("sizeUnknown")
+            : t("freeOf", { free: formatBytes(gpu.free_bytes), total: formatBytes(size) }))}
+      </Text>
+    </div>
+  );
+}
+
+/** The queue's own rule: the whole card decides whether it will ever take the job, free memory whether it does now. */
+function verdictOf(gpu: ServerGpu): Verdict {
+  if (gpu.unusable_because) return "unusable";
+  if (gpu.fits === null) return "unknown";
+  if (!gpu.fits) return "no";
+  return gpu.fits_now === false ? "later" : "now";
+}

@@ -14,6 +14,7 @@ from backend.datasets.service import find_dataset
 from backend.estimates.resolve import architecture_of
 from backend.models.service import find_model
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.attention_choice import refused_attention
 from tunescope.memory.expert_adapters import expert_names, refused_adapters
 from tunescope.memory.stack import DEFAULT
 from tunescope.problems import FieldError, InvalidInput, Problem
@@ -47,7 +48,7 @@ def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: Job
     errors = [error for rule in RULES for error in rule(it)]
     if not errors:
         # Only for a model that is here: of one that is not, every module is unknown.
-        errors = [*unknown_modules(it), *impossible_adapters(it)]
+        errors = [*unknown_modules(it), *impossible_in_model(it)]
     if errors:
         raise InvalidInput("This job cannot run as it is.", errors=errors)
 
@@ -190,13 +191,14 @@ def unknown_modules(it: Submitted) -> Iterator[FieldError]:
             yield FieldError(f"adaptation.{field}", f"this model has no {shown}", fix, "no_such_module", values)
 
 
-def impossible_adapters(it: Submitted) -> Iterator[FieldError]:
-    """What peft refuses on a mixture's experts."""
+def impossible_in_model(it: Submitted) -> Iterator[FieldError]:
+    """What peft refuses on a mixture's experts, and attention that the model's code has not."""
     try:
         architecture = architecture_of(it.session, it.settings, it.spec)
     except Problem:
         return
     yield from refused_adapters(it.spec, architecture, DEFAULT)
+    yield from refused_attention(it.spec, architecture, DEFAULT)
 
 
 def names_a_module(name: str, architecture: Architecture) -> bool:

@@ -86,7 +86,7 @@ def named_problems() -> set[str]:
     found = {type for _, _, type in KNOWN.values()} | {f"too_many_{what}" for what in TOO_LONG.values()}
     found |= {limits.type for limits in LIMITS.values()} | {"no_choice", "repeated"}
     refusing = (
-        "tunescope/spec.py", "tunescope/memory/expert_adapters.py", "backend/jobs/refusals.py", "backend/users/service.py",
+        "tunescope/spec.py", "tunescope/memory/attention_choice.py", "tunescope/memory/expert_adapters.py", "backend/jobs/refusals.py", "backend/users/service.py",
     )  # fmt: skip
     sources = [ROOT / name for name in refusing]
     for text in (path.read_text() for path in sources):

@@ -3,12 +3,14 @@
 A layer is the list of its matrices, never "parameters x bytes": quantization, adapters and saved inputs are per matrix.
 """
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from tunescope.memory.config_reader import ALIASES, PUBLISHED, ConfigReader
 from tunescope.memory.families import FAMILIES, Family, family_of
+from tunescope.memory.windows import windowed_layers
 from tunescope.problems import FieldError
 
 Reads = Literal["attention_input", "attention_output", "mlp_input", "mlp_product"]
@@ -51,6 +53,8 @@ class Layer:
     norms: tuple[int, ...]
     mlp_width: int
     experts: Experts | None = None
+    window: int | None = None
+    """Tokens that attention looks back, where it does not see the whole row."""
 
     def parameter_count(self, hidden: int) -> int:
         dense = sum(linear.weight_count + (linear.outputs if linear.bias else 0) for linear in self.linears)
@@ -153,9 +157,10 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
         read.errors.append(
             FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP", PUBLISHED)
         )
-    plan = _plan(read, family, experts)
+    plan = _plan(read, family, experts, count)
     stored_as = read.stored_as()
     tied = read.switch("tie_word_embeddings", family.tied)
+    family = _capped(config, family)
     read.finish()
     if family.halved_intermediate:
         intermediate //= 2
@@ -165,6 +170,18 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
         name or str(config.get("_name_or_path") or model_type),
         model_type, hidden, heads, kv_heads, head_dim, vocab, tied, layers, family, positions, stored_as,
     )  # fmt: skip
+
+
+def _capped(config: dict[str, Any], family: Family) -> Family:
+    """The family without the soft caps that this config.json turns off."""
+    if not family.capped:
+        return family
+    off = [name for name in ("attn_logit_softcapping", "final_logit_softcapping") if config.get(name, 0) is None]
+    return replace(
+        family,
+        capped="attn_logit_softcapping" not in off,
+        scaled_logits=0 if "final_logit_softcapping" in off else family.scaled_logits,
+    )
 
 
 def _default_kv_heads(config: dict[str, Any], heads: int) -> int:
@@ -191,9 +208,11 @@ class _Plan:
     sparse_step: int
     dense_only: frozenset[int]
     shared: int
+    window: int | None
+    windowed: list[bool]
 
 
-def _plan(read: ConfigReader, family: Family, experts: Experts | None) -> _Plan:
+def _plan(read: ConfigReader, family: Family, experts: Experts | None, count: int) -> _Plan:
     told = read.config.get("attention_bias") is not None
     bias = read.switch("attention_bias", read.switch("add_qkv_bias", family.qkv_bias))
     out_bias = (bias and told) if family.out_bias is None else family.out_bias
@@ -202,7 +221,7 @@ def _plan(read: ConfigReader, family: Family, experts: Experts | None) -> _Plan:
         shared = read.number("shared_expert_intermediate_size")
     return _Plan(
         bias, out_bias, read.switch("mlp_bias", family.mlp_bias), experts, read.number("decoder_sparse_step", 1),
-        read.indices("mlp_only_layers"), shared,
+        read.indices("mlp_only_layers"), shared, *windowed_layers(read, family.windows, count, family.default_window),
     )  # fmt: skip
 
 
@@ -214,18 +233,25 @@ def _layers(plan: _Plan, family: Family, shape: _Shape, count: int) -> tuple[Lay
     if family.wide_qk_norm:
         norms += [shape.q, shape.kv]
     dense = Layer(count, (*attention, *_mlp(plan, family, shape, shape.intermediate)), tuple(norms), shape.intermediate)
-    if plan.experts is None:
-        return (dense,)
-    routed = sum(1 for index in range(count) if index not in plan.dense_only and (index + 1) % plan.sparse_step == 0)
-    extra: tuple[Linear, ...] = ()
-    if plan.shared:
-        extra = (
-            *_mlp(plan, family, shape, plan.shared, "mlp.shared_expert"),
-            Linear("mlp.shared_expert_gate", shape.hidden, 1, False, "mlp_input"),
-        )
-    mixture = Layer(routed, (*attention, *extra), tuple(norms), plan.shared, plan.experts)
-    kinds = (mixture, Layer(count - routed, dense.linears, dense.norms, dense.mlp_width))
-    return tuple(kind for kind in kinds if kind.count)
+    sparse = dense
+    if plan.experts is not None:
+        extra: tuple[Linear, ...] = ()
+        if plan.shared:
+            extra = (
+                *_mlp(plan, family, shape, plan.shared, "mlp.shared_expert"),
+                Linear("mlp.shared_expert_gate", shape.hidden, 1, False, "mlp_input"),
+            )
+        sparse = Layer(count, (*attention, *extra), tuple(norms), plan.shared, plan.experts)
+    kinds = Counter((_is_routed(index, plan), plan.windowed[index]) for index in range(count))
+    # Mixtures first: their layers are the heavier ones.
+    return tuple(
+        replace(sparse if routed else dense, count=number, window=plan.window if windowed else None)
+        for (routed, windowed), number in sorted(kinds.items(), key=lambda item: not item[0][0])
+    )
+
+
+def _is_routed(index: int, plan: _Plan) -> bool:
+    return plan.experts is not None and index not in plan.dense_only and (index + 1) % plan.sparse_step == 0
 
 
 def _attention(plan: _Plan, family: Family, shape: _Shape) -> tuple[Linear, ...]:

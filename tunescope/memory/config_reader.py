@@ -18,6 +18,10 @@ LIMITS = {
     "max_position_embeddings": 1_000_000_000,
     "decoder_sparse_step": 10_000,
     "shared_expert_intermediate_size": 10_000_000,
+    "sliding_window": 1_000_000_000,
+    "max_window_layers": 10_000,
+    "sliding_window_pattern": 10_000,
+    "no_rope_layer_interval": 10_000,
 }
 ALIASES = {
     "hidden_size": ("n_embd", "d_model"),

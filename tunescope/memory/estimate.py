@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.attention_choice import refused_attention
 from tunescope.memory.cached_blocks import cached_blocks
 from tunescope.memory.capability import lack_of
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
@@ -158,7 +159,9 @@ def _spread(spec: JobSpec, work: Workload, lengths: Lengths | None, stack: Stack
 
 def check(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, limited: bool = True) -> None:
     """Refuse settings that no machine can run, naming the field."""
-    errors = list(refused_adapters(spec, architecture, stack)) if limited else []
+    errors: list[FieldError] = []
+    if limited:
+        errors += [*refused_adapters(spec, architecture, stack), *refused_attention(spec, architecture, stack)]
     if limited and work.tokens > MAX_TOKENS:
         errors.append(
             FieldError("data.max_length", f"{work.tokens:,} tokens in one micro batch", f"stay under {MAX_TOKENS:,}")

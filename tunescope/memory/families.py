@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunescope.memory.config_reader import PUBLISHED
+from tunescope.memory.windows import DEFAULT_WINDOW, Windows
 from tunescope.problems import FieldError, InvalidInput
 
 
@@ -40,8 +41,17 @@ class Family:
     (peft ``utils/transformers_weight_conversion.py``); None where peft knows no such names."""
     fp32_routing: bool = False
     """The router's weights of the chosen experts stay in fp32, and so does what they weigh."""
+    fp32_norm_weight: bool = False
+    """RMSNorm multiplies by its weight before it leaves fp32: what trains that weight is kept in fp32."""
+    windows: Windows = "none"
+    default_window: int | None = DEFAULT_WINDOW
+    """The sliding window where config.json says nothing of it."""
+    capped: bool = False
+    """Attention scores and logits are soft-capped unless config.json turns it off: the tanh of each is kept."""
+    attentions: tuple[str, ...] = ("sdpa", "flash_attention_2", "eager")
+    """The implementations that transformers 5 has for it."""
     scaled_logits: int = 0
-    """Extra copies of the 16-bit logits: 1 for granite's logits_scaling, 3 for gemma2's soft cap (div, tanh, mul)."""
+    """Extra copies of the 16-bit logits: 1 for granite's logits_scaling, and for the tanh of a soft cap."""
     multipliers: bool = False
     """Granite multiplies embeddings and what each half of a layer adds: one copy more of each."""
     certain: bool = True
@@ -51,21 +61,25 @@ class Family:
 _LLAMA = Family(out_bias=None)
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
-    "mistral": Family(),
+    "mistral": Family(windows="all"),
     "qwen": Family(
         mlp=("mlp.w1", "mlp.w2", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", qkv_bias=True, halved_intermediate=True
     ),
-    "qwen2": Family(qkv_bias=True),
-    "qwen3": Family(qk_norm=True, out_bias=None),
-    "gemma": Family(tied=True, out_bias=None),
-    "gemma2": Family(tied=True, norms_per_layer=4, scaled_logits=3, out_bias=None),
-    "gemma3_text": Family(tied=True, norms_per_layer=4, qk_norm=True, out_bias=None),
-    "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj"),
+    "qwen2": Family(qkv_bias=True, windows="from_layer"),
+    "qwen3": Family(qk_norm=True, out_bias=None, windows="from_layer"),
+    "gemma": Family(tied=True, out_bias=None, fp32_norm_weight=True),
+    "gemma2": Family(
+        tied=True, norms_per_layer=4, scaled_logits=1, out_bias=None, windows="alternating", capped=True,
+        fp32_norm_weight=True,
+        attentions=("eager", "flash_attention_2"),
+    ),
+    "gemma3_text": Family(tied=True, norms_per_layer=4, qk_norm=True, out_bias=None, windows="but_every_sixth", fp32_norm_weight=True),
+    "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj", windows="all", default_window=None),
     "granite": Family(multipliers=True, out_bias=None),
-    "smollm3": Family(out_bias=None, tied=True),
+    "smollm3": Family(out_bias=None, tied=True, windows="without_rope", default_window=None),
     "seed_oss": Family(qkv_bias=True),
     "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),
-    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),
+    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, windows="but_every_fourth", certain=False),
     "mimo": Family(qkv_bias=True, certain=False),
     "chatglm": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
@@ -90,15 +104,15 @@ FAMILIES: dict[str, Family] = {
     ),
     "bloom": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
-        gated=False, qkv_bias=True, out_bias=True, mlp_bias=True, tied=True, layer_norm=True, certain=False,
+        gated=False, qkv_bias=True, out_bias=True, mlp_bias=True, tied=True, layer_norm=True, attentions=("eager",), certain=False,
     ),
     "falcon": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
         gated=False, tied=True, norms_per_layer=1, layer_norm=True, certain=False,
     ),
-    "mixtral": Family(mixture=True, expert_names=("w1", "w3", "w2"), fp32_routing=True),
-    "qwen2_moe": Family(qkv_bias=True, mixture=True),
-    "qwen3_moe": Family(qk_norm=True, out_bias=None, mixture=True, expert_names=("gate_proj", "up_proj", "down_proj")),
+    "mixtral": Family(mixture=True, windows="all", default_window=None, expert_names=("w1", "w3", "w2"), fp32_routing=True),
+    "qwen2_moe": Family(qkv_bias=True, mixture=True, windows="even_switched"),
+    "qwen3_moe": Family(qk_norm=True, out_bias=None, mixture=True, windows="switched", expert_names=("gate_proj", "up_proj", "down_proj")),
 }  # fmt: skip
 
 

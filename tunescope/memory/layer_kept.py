@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture, Layer, Linear
+from tunescope.memory.windows import needs_mask
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ class LayerKept:
             4 if architecture.traits.layer_norm and settings.autocast else max(settings.stream, settings.compute)
         )
         self.answered = self.normed if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
+        self.normalized_width = 4 if architecture.traits.fp32_norm_weight else settings.stream
+        """Of what an RMSNorm multiplies by its weight."""
+        self.masked = settings.masked or needs_mask(layer.window, settings.sequence, settings.attention)
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
 
@@ -114,7 +118,7 @@ class LayerKept:
         """fp32 input of the norm, and the normalized values too when its weight trains."""
         if self.a.traits.layer_norm:
             return max(self.s.stream, 4 if self.s.autocast else 0) * self.h
-        return 4 * self.h + (self.s.stream * self.h if self.s.full else 0)
+        return 4 * self.h + (self.normalized_width * self.h if self.s.full else 0)
 
     def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
         """What the readers of one activation of ``count`` numbers keep of it."""
@@ -133,18 +137,19 @@ class LayerKept:
 
     def attention_kept(self) -> int:
         s, c = self.s, self.s.compute
-        kept = c * (self.q + 2 * (self.q if s.masked else self.k))
-        kept += 2 * self.t * self.t if s.masked else 0
+        # A single head of k and v is repeated as a view.
+        kept = c * (self.q + 2 * (self.q if self.masked and self.a.kv_heads > 1 else self.k))
+        kept += c * (self.t if s.masked else s.sequence) * self.t if self.masked else 0
         if self.a.traits.qk_norm or self.a.traits.wide_qk_norm:
             # The norms of q and k keep their inputs in fp32, and what they normalized where their weights train.
-            kept += (4 + (c if s.full else 0)) * (self.q + self.k)
+            kept += (4 + (self.normalized_width if s.full else 0)) * (self.q + self.k)
         if len(self.qkv) == 1 and self.answered == c and not self.a.traits.learned_positions:
             # v is a view of the fused projection's output, which stays whole beside the rotated q and k.
             kept += c * (self.q + self.k)
         if s.attention == "eager":
             repeated = 2 * c * (self.q - self.k) if self.a.kv_heads != self.a.heads else 0
             scores = self.a.heads * s.sequence * self.t
-            return kept + repeated + (4 + c) * scores
+            return kept + repeated + (4 + c + (c if self.a.traits.capped else 0)) * scores
         return kept + c * self.q + 4 * self.a.heads * self.t
 
     def mlp_kept(self, width: int, rows: int) -> int:

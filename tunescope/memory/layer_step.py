@@ -196,7 +196,12 @@ class _LayerStep(ExpertsStep):
             m.at("norm")
             self.norm_backward(s.stream * self.h)
             m.free(norm)
+        if after:
+            self.norm_backward(s.stream * self.h)
+            m.free(after)
         self.attention_backward(norm, attention_inputs, out_input)
+        if s.checkpointing and s.attention == "eager":
+            self.passing = max(self.passing, self.scores_passing())
         masks = self.h * sum(1 for linear in self.qkv if linear.path in s.targets) if s.dropout else 0
         held = 0
         if s.quantized == "int8":
@@ -204,6 +209,13 @@ class _LayerStep(ExpertsStep):
         # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
         before = 0 if self.a.traits.wide_qk_norm else norm
         return LayerBytes(kept, m.peak - kept, m.where, before + masks, self.passing, held)
+
+    def scores_passing(self) -> int:
+        """Forward without a graph inside eager attention: masked scores, their softmax in fp32, and its 16-bit copy."""
+        c, a = self.s.compute, self.a
+        repeated = 2 * c * self.q if a.kv_heads != a.heads else 0
+        scores = a.heads * self.s.sequence * self.t
+        return (4 + 2 * c) * scores + c * (self.q + 2 * self.k) + repeated + (self.s.stream + self.normed) * self.h
 
     def looped_experts(self, experts: Experts) -> int:
         """What experts keep that run one after the other (transformers 4)."""
@@ -302,6 +314,9 @@ class _LayerStep(ExpertsStep):
             m.free(wide + 4 * scores)
             back = m.take(c * scores)
             m.free(returned)
+            if a.traits.capped:
+                m.free(m.take(c * scores) + c * scores)
+                kept -= c * scores
             both = m.take(2 * c * self.q)
             m.free(back + value + both)
             kept -= (4 + c) * scores

@@ -11,6 +11,7 @@ from tunescope.memory.layer_step import layer_bytes
 from tunescope.memory.loss_path import SHIFTED_SIXTEEN, SHIFTED_THEN_FLOAT, LossBytes, LossPath
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
+from tunescope.memory.windows import masks_made
 from tunescope.spec import JobSpec
 
 FUSED_TILE_TOKENS, FUSED_TILE_VOCAB = 4096, 32768
@@ -119,13 +120,14 @@ def training_sites(
         if checkpointed
         else sum(count * (item.kept + extra) for count, item in layers) - ungraded
     )
-    always = _always(spec, work)
+    always = _always(spec, architecture, work)
     multiplied = boundary if architecture.traits.multipliers and checkpointed and not settings.full else 0
     always += multiplied
     layer_casts, head_casts = _weight_casts(spec, architecture, settings, stack)
     some_casts = layer_casts if checkpointed else layer_casts * architecture.layer_count
     all_casts = layer_casts * architecture.layer_count + head_casts + casts * architecture.layer_count
-    head = always + (4 + settings.compute * (2 if settings.full else 1)) * hidden
+    normalized = 4 if architecture.traits.fp32_norm_weight else settings.compute
+    head = always + (4 + settings.compute + (normalized if settings.full else 0)) * hidden
     head_kept = head - (0 if _head_trains(spec) else settings.compute * hidden)
     gradients = persistent.gradients
     accumulated = gradients if settings.accumulates else 0
@@ -183,14 +185,14 @@ def _embedding_trains(spec: JobSpec) -> bool:
     return spec.adaptation.method == "full" or bool(names & {"embed_tokens", "wte", "word_embeddings"})
 
 
-def _always(spec: JobSpec, work: Workload) -> int:
-    """Inputs of the step, and the mask that forward and backward hold where one is made."""
-    inputs = _inputs(spec, work)
-    if spec.data.packing and spec.memory_savers.attention == "sdpa":
-        return inputs + work.tokens * work.tokens
-    if spec.memory_savers.attention == "eager":
-        return inputs + WIDTHS[spec.precision.dtype] * work.batch * work.sequence * work.sequence
-    return inputs
+def _always(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
+    """Inputs of the step, and the masks that forward and backward hold where some are made."""
+    attention, packed = spec.memory_savers.attention, spec.data.packing
+    windows = {layer.window for layer in architecture.layers}
+    masks = masks_made(architecture.traits.windows, windows, work.sequence, attention, packed)
+    width = WIDTHS[spec.precision.dtype] if attention == "eager" else 1
+    row = work.tokens if packed and attention == "sdpa" else work.sequence
+    return _inputs(spec, work) + masks * width * work.tokens * row
 
 
 def _inputs(spec: JobSpec, work: Workload) -> int:

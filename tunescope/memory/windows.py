@@ -1,0 +1,88 @@
+"""Sliding windows: which layers see only the last tokens, and what masks that costs (transformers ``masking_utils.py``).
+
+Under SDPA a window shorter than the row needs a mask, so the flash kernel is out and k and v are repeated for every head of
+q. Under eager attention every kind of layer has a mask of its own; flash kernels know windows themselves.
+"""
+
+from typing import Literal
+
+from tunescope.memory.config_reader import LIMITS, ConfigReader
+
+Windows = Literal[
+    "none",
+    "all",
+    "switched",
+    "from_layer",
+    "even_switched",
+    "alternating",
+    "but_every_sixth",
+    "but_every_fourth",
+    "without_rope",
+]
+"""How a family's configuration class says which layers have one, where config.json lists no ``layer_types``."""
+DEFAULT_WINDOW = 4096
+BOTH_MASKS: frozenset[Windows] = frozenset({"even_switched", "alternating", "but_every_sixth", "but_every_fourth"})
+"""Families that make the masks of both kinds whether or not they have layers of both."""
+
+
+def windowed_layers(
+    read: ConfigReader, kind: Windows, count: int, default: int | None
+) -> tuple[int | None, list[bool]]:
+    """(the window, whether each layer has it)."""
+    nowhere = [False] * count
+    if kind == "none":
+        return None, nowhere
+    window = _window(read, default)
+    switched = kind in ("switched", "from_layer", "even_switched", "without_rope")
+    if window is None or (switched and not read.switch("use_sliding_window", False)):
+        return None, nowhere
+    if kind in ("all", "switched"):
+        return window, [True] * count
+    listed = read.config.get("layer_types")
+    if isinstance(listed, list) and len(listed) == count:
+        return window, [item == "sliding_attention" for item in listed]
+    return window, _by_default(read, kind, count)
+
+
+def _window(read: ConfigReader, default: int | None) -> int | None:
+    if "sliding_window" in read.config and read.config["sliding_window"] is None:
+        return None
+    return read.number("sliding_window", default) if default or "sliding_window" in read.config else None
+
+
+def _by_default(read: ConfigReader, kind: Windows, count: int) -> list[bool]:
+    layers = range(count)
+    if kind == "from_layer":
+        first = _layers_before(read)
+        return [index >= first for index in layers]
+    if kind == "even_switched":
+        end = _layers_before(read)
+        return [index % 2 == 0 and index < end for index in layers]
+    if kind == "alternating":
+        return [index % 2 == 0 for index in layers]
+    every = {"but_every_sixth": 6, "but_every_fourth": 4, "without_rope": 4}[kind]
+    if kind == "but_every_sixth":
+        every = read.number("sliding_window_pattern", every)
+    if kind == "without_rope":
+        every = read.number("no_rope_layer_interval", every)
+        return [(index + 1) % every == 0 for index in layers]
+    return [(index + 1) % every != 0 for index in layers]
+
+
+def _layers_before(read: ConfigReader) -> int:
+    value = read.config.get("max_window_layers")
+    return 28 if value is None else read.whole("max_window_layers", value, LIMITS["max_window_layers"], 0)
+
+
+def masks_made(kind: Windows, windows: set[int | None], sequence: int, attention: str, packed: bool) -> int:
+    """Masks of all tokens of a row by all, that a step makes and holds. ``windows``: those of the kinds of layers."""
+    if attention == "flash_attention_2":
+        return 0
+    if attention == "sdpa" and not packed:
+        return sum(1 for window in windows if needs_mask(window, sequence, attention))
+    return 2 if kind in BOTH_MASKS else len(windows)
+
+
+def needs_mask(window: int | None, sequence: int, attention: str) -> bool:
+    """Whether a layer of this window cannot leave causality to SDPA."""
+    return attention == "sdpa" and window is not None and sequence >= window

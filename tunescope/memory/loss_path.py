@@ -39,6 +39,11 @@ class LossPath:
         dropped = {word.split("*")[0] for word in self.text.split() if "*" in word}
         return [word for word in self.text.split() if word.lstrip("-").split("*")[0] not in dropped]
 
+    @property
+    def drops_last_tokens(self) -> bool:
+        """Whether some copies of the logits lack the last token of each row (names with a prime)."""
+        return "'" in self.text
+
     def bytes_for(self, batch: int) -> LossBytes:
         return self.one_row if batch == 1 else self.several_rows
 

@@ -17,6 +17,7 @@ class Head:
     path: LossPath
     vocab: int
     rows: int
+    """Of a micro batch. Only one or more matters, where no copy of the logits lacks the last token of each row."""
     tile: tuple[int, int] | None = None
     trains: bool = False
     """With the embedding, in full."""
@@ -99,10 +100,11 @@ class StepSequence:
     def in_detail(self, index: int, coarse: bool) -> bool:
         """Which layers after the first are followed tensor by tensor; the others are like it.
 
-        Where layers leave gradients, those settle among the temporaries, which every fourth layer shows well enough.
+        Where layers leave gradients, those settle among the temporaries, which a few layers show well enough.
         """
         last = index == self.layers - 1
-        return last or (self.s.full and self.update.keeps_gradients and not coarse and index % 4 == 0)
+        among = index % max(4, self.layers // 4) == 0
+        return last or (self.s.full and self.update.keeps_gradients and not coarse and among)
 
     def loss(self, normal: int) -> int:
         """From the last hidden states to their gradient."""
@@ -122,7 +124,8 @@ class StepSequence:
                 q.drop(live.pop(word[1:]))
             else:
                 name, size = word.split("+")
-                tokens = self.s.tokens - (head.rows if name.endswith("'") else 0)
+                # Replays for few tokens stand for jobs of many rows, too.
+                tokens = self.s.tokens - (min(head.rows, self.s.tokens // 8) if name.endswith("'") else 0)
                 live[name] = q.take(int(size) * tokens * head.vocab)
         return q.take(self.s.compute * self.layer.h)
 

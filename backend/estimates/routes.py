@@ -13,8 +13,9 @@ from backend.estimates.server_gpus import server_gpus
 from backend.jobs.reservation import reserve
 from tunescope.memory.advise import advise
 from tunescope.memory.catalogue import entries
-from tunescope.memory.devices import DEVICES
+from tunescope.memory.devices import DEFAULT_DEVICE, DEVICES
 from tunescope.memory.explain import explain
+from tunescope.memory.stack import DEFAULT
 from tunescope.recipes import load_recipes
 from tunescope.recipes.published import load_published
 from tunescope.spec import JobSpec
@@ -28,10 +29,14 @@ def create_estimate(
 ) -> dict[str, Any]:
     """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it."""
     device, calibration = device_for(session, body.gpu)
-    answer = resolve.estimate_spec(session, settings, body.spec, device, body.chosen_stack()).to_dict()
-    reserved = reserve(answer["total_bytes"], None, body.spec.placement.gpu_memory_margin, proven=False) or 0
+    stack = body.chosen_stack() or DEFAULT
+    found = resolve.estimate_spec(session, settings, body.spec, device, stack)
+    as_queued = (device.name, stack) == (DEFAULT_DEVICE.name, DEFAULT)
+    # The queue knows a job by its own estimate, whatever card or versions are asked about here.
+    queued = found if as_queued else resolve.estimate_spec(session, settings, body.spec)
+    reserved = reserve(queued.total_bytes, None, body.spec.placement.gpu_memory_margin, proven=False) or 0
     return {
-        **answer,
+        **found.to_dict(),
         "calibration": calibration.model_dump() if calibration else None,
         "reserve_bytes": reserved,
         "gpus": [gpu.model_dump() for gpu in server_gpus(connection, reserved)],

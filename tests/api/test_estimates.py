@@ -58,6 +58,8 @@ def test_the_servers_gpus_say_whether_the_card_and_whether_what_is_free_is_enoug
         "silent": (None, None),
         "lost": (False, False),
     }
+    for other in ({"gpu": "H200-141GB"}, {"stack": "qwen-2023"}):
+        assert ask(admin, "estimates", spec=spec(), **other)["reserve_bytes"] == need, "the queue's own figure"
     careless = spec(placement={"gpu_memory_margin": 0.0})
     small = next(gpu for gpu in ask(admin, "estimates", spec=careless)["gpus"] if gpu["uuid"] == "small")
     assert small["fits"] and small["fits_now"], "the margin is the spec's"

@@ -22,6 +22,7 @@ export function LengthChart({ explanation, a, b }: Props) {
   const lengths = points.map((point) => point.tokens);
   const dots = [a, b].map((rows) => rows.filter((row) => lengths.includes(row.tokens)));
   const measured = measuredTurn(a, b);
+  const always = alwaysLess(points);
   const highest = Math.max(
     ...points.flatMap((point) => [point.a_bytes, point.b_bytes]),
     ...dots.flat().map((row) => row.bytes_per_gpu),
@@ -38,7 +39,8 @@ export function LengthChart({ explanation, a, b }: Props) {
     <section className="card">
       <Title order={2}>{t("byLength")}</Title>
       <Text className="muted" size="sm" mb="sm">
-        {explanation.turning || t("neverTurns")} {measured && t("measuredTurn", measured)}
+        {explanation.turning || (always && t("alwaysLess", { letter: always }))}{" "}
+        {measured && t("measuredTurn", measured)}
       </Text>
       <Legend dots={dots} />
       <div ref={ref}>
@@ -151,6 +153,12 @@ function Figures({ points, dots }: { points: Explanation["by_length"]; dots: Pub
 function niceStep(rough: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(rough, 0.1)));
   return ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10) * power;
+}
+
+/** The side that needs less at every length, if one does. */
+function alwaysLess(points: Explanation["by_length"]): "A" | "B" | undefined {
+  if (points.every((point) => point.b_bytes < point.a_bytes)) return "B";
+  return points.every((point) => point.a_bytes < point.b_bytes) ? "A" : undefined;
 }
 
 /** Where published measurements of both sides turn round: the last length before, the first after, and who needs less. */

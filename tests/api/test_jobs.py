@@ -52,39 +52,41 @@ def test_a_new_job_waits_with_its_estimate(member: TestClient) -> None:
     assert body["spec"]["adaptation"]["r"] == 8
 
 
-@pytest.mark.parametrize(
-    ("sections", "loc"),
-    [
-        ({"model": {"id": "nowhere", "source": "library"}}, "model.id"),
-        ({"model": {"id": "Qwen/Qwen2.5-7B-Instruct", "source": "catalogue"}}, "model.source"),
-        ({"data": {"dataset": "nowhere"}}, "data.dataset"),
-        ({"precision": {"quantization": "gptq-int4"}}, "precision.quantization"),
-        ({"adaptation": {"r": 0}}, "adaptation.r"),
-        ({"adaptation": {"rank": 8}}, "adaptation.rank"),
-        ({"adaptation": {"method": "full"}}, "precision.quantization"),
-        ({"parallelism": {"gpus": 2}}, "parallelism.strategy"),
-        ({"parallelism": {"strategy": "zero3"}}, "parallelism.gpus"),
-        ({"data": {}}, "data.dataset"),
-        ({"adaptation": {"target_modules": ["q_proj", "c_attn"]}}, "adaptation.target_modules"),
-        ({"adaptation": {"modules_to_save": ["lm_haed"]}}, "adaptation.modules_to_save"),
-        ({"name": "run \u202etxt.exe"}, "name"),
-        ({"name": "run \u009b31m"}, "name"),
-        ({"name": "run\u200b"}, "name"),
-        ({"model": {"id": "/etc/passwd"}}, "model.id"),
-        ({"model": {"id": "../models/mine", "source": "modelscope"}}, "model.id"),
-        ({"model": {"id": "gpt2", "source": "modelscope"}}, "model.id"),
-        ({"model": {"id": "https://huggingface.co/Qwen/Qwen2.5-7B"}}, "model.id"),
-        (
-            {"memory_savers": {"attention": "flash_attention_2"}, "precision": {"dtype": "float32"}},
-            "memory_savers.attention",
-        ),
-    ],
-)
-def test_what_cannot_run_is_refused_at_its_field(member: TestClient, sections: dict[str, Any], loc: str) -> None:
-    answer = member.post("/api/jobs", json=spec(**sections))
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert {error["loc"]: bool(error["fix"] and error["type"]) for error in answer.json()["errors"]} == {loc: True}
+CANNOT_RUN: list[tuple[dict[str, Any], str]] = [
+    ({"model": {"id": "nowhere", "source": "library"}}, "model.id"),
+    ({"model": {"id": "Qwen/Qwen2.5-7B-Instruct", "source": "catalogue"}}, "model.source"),
+    ({"data": {"dataset": "nowhere"}}, "data.dataset"),
+    ({"precision": {"quantization": "gptq-int4"}}, "precision.quantization"),
+    ({"adaptation": {"r": 0}}, "adaptation.r"),
+    ({"adaptation": {"rank": 8}}, "adaptation.rank"),
+    ({"adaptation": {"method": "full"}}, "precision.quantization"),
+    ({"parallelism": {"gpus": 2}}, "parallelism.strategy"),
+    ({"parallelism": {"strategy": "zero3"}}, "parallelism.gpus"),
+    ({"data": {}}, "data.dataset"),
+    ({"adaptation": {"target_modules": ["q_proj", "c_attn"]}}, "adaptation.target_modules"),
+    ({"adaptation": {"modules_to_save": ["lm_haed"]}}, "adaptation.modules_to_save"),
+    ({"name": "run \u202etxt.exe"}, "name"),
+    ({"name": "run \u009b31m"}, "name"),
+    ({"name": "run\u200b"}, "name"),
+    ({"model": {"id": "/etc/passwd"}}, "model.id"),
+    ({"model": {"id": "../models/mine", "source": "modelscope"}}, "model.id"),
+    ({"model": {"id": "gpt2", "source": "modelscope"}}, "model.id"),
+    ({"model": {"id": "https://huggingface.co/Qwen/Qwen2.5-7B"}}, "model.id"),
+    (
+        {"memory_savers": {"attention": "flash_attention_2"}, "precision": {"dtype": "float32"}},
+        "memory_savers.attention",
+    ),
+]
+
+
+def test_what_cannot_run_is_refused_at_its_field(member: TestClient) -> None:
+    for sections, loc in CANNOT_RUN:
+        answer = member.post("/api/jobs", json=spec(**sections))
+        assert answer.status_code == 422, sections
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = {error["loc"]: bool(error["fix"] and error["type"]) for error in answer.json()["errors"]}
+        assert told == {loc: True}, sections
+    assert member.get("/api/jobs").json()["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -99,9 +101,9 @@ def test_modules_that_the_model_has_are_accepted(member: TestClient, adaptation:
     create(member, adaptation=adaptation, precision={"quantization": "none"})
 
 
-@pytest.mark.parametrize("name", ["试跑 1", "मोहन", "👩‍🔬 run", "été", "x" * 120])
-def test_names_in_every_script_are_accepted(member: TestClient, name: str) -> None:
-    assert member.post("/api/jobs", json=spec(name=name)).json()["name"] == name
+def test_names_in_every_script_are_accepted(member: TestClient) -> None:
+    for name in ("试跑 1", "मोहन", "👩‍🔬 run", "été", "x" * 120):
+        assert member.post("/api/jobs", json=spec(name=name)).json()["name"] == name
 
 
 def test_thousands_of_wrong_fields_get_a_short_answer(member: TestClient) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.test_pages import serious_problems
 from tests.support.running import ROOT, Running
@@ -49,6 +49,18 @@ def finished(client: httpx.Client, job: str, within: float = 240) -> dict[str, A
     return until(look, within=within, what=f"job {job} to end", every=0.5) or {}
 
 
+def tunescope(server: Running, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tunescope", *words],
+        cwd=ROOT,
+        env=server.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 def submit(client: httpx.Client, spec: dict[str, Any]) -> str:
     answer = client.post("/api/jobs", json=spec)
     assert answer.status_code == 201, answer.text
@@ -66,10 +78,16 @@ def peak_memory(client: httpx.Client, job: str, steps: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def quantized(client: httpx.Client) -> str:
-    """A QLoRA job that has ended."""
-    job = submit(client, demo_spec())
-    finished(client, job)
+def quantized(server: Running, client: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A QLoRA job, submitted and followed to its end by the command line."""
+    spec = tmp_path_factory.mktemp("spec") / "spec.yaml"
+    spec.write_text(yaml.safe_dump(demo_spec()))
+    submitted = tunescope(server, "jobs", "submit", str(spec), "--json")
+    assert submitted.returncode == 0, submitted.stderr
+    job = str(json.loads(submitted.stdout)["id"])
+    followed = tunescope(server, "jobs", "follow", job)
+    assert followed.returncode == 0, followed.stderr
+    finished(client, job, within=5)
     return job
 
 
@@ -128,37 +146,23 @@ def test_less_quantization_and_more_training_need_more_memory(client: httpx.Clie
     assert least < lora < full
 
 
-def test_the_command_line_submits_and_follows(server: Running, client: httpx.Client, tmp_path: Any) -> None:
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(yaml.safe_dump(demo_spec(steps=3)))
-
-    def tunescope(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tunescope", *words],
-            cwd=ROOT,
-            env=server.environment(),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    submitted = tunescope("jobs", "submit", str(spec), "--json")
-    assert submitted.returncode == 0, submitted.stderr
-    job = json.loads(submitted.stdout)["id"]
-    followed = tunescope("jobs", "follow", job)
-    assert followed.returncode == 0, followed.stderr
-    assert finished(client, job, within=5)["state"] == "succeeded"
-
-    wrong = tunescope("jobs", "show", "no-such-job")
-    assert wrong.returncode in (1, 2) and "Traceback" not in wrong.stderr and wrong.stdout == ""
-
-
 def test_the_page_launches_the_demo_and_shows_every_step(page: Page, client: httpx.Client) -> None:
+    steps = 4
+
+    def shortened(route: Route) -> None:
+        spec = route.request.post_data_json
+        if spec is None:
+            route.continue_()
+        else:
+            route.continue_(post_data=json.dumps(spec | {"schedule": spec["schedule"] | {"max_steps": steps}}))
+
+    page.route("**/api/jobs", shortened)
     page.goto("/")
     page.get_by_role("button", name="Try a QLoRA run").first.click()
     page.wait_for_url("**/jobs/*")
     job = page.url.rsplit("/", 1)[1]
     expect(page.get_by_role("heading", name="first-qlora-run")).to_be_visible()
     expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=240_000)
-    assert finished(client, job, within=5)["progress"]["step"] == 20
+    expect(page.get_by_text(f"Step {steps} of {steps}")).to_be_visible()
+    row = finished(client, job, within=5)
+    assert row["progress"]["step"] == steps and row["spec"]["precision"]["quantization"] == "nf4"

@@ -35,7 +35,7 @@ def serious_problems(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
+def test_axe_finds_nothing_serious_and_nothing_runs_off_a_narrow_screen(page: Page, path: str) -> None:
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.goto(path)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -44,12 +44,8 @@ def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.wait_for_timeout(400)  # colours fade over
     assert serious_problems(page) == [], "in the dark"
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_nothing_runs_off_a_narrow_screen(page: Page, path: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(path)
+    page.reload()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, f"{path} is {width} px wide"

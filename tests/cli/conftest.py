@@ -47,7 +47,7 @@ class WholeServer(Parts):
         self._start("api", [sys.executable, "-m", "tunescope", *words])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeServer]:
     sockets = Path(tempfile.mkdtemp(prefix="tsc-"))
     built = WholeServer(tmp_path_factory.mktemp("cli"), sockets)

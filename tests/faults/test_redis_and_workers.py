@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,13 @@ import pytest
 from backend.controller.dispatch import make_celery, make_order
 from tests.support.waiting import until
 from tests.worker.conftest import parts as parts
+from tests.worker.conftest import running as running
+from tests.worker.conftest import shared_parts as shared_parts
 from tests.worker.parts import Parts
 from tunescope import wire
 from tunescope.states import JobState
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def running(parts: Parts) -> Iterator[Parts]:
-    parts.start_controller()
-    parts.start_worker()
-    yield parts
 
 
 def every_event_once(parts: Parts, job: str, attempt: int = 1) -> None:
@@ -31,10 +25,10 @@ def every_event_once(parts: Parts, job: str, attempt: int = 1) -> None:
 
 
 def test_redis_killed_under_a_running_job_loses_no_event(running: Parts) -> None:
-    job = running.submit("slow 150")
+    job = running.submit("slow 100")
     running.wait_for(job, JobState.RUNNING, within=30)
     running.kill("redis", signal.SIGKILL)
-    time.sleep(2)
+    time.sleep(1)
     running.start_redis()
     running.wait_for(job, JobState.SUCCEEDED, within=60)
     every_event_once(running, job)
@@ -43,7 +37,7 @@ def test_redis_killed_under_a_running_job_loses_no_event(running: Parts) -> None
 
 
 def test_redis_that_comes_back_empty_loses_no_event(running: Parts) -> None:
-    job = running.submit("slow 150")
+    job = running.submit("slow 100")
     running.wait_for(job, JobState.RUNNING, within=30)
     running.client.flushall()
     running.wait_for(job, JobState.SUCCEEDED, within=60)

@@ -22,7 +22,7 @@ def subject(recipe: Recipe) -> Subject:
     return Subject(recipe.name, recipe.spec, catalogue(recipe.spec.model.id), stack=recipe.stack)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.sampled_from(NAMES), st.sampled_from(NAMES))
 def test_sections_sum_exactly_to_the_difference_and_turn_sign_with_the_sides(left: str, right: str) -> None:
     a, b = subject(recipe_named(left)), subject(recipe_named(right))

@@ -86,6 +86,12 @@ class Parts:
     def start_worker(self) -> None:
         self._start("worker", [sys.executable, "-c", WORKER])
 
+    def start_what_is_missing(self) -> None:
+        starts = {"redis": self.start_redis, "controller": self.start_controller, "worker": self.start_worker}
+        for name, start in starts.items():
+            if name not in self.processes:
+                start()
+
     def _start(self, name: str, command: list[str]) -> None:
         with (self.data_dir / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)

@@ -50,7 +50,7 @@ def trained_by_peft(spec: JobSpec, config: dict[str, Any]) -> int | None:
         refuse_unmatched(model, adaptation)
         lora = LoraConfig(
             task_type="CAUSAL_LM", r=adaptation.r, lora_dropout=adaptation.lora_dropout, use_dora=adaptation.use_dora,
-            target_modules=adaptation.target_modules,
+            target_modules=adaptation.target_modules, modules_to_save=adaptation.modules_to_save or None,
         )  # fmt: skip
         with torch.device("meta"):
             adapted: Any = get_peft_model(model, lora)
@@ -80,6 +80,29 @@ def test_what_trains_is_what_peft_trains(name: str, targets: Any) -> None:
             assert all(error.loc.startswith("adaptation.") and error.fix for error in refusal.errors)
             counted = None
         assert counted == real, settings
+
+
+@pytest.mark.parametrize(
+    "adaptation",
+    [
+        {"target_modules": ["q_proj", "lm_head"]}, {"target_modules": ["q_proj", "q_proj"]},
+        {"target_modules": ["lm_head"]}, {"target_modules": ["embed_tokens", "v_proj"]},
+        {"modules_to_save": ["norm"]}, {"modules_to_save": ["input_layernorm"]},
+        {"modules_to_save": ["lm_head", "lm_head"]}, {"modules_to_save": ["model.embed_tokens", "embed_tokens"]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_names_outside_the_layers_train_what_peft_trains(adaptation: dict[str, Any]) -> None:
+    config: dict[str, Any] = {"model_type": "llama", **TINY}
+    spec = parse_spec(
+        {
+            "model": {"id": "m"}, "data": {"dataset": "d"}, "precision": {"quantization": "none"},
+            "adaptation": {"r": 4, "target_modules": ["q_proj"], **adaptation},
+        }
+    )  # fmt: skip
+    found = persistent_tensors(spec, architecture_from_config(config), DEFAULT)
+    assert found.unmatched == ()
+    assert found.trained_elements == trained_by_peft(spec, config)
 
 
 def test_advice_to_train_adapters_turns_their_dropout_off() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tunescope.memory.architecture import architecture_from_config
+from tunescope.memory.doubts import doubts
 from tunescope.memory.estimate import Estimate, estimate
+from tunescope.memory.stack import DEFAULT
 from tunescope.memory.trace import Replay, Trace
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec
@@ -186,6 +188,42 @@ CAP_RECIPES: dict[str, dict[str, Any]] = {
         "full without checkpointing": {"adaptation": FULL, "memory_savers": KEEPING},
     }.items()
 }
+
+
+def saving(*modules: str) -> dict[str, Any]:
+    return {"adaptation": {"modules_to_save": list(modules)}}
+
+
+SAVED_RECIPES: dict[str, dict[str, Any]] = {
+    "head": {"precision": PLAIN, **saving("lm_head")},
+    "head, loss in tiles": {"precision": PLAIN, **saving("lm_head"), "memory_savers": TILED},
+    "head, loss in tiles, without checkpointing": {
+        "precision": PLAIN,
+        **saving("lm_head"),
+        "memory_savers": {**TILED, **KEEPING},
+    },
+    "embedding": {"precision": PLAIN, **saving("embed_tokens")},
+    "embedding and head, loss in tiles": {
+        "precision": PLAIN,
+        **saving("embed_tokens", "lm_head"),
+        "memory_savers": TILED,
+    },
+    "embedding and head over nf4": saving("embed_tokens", "lm_head"),
+}
+DOUBTED: dict[str, tuple[dict[str, Any], str]] = {
+    "DoRA": ({"precision": PLAIN, "adaptation": {"use_dora": True}, "memory_savers": TILED}, "DoRA"),
+    "int8 without dropout": (
+        {"precision": {"quantization": "int8"}, "adaptation": UNDROPPED, "memory_savers": TILED},
+        "int8",
+    ),
+    "adapters on fp32": ({"precision": {**PLAIN, "dtype": "float32"}, "memory_savers": TILED}, "fp32 model"),
+    "norms saved": ({"precision": PLAIN, **saving("norm"), "memory_savers": TILED}, "norms or layers"),
+    "embedding saved": ({"precision": PLAIN, **saving("embed_tokens"), "memory_savers": TILED}, "embedding trained"),
+    "adapter on the head": (
+        {"precision": PLAIN, "adaptation": {"target_modules": ["q_proj", "lm_head"]}},
+        "embedding or head",
+    ),
+}
 GRID = [(architecture, recipe) for architecture in ARCHITECTURES for recipe in RECIPES]
 
 
@@ -200,6 +238,8 @@ def spec_of(recipe: str) -> JobSpec:
                 | MIXTURE_RECIPES
                 | {f"windows: {name}": it for name, it in WINDOW_RECIPES.items()}
                 | CAP_RECIPES
+                | SAVED_RECIPES
+                | {name: it for name, (it, _) in DOUBTED.items()}
             )[recipe],
         }
     )
@@ -253,6 +293,23 @@ def test_sliding_windows_agree_at_the_peak(name: str, recipe: str) -> None:
 def test_soft_caps_agree(recipe: str) -> None:
     spec = spec_of(recipe)
     assert misses(estimate(spec, architecture_from_config(GEMMA2)), tracer.trace(spec, GEMMA2)) == {}
+
+
+@pytest.mark.parametrize("recipe", SAVED_RECIPES)
+def test_modules_trained_in_full_agree_at_the_peak(recipe: str) -> None:
+    config, spec = ARCHITECTURES["llama"], spec_of(recipe)
+    assert "peak" not in misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config))
+
+
+@pytest.mark.parametrize("recipe", DOUBTED)
+def test_known_misses_are_told_and_within_what_is_told(recipe: str) -> None:
+    config, spec = ARCHITECTURES["llama"], spec_of(recipe)
+    architecture = architecture_from_config(config)
+    found, told = estimate(spec, architecture), list(doubts(spec, architecture, DEFAULT))
+    assert any(DOUBTED[recipe][1] in doubt.reason for doubt in told)
+    assert all(any(doubt.reason in note for note in found.assumptions) for doubt in told)
+    percent = max(doubt.percent for doubt in told)
+    assert "peak" not in misses(found, tracer.trace(spec, config), percent / 100)
 
 
 def test_attention_without_soft_caps_is_refused() -> None:

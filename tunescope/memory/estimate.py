@@ -12,6 +12,7 @@ from tunescope.memory.attention_choice import refused_attention
 from tunescope.memory.cached_blocks import cached_blocks
 from tunescope.memory.capability import lack_of
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
+from tunescope.memory.doubts import doubts
 from tunescope.memory.effective_batch import effective_batch_words
 from tunescope.memory.expert_adapters import refused_adapters
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
@@ -230,10 +231,8 @@ def _interval(
     fragments: Fragmentation,
     context: tuple[int, int, int],
 ) -> tuple[int, int]:
-    """Tensor terms within 1 % for checked families (5 % else, 10 % sharded), plus the bands of the two uncertain terms."""
-    percent = 1 if architecture.traits.certain and not (architecture.is_mixture and stack.transformers == 4) else 5
-    if spec.parallelism.strategy != "none":
-        percent = 10
+    """Tensor terms within 1 %, or as far as the largest known miss, plus the bands of the two uncertain terms."""
+    percent = max((doubt.percent for doubt in doubts(spec, architecture, stack)), default=1)
     slack = tensors * percent // 100
     return tensors - slack + fragments.low + context[0], tensors + slack + fragments.high + context[2]
 
@@ -253,14 +252,10 @@ def _assumptions(
     if lack is not None:
         notes.append(f"only memory is estimated, {device.name} cannot run this: {lack.text[0]}")
     if spec.parallelism.strategy != "none":
-        notes.append("sharding and communication are by formula and less certain (10 %)")
         notes += _sharding_notes(spec)
     if spec.optimizer.name.startswith("paged"):
         notes.append("paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi")
-    if architecture.is_mixture and stack.transformers == 4:
-        notes.append("experts run one after the other and are taken to be evenly loaded: by analogy (5 %)")
-    if not architecture.traits.certain:
-        notes.append(f"{architecture.family}: weights are exact, activations by analogy (5 %)")
+    notes += [f"{doubt.reason} ({doubt.percent} %)" for doubt in doubts(spec, architecture, stack)]
     if work.sequence < spec.data.max_length and architecture.traits.learned_positions:
         notes.append(f"rows are cut to the {work.sequence} positions that the model has")
     if unmatched:

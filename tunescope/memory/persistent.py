@@ -16,6 +16,11 @@ BLOCKWISE_MINIMUM = 4096
 """Elements below which 8-bit optimizers keep fp32 state (``optim/optimizer.py:414``)."""
 
 
+EMBEDDINGS = frozenset(("embed_tokens", "wte", "word_embeddings"))
+HEADS = frozenset(("lm_head", "embed_out", "output_layer"))
+"""Names that families give the tables outside the layers."""
+
+
 def rounded(count: int) -> int:
     """Bytes of one tensor in CUDA's caching allocator: a multiple of 512."""
     return (count + 511) // 512 * 512
@@ -86,7 +91,7 @@ def targets_of(
         return experts.union(linears), ()
     found = experts.union(path for path, linear in linears.items() if any(linear.matches(target) for target in wanted))
     names = expert_names(architecture.traits, stack)
-    if not found:
+    if not found and not outer_targets(spec):
         known = {path.split(".")[-1] for path in linears}.union(names)
         fix = "use all-linear, or some of " + ", ".join(sorted(known))
         raise InvalidInput(
@@ -96,7 +101,8 @@ def targets_of(
     unknown = tuple(
         target
         for target in wanted
-        if target.split(".")[-1] not in names and not any(linear.matches(target) for linear in linears.values())
+        if target.split(".")[-1] not in {*names, *outer_targets(spec)}
+        and not any(linear.matches(target) for linear in linears.values())
     )
     return found, unknown
 
@@ -144,7 +150,10 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
         weights += rounded(tensor.elements * tensor_width)
         if full:
             trained.append(tensor)
-    for module in spec.adaptation.modules_to_save if not full else ():
+    for added in () if full else _outer_adapters(spec, architecture):
+        trained.append(added)
+        adapters += added.stored
+    for module in _each_once(spec.adaptation.modules_to_save) if not full else ():
         copy = saved_module(module, architecture, adapter_width(spec) if stack.saved_modules_follow_adapters else width)
         trained.append(copy)
         adapters += copy.stored
@@ -209,15 +218,42 @@ def _adapter(linear: Linear, spec: JobSpec, copies: int) -> list[Trainable]:
     return found
 
 
+def _each_once(modules: list[str]) -> list[str]:
+    """However often, and by however much of its path, a module is named."""
+    return list({module.split(".")[-1]: module for module in modules}.values())
+
+
+def outer_targets(spec: JobSpec) -> frozenset[str]:
+    """The tables outside the layers, by their last names, that ``target_modules`` names."""
+    wanted = spec.adaptation.target_modules
+    names = () if wanted == "all-linear" else wanted
+    return frozenset(name.split(".")[-1] for name in names) & (EMBEDDINGS | HEADS)
+
+
+def _outer_adapters(spec: JobSpec, architecture: Architecture) -> Iterator[Trainable]:
+    """Two small matrices beside the embedding, and two beside the head, where either is named."""
+    named, rank, width = outer_targets(spec), spec.adaptation.r, adapter_width(spec)
+    for tables in (EMBEDDINGS, HEADS):
+        if named & tables:
+            yield Trainable(rank, architecture.hidden, 1, width)
+            yield Trainable(architecture.vocab, rank, 1, width)
+
+
 def saved_module(module: str, architecture: Architecture, width: int) -> Trainable:
     """The tensors of one of ``modules_to_save``. Raises InvalidInput for a name that the model has not."""
     name = module.split(".")[-1]
-    if name in ("embed_tokens", "wte", "lm_head", "embed_out", "word_embeddings", "output_layer"):
+    if name in EMBEDDINGS or name in HEADS:
         return Trainable(architecture.vocab, architecture.hidden, 1, width)
-    for layer in architecture.layers:
-        for linear in layer.linears:
-            if linear.matches(module):
-                return Trainable(linear.outputs, linear.inputs, layer.count, width)
+    matched = [
+        (layer.count, linear) for layer in architecture.layers for linear in layer.linears if linear.matches(module)
+    ]
+    if matched:
+        _, linear = matched[0]
+        return Trainable(linear.outputs, linear.inputs, sum(count for count, _ in matched), width)
+    if name == "norm":
+        # peft takes every module whose name ends so (``_set_trainable``): all norms, not only the last one.
+        copies = architecture.layer_count * architecture.traits.norms_per_layer + 1
+        return Trainable(architecture.hidden, 0, copies, width)
     if "norm" in name or name.startswith("ln_"):
         return Trainable(architecture.hidden, 0, architecture.layer_count, width)
     fix = "use embed_tokens or lm_head, or one of the model's layer matrices"

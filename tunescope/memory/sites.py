@@ -50,9 +50,15 @@ def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int
     quantized = spec.precision.quantization != "none"
     if quantized and stack.upcast != "nothing":
         return 4
-    if _layers_widen(spec, architecture, stack):
+    if _layers_widen(spec, architecture, stack) or _fp32_embedding(spec, stack):
         return 4
     return max(weight_width(spec), WIDTHS[spec.precision.dtype])
+
+
+def _fp32_embedding(spec: JobSpec, stack: Stack) -> bool:
+    """A trained copy of the embedding in fp32 begins the stream in fp32, and sums and norms keep that type."""
+    lora = spec.adaptation.method == "lora"
+    return lora and stack.saved_modules_follow_adapters and _embedding_trains(spec) and adapter_width(spec) == 4
 
 
 def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
@@ -149,7 +155,7 @@ def training_sites(
         head_backward = settings.compute * work.tokens * (architecture.vocab + architecture.hidden) + head_gradient
     # Gradients are zeroed to None after each optimizer step, so only accumulation carries them into a forward.
     first_kept = boundary + held if checkpointed else last.kept + extra - ungraded
-    embedding = held + multiplied + boundary * (0 if ungraded else 1 if settings.full else 2)
+    embedding = held + multiplied + boundary * (0 if ungraded else 1 if settings.full or _embedding_trains(spec) else 2)
     if settings.full and architecture.tied:
         embedding = waiting
     elif settings.full and settings.accumulates:
@@ -240,7 +246,9 @@ def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack
         tile = min(work.tokens, FUSED_TILE_TOKENS) * FUSED_TILE_VOCAB * compute
         vectors = 7 * 4 * work.tokens + compute * hidden
         trained_head = _head_trains(spec)
-        weight_gradient = (4 + compute) * architecture.vocab * architecture.hidden if trained_head else 0
+        # Summed up in fp32, which for an fp32 head is its gradient.
+        cast = 0 if spec.adaptation.method == "lora" and adapter_width(spec) == 4 else compute
+        weight_gradient = (4 + cast) * architecture.vocab * architecture.hidden if trained_head else 0
         backward = tile + vectors + (4 + compute) * hidden + weight_gradient
         return LossBytes(tile + vectors, backward)
     each = loss_path_of(spec, architecture, stack).bytes_for(work.batch)
@@ -272,7 +280,8 @@ def _head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persis
 def _later_gradients(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
     """Gradients not made yet when the first layer's backward begins: that layer's (counted with its step) and the embedding's."""
     if spec.adaptation.method != "full":
-        return adapter_width(spec) * persistent.layer_adapter_elements
+        table = architecture.vocab * architecture.hidden if _embedding_trains(spec) else 0
+        return adapter_width(spec) * (persistent.layer_adapter_elements + table)
     layer = architecture.layers[0]
     embedding = 0 if architecture.tied else architecture.vocab * architecture.hidden
     return persistent.trained[-1].width * (layer.parameter_count(architecture.hidden) + embedding)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move, requeue
-from backend.telemetry.tables import NOT_STEPS, EventRow
+from backend.telemetry.checkpoints import last_checkpoint_attempt
 from tunescope import wire
 from tunescope.events import Failure
 from tunescope.states import ACTIVE, FailureReason, JobState
@@ -104,7 +104,7 @@ class Leases:
             self._told_at[key] = now
 
     def _lost(self, session: Session, row: JobRow) -> None:
-        reached = last_checkpoint_attempt(session, row)
+        reached = last_checkpoint_attempt(session, row.id)
         if row.attempt >= ATTEMPTS_WITHOUT_PROGRESS and (reached or 0) <= row.attempt - ATTEMPTS_WITHOUT_PROGRESS:
             failure = Failure(
                 reason=FailureReason.MACHINE_LOST,
@@ -118,14 +118,3 @@ class Leases:
             return
         if requeue(session, row, resume_from_attempt=reached):
             log.warning("job %s: %s is gone; the job is queued again", row.id, row.machine)
-
-
-def last_checkpoint_attempt(session: Session, row: JobRow) -> int | None:
-    """The newest attempt of a job that wrote a checkpoint."""
-    statement = (
-        select(EventRow.attempt)
-        .where(EventRow.job == row.id, EventRow.kind == "checkpoint", NOT_STEPS)
-        .order_by(EventRow.attempt.desc())
-        .limit(1)
-    )
-    return session.scalar(statement)

@@ -39,6 +39,9 @@ class Job(BaseModel):
     name: str
     state: JobState
     attempt: int
+    resume_from_attempt: int | None = Field(
+        description="The attempt whose last checkpoint this one goes on from; null if it begins at step 1."
+    )
     owner: Owner
     spec: dict[str, Any]
     estimate: dict[str, Any] | None
@@ -76,6 +79,7 @@ def job_of(row: JobRow, username: str, suggestions: list[FailureSuggestion] | No
         name=row.name,
         state=JobState(row.state),
         attempt=row.attempt,
+        resume_from_attempt=row.resume_from_attempt,
         owner=Owner(id=row.owner_id, username=username),
         spec=row.spec,
         estimate=row.estimate,

@@ -11,6 +11,7 @@ from backend.estimates.resolve import estimate_or_reason
 from backend.jobs.refusals import refuse_what_cannot_run
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move, requeue
+from backend.telemetry.checkpoints import last_checkpoint_attempt
 from backend.users.service import new_id
 from backend.users.tables import UserRow
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
@@ -123,7 +124,7 @@ def retry(session: Session, user: UserRow, job_id: str) -> JobRow:
     if row.state not in (JobState.FAILED, JobState.CANCELLED):
         raise Conflict(f"Only failed or cancelled jobs can be retried; this one is {row.state}.", "Clone it instead.")
     refuse_outdated(row)
-    requeue(session, row, resume_from_attempt=row.attempt if row.started_at else None)
+    requeue(session, row, resume_from_attempt=last_checkpoint_attempt(session, row.id))
     return get(session, job_id)[0]
 
 

@@ -30,17 +30,37 @@ Seen = list[tuple[str, str]]
 """(event, id) of each event that a reader got."""
 
 
+class Serving:
+    """The API on a port of its own, which it takes again when it is started anew."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        self._server = uvicorn.Server(uvicorn.Config(self._app, port=self.port, log_level="warning"))
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+        until(lambda: self._server.started, within=20, what="the server listens")
+        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(20)
+
+
 @pytest.fixture
-def url(app: FastAPI) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until(lambda: server.started, within=20, what="the server listens")
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    server.force_exit = True
-    thread.join(20)
+def serving(app: FastAPI) -> Iterator[Serving]:
+    server = Serving(app)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def url(serving: Serving) -> str:
+    return f"http://127.0.0.1:{serving.port}"
 
 
 @pytest.fixture
@@ -78,10 +98,15 @@ def keep(sessions: sessionmaker[Session], stream: redis.Redis, events: list[JobE
 
 
 async def read(
-    url: str, job: str, last: str | None = None, stop: int | None = None, opened: Callable[[], None] | None = None
+    url: str,
+    job: str,
+    last: str | None = None,
+    stop: int | None = None,
+    opened: Callable[[], object] | None = None,
+    seen: Seen | None = None,
 ) -> Seen:
-    """Read a job's events until the stream ends, or until ``stop`` of them were seen."""
-    seen: Seen = []
+    """Read a job's events until the stream ends, or until ``stop`` of them were seen; ``seen`` keeps them though it breaks off."""
+    seen = [] if seen is None else seen
     headers = HEADERS | ({"Last-Event-ID": last} if last else {})
     name = identifier = ""
     async with (
@@ -133,6 +158,51 @@ def test_fifty_readers_see_every_event_once(
 
     async def everybody() -> list[Seen]:
         return await asyncio.gather(falling_out(), *(read(url, job, opened=here.release) for _ in range(49)))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    answers = asyncio.run(everybody())
+    worker.join(30)
+    assert all(seen == told(job) for seen in answers)
+
+
+def test_fifty_readers_see_every_event_once_though_the_server_is_restarted_under_them(
+    serving: Serving, url: str, job: str, stream: redis.Redis, sessions: sessionmaker[Session]
+) -> None:
+    """Their streams break off in the middle; each comes back with the last id that it saw, as browsers do by themselves."""
+    events = history(job)
+    here = threading.Semaphore(0)
+    half = len(events) // 2
+
+    def work() -> None:
+        for _ in range(50):
+            assert here.acquire(timeout=30)
+        for event in events[:half]:
+            send(stream, event)
+        keep(sessions, stream, events[: half - 5])
+        serving.stop()
+        # What is told while nobody serves: some of it leaves the stream, some is still in it.
+        for event in events[half:-3]:
+            send(stream, event)
+        keep(sessions, stream, events[half - 5 : half + 5])
+        serving.start()
+        for event in events[-3:]:
+            send(stream, event)
+        keep(sessions, stream, events[half + 5 :])
+
+    async def browser() -> Seen:
+        seen: Seen = []
+        opened: Callable[[], object] | None = here.release
+        while not seen or seen[-1][0] != "end":
+            try:
+                await read(url, job, seen[-1][1] if seen else None, opened=opened, seen=seen)
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+            opened = None
+        return seen
+
+    async def everybody() -> list[Seen]:
+        return await asyncio.gather(*(browser() for _ in range(50)))
 
     worker = threading.Thread(target=work)
     worker.start()

@@ -13,7 +13,7 @@ from backend.jobs.transitions import move
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from tests.api.make import assign, line, spec, state, step
-from tunescope.events import JobEvent
+from tunescope.events import CheckpointEvent, JobEvent
 from tunescope.states import JobState
 
 Sessions = sessionmaker[Session]
@@ -215,6 +215,29 @@ def test_a_retry_ignores_what_the_old_attempt_still_says(member: TestClient, ses
     tell(sessions, job, [step(job, 7, 4), state(job, 8, JobState.SUCCEEDED)])
     body = member.get(f"/api/jobs/{job}").json()
     assert (body["state"], body["progress"]["step"]) == ("queued", 0)
+
+
+def test_a_retry_goes_on_from_the_newest_checkpoint_though_a_later_attempt_left_none(
+    member: TestClient, sessions: Sessions
+) -> None:
+    job = create(member)
+    run(sessions, job, steps=3)
+    saved = CheckpointEvent(job=job, attempt=1, sequence=6, at=1006.0, step=3, path="checkpoints/checkpoint-3")
+    tell(sessions, job, [saved, state(job, 7, JobState.FAILED)])
+    body = member.post(f"/api/jobs/{job}/retry").json()
+    assert (body["attempt"], body["resume_from_attempt"]) == (2, 1)
+    assign(sessions, job)
+    steps = [(1, JobState.STARTING), (2, JobState.RUNNING), (3, JobState.FAILED)]
+    tell(sessions, job, [state(job, sequence, to, attempt=2) for sequence, to in steps])
+    body = member.post(f"/api/jobs/{job}/retry").json()
+    assert (body["attempt"], body["resume_from_attempt"]) == (3, 1)
+
+
+def test_a_retry_without_a_checkpoint_begins_anew(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    run(sessions, job, steps=3)
+    tell(sessions, job, [state(job, 6, JobState.FAILED)])
+    assert member.post(f"/api/jobs/{job}/retry").json()["resume_from_attempt"] is None
 
 
 def test_a_stale_fence_moves_nothing(member: TestClient, sessions: Sessions) -> None:

@@ -1647,6 +1647,11 @@ export interface components {
             state: components["schemas"]["JobState"];
             /** Attempt */
             attempt: number;
+            /**
+             * Resume From Attempt
+             * @description The attempt whose last checkpoint this one goes on from; null if it begins at step 1.
+             */
+            resume_from_attempt: number | null;
             owner: components["schemas"]["Owner"];
             /** Spec */
             spec: {

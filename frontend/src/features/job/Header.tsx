@@ -1,4 +1,5 @@
 import { Group, Progress, SimpleGrid, Text, Title } from "@mantine/core";
+import type { TFunction } from "i18next";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
@@ -29,7 +30,7 @@ export function Header({ job, live }: { job: Job; live: LiveJob }) {
             {[job.spec.model.id, job.spec.data.dataset, job.owner.username].join(" · ")}
             {job.machine && ` · ${job.machine}`}
             {job.gpus.length > 0 && ` · ${t("onGpus", { count: job.gpus.length })}`}
-            {job.attempt > 1 && ` · ${t("attempt", { attempt: job.attempt })}`}
+            {job.attempt > 1 && ` · ${attemptText(job, t)}`}
             <span title={formatDate(job.created_at)}>{` · ${formatAgo(job.created_at)}`}</span>
           </Text>
         </div>
@@ -54,6 +55,12 @@ export function Header({ job, live }: { job: Job; live: LiveJob }) {
       <Newest job={job} />
     </div>
   );
+}
+
+/** Which attempt this is, and where it began: a worker that stopped takes steps along that no checkpoint holds. */
+function attemptText(job: Job, t: TFunction<"job">) {
+  const { attempt, resume_from_attempt: from } = job;
+  return from ? t("attemptFrom", { attempt, from }) : t("attemptAnew", { attempt });
 }
 
 function Newest({ job }: { job: Job }) {

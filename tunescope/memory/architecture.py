@@ -124,7 +124,7 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
     hidden, count = read.number("hidden_size"), read.number("num_hidden_layers")
     heads, vocab = read.number("num_attention_heads"), read.number("vocab_size")
     kv_heads = read.number("num_key_value_heads", _default_kv_heads(config, heads))
-    head_dim = read.number("head_dim", max(1, hidden // heads))
+    head_dim = read.number("head_dim", family.head_dim or max(1, hidden // heads))
     intermediate = read.number("intermediate_size", 4 * hidden if not family.gated else None)
     stated = any(
         config.get(key) is not None for key in ("max_position_embeddings", *ALIASES["max_position_embeddings"])
@@ -185,7 +185,8 @@ def _capped(config: dict[str, Any], family: Family) -> Family:
 
 
 def _default_kv_heads(config: dict[str, Any], heads: int) -> int:
-    return 1 if config.get("multi_query") else heads
+    shared = config.get("multi_query", config.get("model_type") in ("gpt_bigcode", "falcon"))
+    return 1 if shared else heads
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,8 @@ def _plan(read: ConfigReader, family: Family, experts: Experts | None, count: in
     bias = read.switch("attention_bias", read.switch("add_qkv_bias", family.qkv_bias))
     out_bias = (bias and told) if family.out_bias is None else family.out_bias
     shared = 0
-    if experts and read.config.get("shared_expert_intermediate_size"):
-        shared = read.number("shared_expert_intermediate_size")
+    if experts and read.config.get("shared_expert_intermediate_size", family.shared_expert):
+        shared = read.number("shared_expert_intermediate_size", family.shared_expert)
     return _Plan(
         bias, out_bias, read.switch("mlp_bias", family.mlp_bias), experts, read.number("decoder_sparse_step", 1),
         read.indices("mlp_only_layers"), shared, *windowed_layers(read, family.windows, count, family.default_window),

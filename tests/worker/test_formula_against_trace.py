@@ -60,6 +60,7 @@ ARCHITECTURES = {
     "smollm3": model("smollm3", vocab_size=128256, tie_word_embeddings=True, pad_token_id=0),
 }  # fmt: skip
 PLAIN = {"quantization": "none"}
+MASTERS = {**PLAIN, "master_weights": True}
 FULL = {"method": "full"}
 KEEPING = {"gradient_checkpointing": False}
 RECIPES: dict[str, dict[str, Any]] = {
@@ -90,6 +91,16 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "full with SGD": {"precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "sgd"}},
     "full with 8-bit Adam": {"precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "adamw_8bit"}},
+    "full with Adafactor": {"precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "adafactor"}},
+    "full with fp32 masters": {"precision": MASTERS, "adaptation": FULL},
+    "full with fp32 masters without checkpointing": {"precision": MASTERS, "adaptation": FULL, "memory_savers": KEEPING},
+    "full with fp32 masters and accumulation": {
+        "precision": MASTERS, "adaptation": FULL,
+        "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
+    },
+    "full in fp32": {"precision": {**PLAIN, "dtype": "float32"}, "adaptation": FULL},
+    "LoRA in int8": {"precision": {"quantization": "int8"}},
+    "LoRA and the head in full": {"precision": PLAIN, "adaptation": {"modules_to_save": ["lm_head"]}},
 }  # fmt: skip
 ON_ATTENTION = {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
 UNDROPPED = {"lora_dropout": 0.0}

@@ -124,8 +124,10 @@ class LayerKept:
         """What the readers of one activation of ``count`` numbers keep of it."""
         s = self.s
         if s.full:
-            own = s.compute if s.autocast and s.weight == 4 else 0
-            return len(readers) * own * count if own else (0 if shared_elsewhere else s.compute * count)
+            if s.autocast and self.reading(readers[0]) != s.compute:
+                # Autocast keeps a copy for each product.
+                return len(readers) * s.compute * count
+            return 0 if shared_elsewhere else s.compute * count
         adapted = [linear for linear in readers if linear.path in s.targets]
         frozen = self.int8_input(count, shared_elsewhere)
         if not adapted:
@@ -146,6 +148,9 @@ class LayerKept:
         if len(self.qkv) == 1 and self.answered == c and not self.a.traits.learned_positions:
             # v is a view of the fused projection's output, which stays whole beside the rotated q and k.
             kept += c * (self.q + self.k)
+        if s.attention == "math":
+            # Scaled q, repeated k and v, and what the softmax gave.
+            return kept + 2 * c * (self.q - self.k) + c * self.a.heads * s.sequence * self.t
         if s.attention == "eager":
             repeated = 2 * c * (self.q - self.k) if self.a.kv_heads != self.a.heads else 0
             scores = self.a.heads * s.sequence * self.t

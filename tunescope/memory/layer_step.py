@@ -48,10 +48,11 @@ class _LayerStep(ExpertsStep):
             m.free(base + self.saved_weight(linear))
         else:
             narrow = m.take(c * count_in)
-            temporary = self.dequantized(linear)
+            m.free(self.dequantized(linear))
+            gradient = m.take(c * linear.weight_count) if s.full else 0
+            m.free(saved + self.saved_weight(linear))
             if s.full:
-                self.weight_gradient(linear)
-            m.free(temporary + saved + self.saved_weight(linear))
+                self.weight_gradient(linear, gradient)
             if reading != c:
                 m.take(gradient_in)
                 m.free(narrow)
@@ -67,13 +68,14 @@ class _LayerStep(ExpertsStep):
         m.free(narrow)
         return wide
 
-    def weight_gradient(self, linear: Linear) -> None:
+    def weight_gradient(self, linear: Linear, gradient: int) -> None:
         """Made in the type of the product, cast to the weight's; it stays, or is added to the one that is there."""
         m, s = self.meter, self.s
-        gradient = m.take(s.compute * linear.weight_count)
         if s.autocast and s.weight != s.compute:
+            # The copy that autocast made for forward goes with the product's node, before the cast's.
+            m.free(s.compute * linear.weight_count)
             wide = m.take(s.weight * linear.weight_count)
-            m.free(gradient + self.s.compute * linear.weight_count)
+            m.free(gradient)
             gradient = wide
         if s.accumulates:
             m.free(gradient)
@@ -130,9 +132,12 @@ class _LayerStep(ExpertsStep):
         c = s.compute
         width = self.layer.mlp_width
         attention_inputs = self.input_kept(self.qkv, self.h, False)
-        out_input = self.input_kept([self.out], self.q, s.attention != "eager")
+        out_input = self.input_kept([self.out], self.q, s.attention not in ("eager", "math"))
         norm = self.norm_kept()
-        attention = norm + attention_inputs + self.attention_kept() + out_input
+        # An fp32 stream is itself what the first norm keeps of it: under checkpointing the layer's own input.
+        boundary = self.s.stream * self.h if s.checkpointing and s.stream == 4 and (s.full or c == 4) else 0
+        first_norm = norm - boundary
+        attention = first_norm + attention_inputs + self.attention_kept() + out_input
         mlp = 0 if self.parallel else norm
         experts = self.layer.experts
         product = self.rows * width
@@ -199,7 +204,7 @@ class _LayerStep(ExpertsStep):
         if after:
             self.norm_backward(s.stream * self.h)
             m.free(after)
-        self.attention_backward(norm, attention_inputs, out_input)
+        self.attention_backward(first_norm, attention_inputs, out_input)
         if s.checkpointing and s.attention == "eager":
             self.passing = max(self.passing, self.scores_passing())
         masks = self.h * sum(1 for linear in self.qkv if linear.path in s.targets) if s.dropout else 0
@@ -239,7 +244,7 @@ class _LayerStep(ExpertsStep):
             return
         m, s, c = self.meter, self.s, self.s.compute
         adapted = not s.full and self.down.path in s.targets
-        own_copy = (adapted and (self.inner != c or s.dropout)) or (s.full and s.autocast and s.weight == 4)
+        own_copy = adapted and (self.inner != c or s.dropout)
         frames = s.stream * self.h + (0 if up_inputs and not own_copy else 2 * c * self.h) + c * self.h
         frames += c * self.h if self.a.traits.multipliers else 0
         held = m.take(frames) + (m.take(c * product) if own_copy or not product_kept else 0)
@@ -320,6 +325,17 @@ class _LayerStep(ExpertsStep):
             both = m.take(2 * c * self.q)
             m.free(back + value + both)
             kept -= (4 + c) * scores
+            dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
+        elif s.attention == "math":
+            scores = c * a.heads * s.sequence * self.t
+            value = m.take(c * self.q)
+            grads = m.take(scores)
+            m.free(gradient + c * self.q)
+            back = m.take(scores)
+            m.free(grads + scores)
+            both = m.take(2 * c * self.q)
+            m.free(back + value + both)
+            kept -= scores + c * self.q
             dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
         else:
             padded = s.batch * (-(-s.sequence // 128) * 128)

@@ -67,6 +67,8 @@ AUTOCAST_ON_LABELS = LossPath(
     "logits+2 float+4 logprob+4 -float output+4 -logits -output | nll+4 dfloat+4 -nll -logprob half+2 -dfloat -half"
 )
 """transformers 5.23 ``loss/loss_utils.py``: the labels are shifted, not the logits; accelerate makes an fp32 output."""
+FLOAT_ON_LABELS = LossPath("logits+4 logprob+4 -logits | nll+4 dlogits+4 -nll -logprob -dlogits")
+"""The same where the model computes in fp32: nothing is cast, and accelerate makes no output of its own."""
 AUTOCAST_SHIFTED_FLOAT = LossPath(
     "logits+2 float+4 shift'*+4 logprob'+4 -float -shift' output+4 -output -logits"
     " | nll'+4 dfloat'+4 -nll' -logprob' whole+4 -dfloat' half+2 -whole -half"

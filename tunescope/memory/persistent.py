@@ -288,8 +288,13 @@ def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
     )
 
 
-def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists: int) -> tuple[int, int]:
-    """(states that live between steps, temporaries of the step itself)."""
+def optimizer_bytes(
+    spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists: int, before_largest: int = 0
+) -> tuple[int, int]:
+    """(states that live between steps, temporaries of the step itself).
+
+    ``before_largest``: numbers of the matrix that is stepped before the largest one, or 0: Adafactor's loop still holds its update then.
+    """
     name = spec.optimizer.name
     states = 0
     # torch/optim/adam.py:762: foreach makes one list sqrt(v) over all trained parameters; fused none.
@@ -301,7 +306,8 @@ def optimizer_bytes(spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists
         elif name == "adafactor":
             factored = rounded(4 * tensor.rows) + rounded(4 * tensor.columns) if tensor.columns else rounded(4 * count)
             states += factored * tensor.copies
-            temporary = max(temporary, (3 if tensor.width == 4 else 4) * rounded(4 * count))
+            own = (3 if tensor.width == 4 else 4) * rounded(4 * count)
+            temporary = max(temporary, own + rounded(4 * before_largest))
         elif name == "sgd":
             # torch/optim/sgd.py: foreach makes the gradients with weight decay a list of their own.
             temporary += tensor.stored if spec.optimizer.weight_decay else 0

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 from tunescope.memory.layer_step import layer_bytes
-from tunescope.memory.loss_path import SHIFTED_SIXTEEN, SHIFTED_THEN_FLOAT, LossBytes, LossPath
+from tunescope.memory.loss_path import (
+    AUTOCAST_ON_LABELS,
+    FLOAT_ON_LABELS,
+    SHIFTED_SIXTEEN,
+    SHIFTED_THEN_FLOAT,
+    LossBytes,
+    LossPath,
+)
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
 from tunescope.memory.windows import masks_made
@@ -85,9 +92,10 @@ def layer_settings(
         autocast=autocast,
         full=full,
         weight=width,
-        adapter=adapter_width(spec),
+        # Without adapters nothing is cast to their type.
+        adapter=WIDTHS[spec.precision.dtype] if full else adapter_width(spec),
         dropout=spec.adaptation.lora_dropout > 0 and not full,
-        attention=spec.memory_savers.attention,
+        attention=_kernel(spec, architecture),
         quantized=spec.precision.quantization,
         nested=spec.precision.double_quant,
         targets=persistent.targets,
@@ -100,6 +108,15 @@ def layer_settings(
         ),
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
     )
+
+
+def _kernel(spec: JobSpec, architecture: Architecture) -> str:
+    """The attention that runs. Of SDPA's kernels flash takes 16-bit numbers only, and the memory-efficient one no grouped heads
+    (``transformers/cuda/sdp_utils.cpp``): what is left for both is ``math``, plain products."""
+    grouped = architecture.kv_heads != architecture.heads
+    if spec.memory_savers.attention == "sdpa" and spec.precision.dtype == "float32" and grouped:
+        return "math"
+    return spec.memory_savers.attention
 
 
 def training_sites(
@@ -135,6 +152,10 @@ def training_sites(
     normalized = 4 if architecture.traits.fp32_norm_weight else settings.compute
     head = always + (4 + settings.compute + (normalized if settings.full else 0)) * hidden
     head_kept = head - (0 if _head_trains(spec) else settings.compute * hidden)
+    if settings.full and settings.stream > settings.compute:
+        # The stream, its norm and what that gives in fp32, and autocast's 16-bit copy of the last.
+        head = always + (3 * settings.stream + settings.compute) * hidden
+        head_kept = head - settings.stream * hidden
     gradients = persistent.gradients
     accumulated = gradients if settings.accumulates else 0
     loss = _loss_bytes(spec, architecture, work, stack)
@@ -261,7 +282,8 @@ def loss_path_of(spec: JobSpec, architecture: Architecture, stack: Stack) -> Los
     if spec.parallelism.strategy.startswith("zero") and stack.loss_sharded is not None:
         return stack.loss_sharded
     if not architecture.traits.own_loss or stack.transformers > 4:
-        return stack.loss
+        in_float = spec.precision.dtype == "float32" and stack.loss is AUTOCAST_ON_LABELS
+        return FLOAT_ON_LABELS if in_float else stack.loss
     trained_in_sixteen = spec.adaptation.method == "full" and weight_width(spec) == 2
     return SHIFTED_SIXTEEN if trained_in_sixteen or not stack.autocast_adapters else SHIFTED_THEN_FLOAT
 

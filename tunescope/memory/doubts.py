@@ -37,7 +37,10 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     if lora and precision.quantization == "int8":
         yield Doubt(11, "int8: what its layers keep of their inputs is only estimated")
     if lora and precision.dtype == "float32":
-        yield Doubt(28, "adapters on an fp32 model: activations without autocast are only estimated")
+        percent = 21 if architecture.family == "seed_oss" else 2
+        yield Doubt(percent, f"adapters on an fp32 model: activations within {percent} %")
+    if not lora and precision.master_weights and architecture.is_mixture:
+        yield Doubt(4, "fp32 masters of a mixture of experts: the experts' 16-bit copies are only estimated")
     saved = {module.split(".")[-1] for module in adaptation.modules_to_save} if lora else set[str]()
     if saved - HEADS - EMBEDDINGS:
         yield Doubt(5, "norms or layers trained in full beside adapters: activations around them are only estimated")

@@ -5,9 +5,10 @@ highest sequence number first, an input gradient is freed after its node ran, sa
 the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 """
 
-from tunescope.memory.architecture import Architecture, Experts, Layer, Linear
+from tunescope.memory.architecture import Architecture, Experts, Layer
 from tunescope.memory.experts_step import ExpertsStep
 from tunescope.memory.layer_kept import LayerBytes, LayerSettings
+from tunescope.memory.layer_linears import LayerLinears
 
 
 def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSettings) -> LayerBytes:
@@ -16,86 +17,7 @@ def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSetting
     return step.run()
 
 
-class _LayerStep(ExpertsStep):
-    def linear_backward(self, linear: Linear, count_in: int, saved: int) -> int:
-        """Backward of one linear that reads ``count_in`` numbers and kept ``saved`` bytes of them.
-
-        Returns the bytes of the gradient it leaves for its input. The adapter's path runs first (it was recorded
-        last) and lets its saved input go, then the frozen matrix adds into the same buffer.
-        """
-        m, s = self.meter, self.s
-        c = s.compute
-        reading = self.reading(linear)
-        gradient_in = reading * count_in
-        if linear.path in s.targets and not s.full:
-            scaled = m.take(c * self.t * linear.outputs)
-            m.free(scaled)
-            path = m.take(gradient_in if s.autocast else s.adapter * count_in)
-            masks = count_in if s.dropout and saved else 0
-            m.free(saved - masks)
-            if s.autocast and max(self.inner, reading) != c:
-                wide = m.take(max(self.inner, reading) * count_in)
-                m.free(path)
-                path = wide
-            if s.dropout:
-                undropped = m.take(path)
-                m.free(path + masks)
-                path = undropped
-            if path != gradient_in:
-                m.take(gradient_in)
-                m.free(path)
-            base = self.dequantized(linear) + self.input_gradient(reading, count_in)
-            m.free(base + self.saved_weight(linear))
-        else:
-            narrow = m.take(c * count_in)
-            m.free(self.dequantized(linear))
-            gradient = m.take(c * linear.weight_count) if s.full else 0
-            m.free(saved + self.saved_weight(linear))
-            if s.full:
-                self.weight_gradient(linear, gradient)
-            if reading != c:
-                m.take(gradient_in)
-                m.free(narrow)
-        return gradient_in
-
-    def input_gradient(self, reading: int, count_in: int) -> int:
-        """The product's gradient in compute dtype, then cast to the type of what was read."""
-        m, c = self.meter, self.s.compute
-        narrow = m.take(c * count_in)
-        if reading == c:
-            return narrow
-        wide = m.take(reading * count_in)
-        m.free(narrow)
-        return wide
-
-    def weight_gradient(self, linear: Linear, gradient: int) -> None:
-        """Made in the type of the product, cast to the weight's; it stays, or is added to the one that is there."""
-        m, s = self.meter, self.s
-        if s.autocast and s.weight != s.compute:
-            # The copy that autocast made for forward goes with the product's node, before the cast's.
-            m.free(s.compute * linear.weight_count)
-            wide = m.take(s.weight * linear.weight_count)
-            m.free(gradient)
-            gradient = wide
-        if s.accumulates:
-            m.free(gradient)
-
-    def restored(self, linear: Linear) -> int:
-        """The transient of restoring a matrix in forward. auto-gptq unpacks to int32, casts to int8, then scales to fp16."""
-        if self.s.keeps_weights:
-            return self.meter.take(5 * linear.weight_count)
-        return self.dequantized(linear)
-
-    def dequantized(self, linear: Linear) -> int:
-        """The frozen matrix restored for the product: whole in compute dtype, and its nested constants in fp32."""
-        count = linear.weight_count
-        kind = "none" if self.s.keeps_weights else self.s.quantized
-        if kind in ("nf4", "fp4"):
-            return self.meter.take(self.s.compute * count + (4 * -(-count // 64) if self.s.nested else 0))
-        if kind in ("int8", "gptq-int4", "gptq-int8"):
-            return self.meter.take(self.s.compute * count)
-        return 0
-
+class _LayerStep(ExpertsStep, LayerLinears):
     def norm_backward(self, incoming: int) -> None:
         """RMSNorm in fp32: the gradient of the normalized values, of the input, and their sum at once."""
         m = self.meter

@@ -33,6 +33,10 @@ FIELDS = (
 anything = (
     st.none() | st.booleans() | st.integers(-(10**3), 10**3) | st.integers() | st.floats() | st.text(max_size=3)
     | st.lists(st.integers(-2, 5), max_size=3) | st.sampled_from([8, 64, 256, 4096, 10**12, {"quant_method": "awq"}, {"bits": 4}])
+    | st.fixed_dictionaries({"quant_method": st.sampled_from(["gptq", "bitsandbytes"]), "bits": st.sampled_from([4, 8, 3])}, optional={
+        name: st.none() | st.booleans() | st.integers(-2, 200) | st.sampled_from(["nf4", [], 10**30])
+        for name in ("group_size", "desc_act", "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant")
+    })
 )  # fmt: skip
 configs = st.builds(
     lambda family, base, changes: {**(LLAMA if base else {}), "model_type": family, **changes},
@@ -142,6 +146,8 @@ def test_any_two_that_can_be_estimated_can_be_explained(
         ({**LLAMA, "num_hidden_layers": None}, "config.num_hidden_layers"),
         ({**LLAMA, "vocab_size": 1e6}, "config.vocab_size"),
         ({**LLAMA, "num_hidden_layers": 10**400}, "config.num_hidden_layers"),
+        ({**LLAMA, "model_type": "qwen2", "num_key_value_heads": 3}, "config.num_key_value_heads"),
+        ({key: LLAMA[key] for key in LLAMA if key != "num_key_value_heads"} | {"model_type": "qwen2"}, "config.num_key_value_heads"),
         ({"model_type": "gemma3", "text_config": {}}, "config.model_type"),
         ({**LLAMA, "model_type": "qwen2_moe", "num_experts": 4, "num_experts_per_tok": 2, "mlp_only_layers": "0"}, "config.mlp_only_layers"),
     ],
@@ -150,14 +156,6 @@ def test_an_absurd_config_is_refused_by_field(config: dict[str, Any], field: str
     with pytest.raises(InvalidInput) as caught:
         architecture_from_config(config)
     assert field in {error.loc for error in caught.value.errors}
-
-
-def test_a_quantized_checkpoint_must_be_asked_for_as_it_is() -> None:
-    model = architecture_from_config({**LLAMA, "quantization_config": {"quant_method": "gptq", "bits": 4}})
-    with pytest.raises(InvalidInput) as caught:
-        estimate(spec_of(), model)
-    assert [error.loc for error in caught.value.errors] == ["precision.quantization"]
-    assert estimate(spec_of(precision={"quantization": "gptq-int4", "dtype": "float16"}), model).total_bytes > 0
 
 
 def test_the_rank_is_held_against_the_layers_that_get_adapters() -> None:

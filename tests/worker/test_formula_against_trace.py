@@ -117,6 +117,16 @@ MIXTURES = {
     ),
     "qwen3_moe": model("qwen3_moe", head_dim=128, num_experts=16, num_experts_per_tok=4, moe_intermediate_size=768),
 }
+EVERY_SECOND = {"decoder_sparse_step": 2}
+ALTERNATING = {
+    "qwen2_moe, every second layer dense": {**MIXTURES["qwen2_moe"], **EVERY_SECOND},
+    "qwen3_moe, every second layer dense": {**MIXTURES["qwen3_moe"], **EVERY_SECOND},
+    "qwen3_moe, the last of three layers dense": {
+        **MIXTURES["qwen3_moe"],
+        "num_hidden_layers": 3,
+        "mlp_only_layers": [2],
+    },
+}
 MIXTURE_RECIPES: dict[str, dict[str, Any]] = {
     "adapters on attention": {"precision": PLAIN, "adaptation": ON_ATTENTION},
     "adapters on attention without checkpointing": {
@@ -169,6 +179,17 @@ WINDOWS = {
         head_dim=256,
         intermediate_size=6912,
         layer_types=["full_attention", "sliding_attention"],
+        **SHORT_WINDOW,
+    ),
+    "Gemma 3 of four layers, the ends without a window": model(
+        "gemma3_text",
+        hidden_size=1152,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=256,
+        intermediate_size=6912,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
         **SHORT_WINDOW,
     ),
 }
@@ -293,17 +314,36 @@ def test_mixtures_of_experts_agree(architecture: str, recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", WINDOW_RECIPES)
 @pytest.mark.parametrize("name", WINDOWS)
-def test_sliding_windows_agree_at_the_peak(name: str, recipe: str) -> None:
-    """Where layers of two kinds alternate, the sites of the last and the first layer are those of the heavier kind."""
+def test_sliding_windows_agree(name: str, recipe: str) -> None:
+    """Gemma 3's sites within 1 %; with eager attention and the loss in tiles, the end of forward is counted too low."""
     spec = spec_of(f"windows: {recipe}")
-    found = misses(estimate(spec, architecture_from_config(WINDOWS[name])), tracer.trace(spec, WINDOWS[name]))
-    assert "peak" not in found
+    found, traced = estimate(spec, architecture_from_config(WINDOWS[name])), tracer.trace(spec, WINDOWS[name])
+    missed = misses(found, traced, 0.01 if "Gemma" in name else TOLERANCE)
+    assert missed.keys() <= ({"forward_end"} if "eager" in recipe else set())
+    assert "peak" not in misses(found, traced)
+
+
+@pytest.mark.parametrize("recipe", ["adapters on attention", "adapters on attention without checkpointing", "full"])
+@pytest.mark.parametrize("name", ALTERNATING)
+def test_dense_layers_among_mixtures_agree(name: str, recipe: str) -> None:
+    config, spec = ALTERNATING[name], spec_of(recipe)
+    assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
 
 
 @pytest.mark.parametrize("recipe", CAP_RECIPES)
 def test_soft_caps_agree(recipe: str) -> None:
     spec = spec_of(recipe)
     assert misses(estimate(spec, architecture_from_config(GEMMA2)), tracer.trace(spec, GEMMA2)) == {}
+
+
+@pytest.mark.parametrize("recipe", ["QLoRA", "QLoRA without dropout", "QLoRA without checkpointing"])
+def test_matrices_that_a_quantized_checkpoint_leaves_whole_agree(recipe: str) -> None:
+    told = {
+        "quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
+        "llm_int8_skip_modules": ["lm_head", "model.layers.1.mlp", "o_proj"],
+    }  # fmt: skip
+    config, spec = {**ARCHITECTURES["llama"], "quantization_config": told}, spec_of(recipe)
+    assert "peak" not in misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config))
 
 
 @pytest.mark.parametrize("recipe", SAVED_RECIPES)

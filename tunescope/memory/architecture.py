@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from tunescope.memory.config_reader import ALIASES, PUBLISHED, ConfigReader
+from tunescope.memory.config_reader import PUBLISHED, ConfigReader
 from tunescope.memory.families import FAMILIES, Family, family_of
+from tunescope.memory.stored_weights import StoredWeights, stored_weights
 from tunescope.memory.windows import windowed_layers
 from tunescope.problems import FieldError
 
@@ -55,6 +56,8 @@ class Layer:
     experts: Experts | None = None
     window: int | None = None
     """Tokens that attention looks back, where it does not see the whole row."""
+    unquantized: frozenset[str] = frozenset()
+    """Paths of the matrices that a quantized checkpoint has in 16 bit."""
 
     def parameter_count(self, hidden: int) -> int:
         dense = sum(linear.weight_count + (linear.outputs if linear.bias else 0) for linear in self.linears)
@@ -79,14 +82,21 @@ class Architecture:
     vocab: int
     tied: bool
     layers: tuple[Layer, ...]
+    """Each kind once."""
+    order: tuple[int, ...] = field(repr=False)
+    """The kind of every layer, by its index in ``layers``."""
     traits: Family = field(repr=False)
     max_positions: int | None = None
-    stored_as: str | None = None
-    """The quantization its checkpoint comes in, as a spec names it (gptq-int4, gptq-int8); None: 16 or 32 bit."""
+    stored: StoredWeights | None = None
+    """How its checkpoint is quantized; None: 16 or 32 bit."""
 
     @property
     def layer_count(self) -> int:
         return sum(layer.count for layer in self.layers)
+
+    @property
+    def last_layer(self) -> Layer:
+        return self.layers[self.order[-1]]
 
     @property
     def q_width(self) -> int:
@@ -122,14 +132,12 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
     model_type, family = family_of(config)
     read = ConfigReader(config)
     hidden, count = read.number("hidden_size"), read.number("num_hidden_layers")
-    heads, vocab = read.number("num_attention_heads"), read.number("vocab_size")
-    kv_heads = read.number("num_key_value_heads", _default_kv_heads(config, heads))
+    heads, vocab = read.number("num_attention_heads", family.heads), read.number("vocab_size", family.vocab)
+    kv_heads = read.number("num_key_value_heads", _default_kv_heads(config, family, heads))
     head_dim = read.number("head_dim", family.head_dim or max(1, hidden // heads))
     intermediate = read.number("intermediate_size", 4 * hidden if not family.gated else None)
-    stated = any(
-        config.get(key) is not None for key in ("max_position_embeddings", *ALIASES["max_position_embeddings"])
-    )
-    positions = read.number("max_position_embeddings") if stated or family.learned_positions else None
+    counted = read.states("max_position_embeddings") or family.learned_positions
+    positions = read.number("max_position_embeddings") if counted else None
     experts = None
     if family.mixture:
         experts = Experts(
@@ -144,12 +152,11 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
                 )
             )
     if heads % kv_heads:
+        told = f"{kv_heads}" if read.states("num_key_value_heads") else f"is missing, and transformers' own {kv_heads}"
         read.errors.append(
-            FieldError(
-                "config.num_key_value_heads", f"{kv_heads} does not divide the {heads} attention heads", PUBLISHED
-            )
+            FieldError("config.num_key_value_heads", f"{told} does not divide the {heads} attention heads", PUBLISHED)
         )
-    if "head_dim" not in config and "kv_channels" not in config and hidden % heads:
+    if not read.states("head_dim") and family.head_dim is None and hidden % heads:
         read.errors.append(
             FieldError("config.num_attention_heads", f"{heads} does not divide hidden_size {hidden}", PUBLISHED)
         )
@@ -158,17 +165,17 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
             FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP", PUBLISHED)
         )
     plan = _plan(read, family, experts, count)
-    stored_as = read.stored_as()
+    stored = stored_weights(read)
     tied = read.switch("tie_word_embeddings", family.tied)
     family = _capped(config, family)
     read.finish()
     if family.halved_intermediate:
         intermediate //= 2
     shape = _Shape(hidden, heads * head_dim, kv_heads * head_dim, intermediate, head_dim)
-    layers = _layers(plan, family, shape, count)
+    layers, order = _layers(plan, family, shape, count, stored)
     return Architecture(
         name or str(config.get("_name_or_path") or model_type),
-        model_type, hidden, heads, kv_heads, head_dim, vocab, tied, layers, family, positions, stored_as,
+        model_type, hidden, heads, kv_heads, head_dim, vocab, tied, layers, order, family, positions, stored,
     )  # fmt: skip
 
 
@@ -184,9 +191,11 @@ def _capped(config: dict[str, Any], family: Family) -> Family:
     )
 
 
-def _default_kv_heads(config: dict[str, Any], heads: int) -> int:
-    shared = config.get("multi_query", config.get("model_type") in ("gpt_bigcode", "falcon"))
-    return 1 if shared else heads
+def _default_kv_heads(config: dict[str, Any], family: Family, heads: int) -> int:
+    """Where config.json has no figure. A null means as many as attention heads, whatever the family's own number."""
+    if config.get("multi_query", config.get("model_type") in ("gpt_bigcode", "falcon")):
+        return 1
+    return heads if "num_key_value_heads" in config or family.kv_heads is None else family.kv_heads
 
 
 @dataclass(frozen=True)
@@ -226,7 +235,10 @@ def _plan(read: ConfigReader, family: Family, experts: Experts | None, count: in
     )  # fmt: skip
 
 
-def _layers(plan: _Plan, family: Family, shape: _Shape, count: int) -> tuple[Layer, ...]:
+def _layers(
+    plan: _Plan, family: Family, shape: _Shape, count: int, stored: StoredWeights | None
+) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+    """(the kinds of layers, which of them each layer is)."""
     attention = _attention(plan, family, shape)
     norms = [shape.hidden * (2 if family.layer_norm else 1)] * family.norms_per_layer
     if family.qk_norm:
@@ -243,12 +255,30 @@ def _layers(plan: _Plan, family: Family, shape: _Shape, count: int) -> tuple[Lay
                 Linear("mlp.shared_expert_gate", shape.hidden, 1, False, "mlp_input"),
             )
         sparse = Layer(count, (*attention, *extra), tuple(norms), plan.shared, plan.experts)
-    kinds = Counter((_is_routed(index, plan), plan.windowed[index]) for index in range(count))
-    # Mixtures first: their layers are the heavier ones.
-    return tuple(
-        replace(sparse if routed else dense, count=number, window=plan.window if windowed else None)
-        for (routed, windowed), number in sorted(kinds.items(), key=lambda item: not item[0][0])
+    each = [
+        (
+            _is_routed(index, plan),
+            plan.windowed[index],
+            _unquantized(index, sparse if _is_routed(index, plan) else dense, stored),
+        )
+        for index in range(count)
+    ]
+    kinds = Counter(each)
+    layers = tuple(
+        replace(
+            sparse if routed else dense, count=number, window=plan.window if windowed else None, unquantized=unquantized
+        )
+        for (routed, windowed, unquantized), number in kinds.items()
     )
+    places = {kind: place for place, kind in enumerate(kinds)}
+    return layers, tuple(places[kind] for kind in each)
+
+
+def _unquantized(index: int, layer: Layer, stored: StoredWeights | None) -> frozenset[str]:
+    if stored is None or not stored.skipped:
+        return frozenset()
+    paths = (linear.path for linear in layer.linears)
+    return frozenset(path for path in paths if stored.leaves(f"model.layers.{index}.{path}"))
 
 
 def _is_routed(index: int, plan: _Plan) -> bool:

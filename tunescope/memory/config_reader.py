@@ -46,8 +46,15 @@ class ConfigReader:
         self.config = config
         self.errors: list[FieldError] = []
 
+    def states(self, name: str) -> bool:
+        """Whether config.json has a figure under one of its names, right or wrong."""
+        return self._key(name) is not None
+
+    def _key(self, name: str) -> str | None:
+        return next((key for key in (name, *ALIASES.get(name, ())) if self.config.get(key) is not None), None)
+
     def number(self, name: str, default: int | None = None) -> int:
-        found = next((key for key in (name, *ALIASES.get(name, ())) if self.config.get(key) is not None), None)
+        found = self._key(name)
         if found is None:
             if default is not None:
                 return default
@@ -67,10 +74,24 @@ class ConfigReader:
         return value
 
     def switch(self, name: str, default: bool) -> bool:
-        value = self.config.get(name)
+        return self.flag(self.config, name, "config", default)
+
+    def flag(self, values: dict[str, Any], name: str, where: str, default: bool = False) -> bool:
+        """A switch of ``values``, which errors call ``where``."""
+        value = values.get(name)
         if value is not None and not isinstance(value, bool):
-            self.errors.append(FieldError(f"config.{name}", f"must be true or false, not {shown(value)}", PUBLISHED))
+            self.errors.append(FieldError(f"{where}.{name}", f"must be true or false, not {shown(value)}", PUBLISHED))
         return value if isinstance(value, bool) else default
+
+    def names(self, values: dict[str, Any], name: str, where: str) -> list[str]:
+        """A list of names in ``values``, which errors call ``where``; empty where there is none."""
+        found = values.get(name)
+        if found is None:
+            return []
+        if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+            self.errors.append(FieldError(f"{where}.{name}", f"must be a list of names, not {shown(found)}", PUBLISHED))
+            return []
+        return found
 
     def indices(self, name: str) -> frozenset[int]:
         value = self.config.get(name)
@@ -82,22 +103,6 @@ class ConfigReader:
             )
             return frozenset()
         return frozenset(self.whole(name, item, LIMITS["num_hidden_layers"], 0) for item in value)
-
-    def stored_as(self) -> str | None:
-        """What the checkpoint's weights are quantized in, as a spec names it; None where they are not."""
-        told = self.config.get("quantization_config")
-        if told is None:
-            return None
-        method = told.get("quant_method") if isinstance(told, dict) else None
-        bits = told.get("bits") if isinstance(told, dict) else None
-        if method == "gptq" and bits in (4, 8):
-            return f"gptq-int{bits}"
-        if method in ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit"):
-            return None
-        named = f"{shown(method)} of {shown(bits)} bits" if method == "gptq" else shown(method)
-        fix = "use the unquantized model with precision.quantization nf4 or int8, or a GPTQ one of 4 or 8 bits"
-        self.errors.append(FieldError("config.quantization_config", f"quantization {named} is not known", fix))
-        return None
 
     def finish(self) -> None:
         if self.errors:

@@ -4,6 +4,7 @@ Persistent tensors are counted one by one; the peak is the highest of the step's
 context are added last and carry the interval. No torch, no I/O, well under a millisecond.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from tunescope.memory.persistent import persistent_tensors, targets_of, weight_w
 from tunescope.memory.sharding import Share, can_divide, offloads_weights, share
 from tunescope.memory.sites import Site, Workload, training_sites
 from tunescope.memory.stack import DEFAULT, Stack
+from tunescope.memory.stored_weights import StoredWeights
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
 from tunescope.units import MIB
@@ -176,12 +178,21 @@ def check(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stac
         if spec.adaptation.r > smallest:
             fix = f"use at most {smallest}"
             errors.append(FieldError("adaptation.r", f"is larger than the smallest target layer ({smallest})", fix))
-    stored = architecture.stored_as
-    if stored is not None and stored != spec.precision.quantization:
-        fix = f"use {stored}, or the unquantized model"
-        errors.append(FieldError("precision.quantization", f"this checkpoint is stored as {stored}", fix))
+    if limited and architecture.stored is not None:
+        errors += _unlike_stored(spec, architecture.stored)
     if errors:
         raise InvalidInput("These settings cannot be estimated.", errors=errors)
+
+
+def _unlike_stored(spec: JobSpec, stored: StoredWeights) -> Iterator[FieldError]:
+    """A checkpoint that is quantized is loaded as it is (transformers ``merge_quantization_configs``)."""
+    if stored.kind != spec.precision.quantization:
+        fix = f"use {stored.kind}, or the unquantized model"
+        yield FieldError("precision.quantization", f"this checkpoint is stored as {stored.kind}", fix)
+    elif stored.kind in ("nf4", "fp4") and stored.double_quant != spec.precision.double_quant:
+        done = "quantized, too" if stored.double_quant else "not quantized"
+        fix = f"set it to {str(stored.double_quant).lower()}, or use the unquantized model"
+        yield FieldError("precision.double_quant", f"this checkpoint's constants are {done}", fix)
 
 
 def largest_rank(spec: JobSpec, architecture: Architecture, stack: Stack = DEFAULT) -> int:

@@ -158,7 +158,7 @@ def _estimate_mixed(a: Subject, b: Subject, switched: frozenset[str]) -> Estimat
         return b if name in switched else a
 
     sections = {name: getattr(side(name).spec, name) for name in SECTIONS}
-    architecture = replace(side("model").architecture, stored_as=None)
+    architecture = side("model").architecture
     spec = _fitting(a.spec.model_copy(update=sections), architecture)
     return estimate(
         spec, architecture, side("device").device, side("data").lengths, side("libraries").stack, limited=False

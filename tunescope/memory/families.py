@@ -21,8 +21,14 @@ class Family:
     """None: the output projection follows ``attention_bias``."""
     mlp_bias: bool = False
     tied: bool = False
+    heads: int | None = None
+    """Where config.json leaves it out, as Gemma 3's published ones do; None: it must not."""
+    kv_heads: int | None = None
+    """Where config.json leaves it out; None: as many as attention heads."""
     head_dim: int | None = None
     """Where config.json leaves it out; None: hidden size over heads."""
+    vocab: int | None = None
+    """Where config.json leaves it out; None: it must not."""
     shared_expert: int | None = None
     """Width of the shared expert where config.json leaves it out; None: there is none."""
     norms_per_layer: int = 2
@@ -65,23 +71,26 @@ class Family:
 _LLAMA = Family(out_bias=None)
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
-    "mistral": Family(windows="all"),
+    "mistral": Family(kv_heads=8, windows="all"),
     "qwen": Family(
         mlp=("mlp.w1", "mlp.w2", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", qkv_bias=True, halved_intermediate=True
     ),
-    "qwen2": Family(qkv_bias=True, windows="from_layer"),
-    "qwen3": Family(head_dim=128, qk_norm=True, out_bias=None, windows="from_layer"),
-    "gemma": Family(head_dim=256, tied=True, out_bias=None, fp32_norm_weight=True),
-    "gemma2": Family(head_dim=256, 
-        tied=True, norms_per_layer=4, scaled_logits=1, out_bias=None, windows="alternating", capped=True,
+    "qwen2": Family(kv_heads=32, qkv_bias=True, windows="from_layer"),
+    "qwen3": Family(kv_heads=32, head_dim=128, qk_norm=True, out_bias=None, windows="from_layer"),
+    "gemma": Family(kv_heads=16, head_dim=256, tied=True, out_bias=None, fp32_norm_weight=True),
+    "gemma2": Family(
+        kv_heads=4, head_dim=256, tied=True, norms_per_layer=4, scaled_logits=1, out_bias=None, windows="alternating", capped=True,
         fp32_norm_weight=True,
         attentions=("eager", "flash_attention_2"),
     ),
-    "gemma3_text": Family(head_dim=256, tied=True, norms_per_layer=4, qk_norm=True, out_bias=None, windows="but_every_sixth", fp32_norm_weight=True),
+    "gemma3_text": Family(
+        heads=8, kv_heads=4, head_dim=256, vocab=262_208, tied=True, norms_per_layer=4, qk_norm=True, out_bias=None,
+        windows="but_every_sixth", fp32_norm_weight=True,
+    ),
     "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj", windows="all", default_window=None),
     "granite": Family(multipliers=True, out_bias=None),
-    "smollm3": Family(out_bias=None, tied=True, windows="without_rope", default_window=None),
-    "seed_oss": Family(head_dim=128, qkv_bias=True),
+    "smollm3": Family(kv_heads=4, out_bias=None, tied=True, windows="without_rope", default_window=None),
+    "seed_oss": Family(kv_heads=8, head_dim=128, qkv_bias=True),
     "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),
     "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, windows="but_every_fourth", certain=False),
     "mimo": Family(qkv_bias=True, certain=False),
@@ -114,9 +123,13 @@ FAMILIES: dict[str, Family] = {
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
         gated=False, tied=True, norms_per_layer=1, layer_norm=True, certain=False,
     ),
-    "mixtral": Family(mixture=True, windows="all", default_window=None, expert_names=("w1", "w3", "w2"), fp32_routing=True),
-    "qwen2_moe": Family(shared_expert=5632, qkv_bias=True, mixture=True, windows="even_switched"),
-    "qwen3_moe": Family(qk_norm=True, out_bias=None, mixture=True, windows="switched", expert_names=("gate_proj", "up_proj", "down_proj")),
+    "mixtral": Family(
+        kv_heads=8, mixture=True, windows="all", default_window=None, expert_names=("w1", "w3", "w2"), fp32_routing=True
+    ),
+    "qwen2_moe": Family(kv_heads=16, shared_expert=5632, qkv_bias=True, mixture=True, windows="even_switched"),
+    "qwen3_moe": Family(
+        kv_heads=4, qk_norm=True, out_bias=None, mixture=True, windows="switched", expert_names=("gate_proj", "up_proj", "down_proj")
+    ),
 }  # fmt: skip
 
 

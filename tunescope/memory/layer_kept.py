@@ -35,6 +35,8 @@ class LayerSettings:
     """Parts that a mixture's experts run in: one after the other (transformers 4), or all in one grouped product."""
     keeps_weights: bool = False
     """Restored matrices are saved for backward (auto-gptq's plain matmul), not restored again there."""
+    reordered: bool = False
+    """GPTQ's ``desc_act``: scales are gathered for every input."""
 
 
 @dataclass(frozen=True)

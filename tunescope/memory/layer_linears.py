@@ -71,15 +71,22 @@ class LayerLinears(LayerKept):
             m.free(gradient)
 
     def restored(self, linear: Linear) -> int:
-        """The transient of restoring a matrix in forward. auto-gptq unpacks to int32, casts to int8, then scales to fp16."""
-        if self.s.keeps_weights:
-            return self.meter.take(5 * linear.weight_count)
-        return self.dequantized(linear)
+        """The transient of restoring a matrix in forward.
+
+        auto-gptq unpacks to int32, casts to int8 (int16 for 8 bits), takes the zeros off and scales to fp16, with the scales
+        gathered for every input where those are reordered (``qlinear_cuda_old.py``, ``qlinear_cuda.py``).
+        """
+        if not self.s.keeps_weights:
+            return self.dequantized(linear)
+        narrow, wide = 2 if self.s.quantized == "gptq-int8" else 1, 2
+        scaled = 2 * narrow + wide + (wide if self.s.reordered else 0)
+        return self.meter.take(max(4 + narrow, scaled) * linear.weight_count)
 
     def dequantized(self, linear: Linear) -> int:
         """The frozen matrix restored for the product: whole in compute dtype, and its nested constants in fp32."""
         count = linear.weight_count
-        kind = "none" if self.s.keeps_weights else self.s.quantized
+        whole = self.s.keeps_weights or linear.path in self.layer.unquantized
+        kind = "none" if whole else self.s.quantized
         if kind in ("nf4", "fp4"):
             return self.meter.take(self.s.compute * count + (4 * -(-count // 64) if self.s.nested else 0))
         if kind in ("int8", "gptq-int4", "gptq-int8"):

@@ -68,7 +68,7 @@ class LinearSequence(LayerKept):
     def restored(self, linear: Linear) -> int:
         """The matrix in compute dtype. auto-gptq unpacks to int32, casts to int8, then scales."""
         q, count = self.requests, linear.weight_count
-        if self.s.quantized == "none":
+        if self.s.quantized == "none" or linear.path in self.layer.unquantized:
             return 0
         if not self.s.keeps_weights:
             return q.take(self.s.compute * count)

@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from tunescope.memory.architecture import Architecture, Layer, Linear
 from tunescope.memory.expert_adapters import adapter_shapes, expert_names, expert_targets, taken_from_layers
 from tunescope.memory.stack import DEFAULT, Stack
+from tunescope.memory.stored_weights import StoredWeights
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
 
 WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
-PAGED_MINIMUM = 100_000
-"""Elements from which bitsandbytes pages optimizer state (``optim/optimizer.py:383``)."""
-BLOCKWISE_MINIMUM = 4096
-"""Elements below which 8-bit optimizers keep fp32 state (``optim/optimizer.py:414``)."""
-
-
 EMBEDDINGS = frozenset(("embed_tokens", "wte", "word_embeddings"))
 HEADS = frozenset(("lm_head", "embed_out", "output_layer"))
 """Names that families give the tables outside the layers."""
@@ -57,9 +52,10 @@ class Persistent:
     adapters: int
     trained: tuple[Trainable, ...]
     frozen_elements: int
-    layer_adapter_elements: int
-    layer_expert_elements: int
-    """Those of a layer's adapters that are added to its stacked experts."""
+    layer_adapter_elements: tuple[int, ...]
+    """Of one layer of each kind."""
+    layer_expert_elements: tuple[int, ...]
+    """Those of them that are added to stacked experts."""
     targets: frozenset[str]
     unmatched: tuple[str, ...]
 
@@ -114,13 +110,15 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
     leftover = 4 if stack.upcast == "all" and not full and spec.precision.quantization != "none" else width
     norm_width = 4 if stack.upcast in ("norms", "all") and not full and spec.precision.quantization != "none" else width
     targets, unmatched = targets_of(spec, architecture, stack)
-    weights = constants = adapters = adapter_elements = expert_elements = 0
+    weights = constants = adapters = 0
+    adapter_elements: list[int] = []
+    expert_elements: list[int] = []
     trained: list[Trainable] = []
     for layer in architecture.layers:
-        per_layer = 0
+        per_layer = on_experts = 0
         for tensor, tensor_width, quantized in _layer_tensors(layer, architecture, stack, width, norm_width):
             if quantized and spec.precision.quantization != "none":
-                stored, state = _quantized(tensor.rows, tensor.columns, spec)
+                stored, state = _quantized(tensor.rows, tensor.columns, spec, architecture.stored)
                 weights += stored * tensor.copies
                 constants += state * tensor.copies
             else:
@@ -144,8 +142,9 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
             adapters += sum(item.stored for item in added)
             elements = sum(rows * columns * copies for rows, columns, copies in shapes)
             per_layer += elements
-            expert_elements = elements if stack.transformers > 4 else 0
-        adapter_elements = max(adapter_elements, per_layer)
+            on_experts = elements if stack.transformers > 4 else 0
+        adapter_elements.append(per_layer)
+        expert_elements.append(on_experts)
     for tensor, tensor_width in _outer_tensors(architecture, leftover, norm_width):
         weights += rounded(tensor.elements * tensor_width)
         if full:
@@ -159,7 +158,15 @@ def persistent_tensors(spec: JobSpec, architecture: Architecture, stack: Stack) 
         adapters += copy.stored
     frozen = 0 if full else architecture.parameter_count
     return Persistent(
-        weights, constants, adapters, tuple(trained), frozen, adapter_elements, expert_elements, targets, unmatched
+        weights,
+        constants,
+        adapters,
+        tuple(trained),
+        frozen,
+        tuple(adapter_elements),
+        tuple(expert_elements),
+        targets,
+        unmatched,
     )
 
 
@@ -182,7 +189,7 @@ def _layer_tensors(
     layer: Layer, architecture: Architecture, stack: Stack, width: int, norm: int
 ) -> Iterator[tuple[Trainable, int, bool]]:
     for linear in layer.linears:
-        yield Trainable(linear.outputs, linear.inputs, layer.count, width), width, True
+        yield Trainable(linear.outputs, linear.inputs, layer.count, width), width, linear.path not in layer.unquantized
         if linear.bias:
             yield Trainable(linear.outputs, 0, layer.count, width), width, False
     for size in layer.norms:
@@ -263,11 +270,11 @@ def saved_module(module: str, architecture: Architecture, width: int) -> Trainab
     )
 
 
-def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
+def _quantized(rows: int, columns: int, spec: JobSpec, stored: StoredWeights | None) -> tuple[int, int]:
     """(bytes of the packed matrix, bytes of its constants).
 
     bitsandbytes 4-bit: blocks of 64 with an fp32 absmax, or (double) uint8 absmax with one fp32 per 256 blocks, a 256-entry
-    code and an offset, and a 16-entry code (``functional.py:884``). int8: one fp32 per row. GPTQ: per 128 inputs an
+    code and an offset, and a 16-entry code (``functional.py:884``). int8: one fp32 per row. GPTQ: per group of inputs an
     fp16 scale and packed zeros, and int32 g_idx.
     """
     count = rows * columns
@@ -282,50 +289,7 @@ def _quantized(rows: int, columns: int, spec: JobSpec) -> tuple[int, int]:
     if kind == "int8":
         return rounded(count), rounded(4 * rows)
     bits = 4 if kind == "gptq-int4" else 8
-    groups = -(-columns // 128)
+    groups = (stored or StoredWeights(kind)).groups(columns)
     return rounded(count * bits // 8), rounded(2 * groups * rows) + rounded(groups * rows * bits // 8) + rounded(
         4 * columns
     )
-
-
-def optimizer_bytes(
-    spec: JobSpec, trained: tuple[Trainable, ...], foreach_lists: int, before_largest: int = 0
-) -> tuple[int, int]:
-    """(states that live between steps, temporaries of the step itself).
-
-    ``before_largest``: numbers of the matrix that is stepped before the largest one, or 0: Adafactor's loop still holds its update then.
-    """
-    name = spec.optimizer.name
-    states = 0
-    # torch/optim/adam.py:762: foreach makes one list sqrt(v) over all trained parameters; fused none.
-    temporary = _foreach_temporary(trained, foreach_lists) if name == "adamw_torch" else 0
-    for tensor in trained:
-        count = tensor.elements
-        if name in ("adamw_torch", "adamw_torch_fused"):
-            states += 2 * tensor.stored
-        elif name == "adafactor":
-            factored = rounded(4 * tensor.rows) + rounded(4 * tensor.columns) if tensor.columns else rounded(4 * count)
-            states += factored * tensor.copies
-            own = (3 if tensor.width == 4 else 4) * rounded(4 * count)
-            temporary = max(temporary, own + rounded(4 * before_largest))
-        elif name == "sgd":
-            # torch/optim/sgd.py: foreach makes the gradients with weight decay a list of their own.
-            temporary += tensor.stored if spec.optimizer.weight_decay else 0
-        else:
-            eight_bit = name.endswith("8bit") and count >= BLOCKWISE_MINIMUM
-            each = 2 * (rounded(count) + rounded(4 * -(-count // 256))) if eight_bit else 2 * rounded(4 * count)
-            states += 0 if name.startswith("paged") and count >= PAGED_MINIMUM else each * tensor.copies
-    return states, temporary
-
-
-def _foreach_temporary(trained: tuple[Trainable, ...], lists: int) -> int:
-    """Parameters of one type run after those of another; the loop's names hold each list until the next one takes its name."""
-    groups: dict[int, int] = {}
-    for tensor in trained:
-        groups[tensor.width] = groups.get(tensor.width, 0) + tensor.stored
-    named, peak = [0] * lists, 0
-    for group in groups.values():
-        for index in range(lists):
-            peak = max(peak, sum(named) + group)
-            named[index] = group
-    return peak

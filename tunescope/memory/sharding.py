@@ -6,7 +6,8 @@ Sources: DeepSpeed runtime/zero/stage3.py and stage_1_and_2.py, config defaults;
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
-from tunescope.memory.persistent import WIDTHS, Persistent, optimizer_bytes
+from tunescope.memory.optimizer_states import optimizer_bytes
+from tunescope.memory.persistent import WIDTHS, Persistent
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
 
@@ -41,7 +42,7 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
     """Divide persistent tensors over the GPUs of the job."""
     strategy, gpus = spec.parallelism.strategy, spec.parallelism.gpus
     # A head of its own comes after the last layer; a table that is the embedding comes first.
-    before_head = 0 if architecture.tied else architecture.layers[-1].linears[-1].weight_count
+    before_head = 0 if architecture.tied else architecture.last_layer.linears[-1].weight_count
     states, temporary = optimizer_bytes(spec, persistent.trained, stack.foreach_lists, before_head)
     zero = strategy in ("zero1", "zero2", "zero3")
     elements = persistent.trained_elements

@@ -6,7 +6,8 @@ load · forward_end · loss_backward · layer_backward_last · layer_backward_fi
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
-from tunescope.memory.layer_kept import LayerBytes, LayerSettings
+from tunescope.memory.layer_kept import LayerSettings
+from tunescope.memory.layer_sites import LayersOfStep, layer_kinds
 from tunescope.memory.layer_step import layer_bytes
 from tunescope.memory.loss_path import (
     AUTOCAST_ON_LABELS,
@@ -18,7 +19,7 @@ from tunescope.memory.loss_path import (
 )
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
-from tunescope.memory.windows import masks_made
+from tunescope.memory.windows import masked_windows, masks_made
 from tunescope.spec import JobSpec
 
 FUSED_TILE_TOKENS, FUSED_TILE_VOCAB = 4096, 32768
@@ -107,6 +108,7 @@ def layer_settings(
             (layer.experts.count for layer in architecture.layers if layer.experts and stack.transformers == 4), 1
         ),
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
+        reordered=architecture.stored is not None and architecture.stored.activation_order,
     )
 
 
@@ -126,29 +128,18 @@ def training_sites(
     settings = layer_settings(spec, architecture, work, stack, persistent)
     hidden = work.tokens * architecture.hidden
     checkpointed = settings.checkpointing
-    casts = (
-        2 * (persistent.layer_adapter_elements - persistent.layer_expert_elements)
-        if settings.autocast and settings.adapter == 4 and not settings.full
-        else 0
-    )
-    extra = _adapter_inner(spec, architecture, work, settings, persistent)
-    layers = [(kind.count, layer_bytes(architecture, kind, settings)) for kind in architecture.layers]
     boundary = settings.stream * hidden
-    held = 0 if stack.reentrant else sum(count * item.held_by_frames for count, item in layers)
-    ungraded = 0 if checkpointed or _embedding_trains(spec) else layers[0][1].without_input_gradient
+    each = [layer_bytes(architecture, layer, settings) for layer in architecture.layers]
+    held = 0
+    if not stack.reentrant:
+        held = sum(layer.count * item.held_by_frames for layer, item in zip(architecture.layers, each, strict=True))
+    ungraded = 0 if checkpointed or _embedding_trains(spec) else each[architecture.order[0]].without_input_gradient
     # What the embedding gives is in compute dtype even where the layers' sums are not.
     narrower = hidden * (settings.stream - settings.compute) if _layers_widen(spec, architecture, stack) else 0
-    kept_all = (
-        architecture.layer_count * boundary - narrower + held
-        if checkpointed
-        else sum(count * (item.kept + extra) for count, item in layers) - ungraded
-    )
     always = _always(spec, architecture, work)
     multiplied = boundary if architecture.traits.multipliers and checkpointed and not settings.full else 0
     always += multiplied
-    layer_casts, head_casts = _weight_casts(spec, architecture, settings, stack)
-    some_casts = layer_casts if checkpointed else layer_casts * architecture.layer_count
-    all_casts = layer_casts * architecture.layer_count + head_casts + casts * architecture.layer_count
+    head_casts = _head_casts(spec, architecture, settings, stack)
     normalized = 4 if architecture.traits.fp32_norm_weight else settings.compute
     head = always + (4 + settings.compute + (normalized if settings.full else 0)) * hidden
     head_kept = head - (0 if _head_trains(spec) else settings.compute * hidden)
@@ -160,22 +151,32 @@ def training_sites(
     accumulated = gradients if settings.accumulates else 0
     loss = _loss_bytes(spec, architecture, work, stack)
     forward, backward = loss.forward, loss.backward
-    last = max((item for _, item in layers), key=lambda item: item.kept + item.backward)
-    tallest = _climb(last, checkpointed, extra, casts)
     head_gradient = _head_gradient(spec, architecture, persistent)
     # A tied table's new gradient waits for the embedding's share before it is added to an older one.
     waiting = head_gradient if settings.full and settings.accumulates and architecture.tied else 0
-    # With the loss in tiles, forward may be higher inside the last layer than at the loss.
-    inside = always + max(item.passing for _, item in layers)
-    cache = _cache(architecture, work, settings, stack)
-    at_end = (kept_all + head, forward) if head + forward >= inside or not checkpointed else (kept_all + inside, 0)
-    at_end = (at_end[0] + cache, at_end[1])
+    layers = LayersOfStep(
+        tuple(layer_kinds(spec, architecture, settings, persistent, each)),
+        architecture.order,
+        checkpointed,
+        boundary,
+        lasting=held - narrower if checkpointed else -ungraded,
+        gradients=gradients,
+        earlier_gradients=_embedding_gradient(spec, architecture, persistent),
+        gradients_there=accumulated + waiting,
+        head_gradients=head_gradient,
+        masks=_masks_until(spec, architecture, work),
+    )
+    at_end = layers.kept + head, forward
+    # With the loss in tiles, forward may be higher inside a layer than at the loss.
+    if checkpointed and sum(at_end) < always + layers.passing:
+        at_end = always + layers.passing, 0
+    at_end = at_end[0] + _cache(architecture, work, settings, stack), at_end[1]
+    last, first = layers.backward()
     # The head's own backward: 16-bit gradient of the logits, and those of its weight and its input.
     head_backward = 0
     if head_gradient and not spec.memory_savers.fused_loss:
         head_backward = settings.compute * work.tokens * (architecture.vocab + architecture.hidden) + head_gradient
     # Gradients are zeroed to None after each optimizer step, so only accumulation carries them into a forward.
-    first_kept = boundary + held if checkpointed else last.kept + extra - ungraded
     embedding = held + multiplied + boundary * (0 if ungraded else 1 if settings.full or _embedding_trains(spec) else 2)
     if settings.full and architecture.tied:
         embedding = waiting
@@ -184,16 +185,13 @@ def training_sites(
     inputs = _inputs(spec, work)
     return (
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
-        Site("forward_end", *at_end, 0, all_casts, accumulated),
+        Site("forward_end", *at_end, 0, layers.weight_casts + layers.adapter_casts + head_casts, accumulated),
         Site(
-            "loss_backward", kept_all + head_kept, max(backward, head_backward), 0,
-            head_casts + (0 if checkpointed else some_casts), accumulated,
+            "loss_backward", layers.kept + head_kept, max(backward, head_backward), 0,
+            head_casts + (0 if checkpointed else layers.weight_casts), accumulated,
         ),
-        Site("layer_backward_last", kept_all + always + tallest, 0, 0, some_casts, max(accumulated + waiting, head_gradient)),
-        Site(
-            "layer_backward_first", first_kept + always + tallest, 0, 0, layer_casts,
-            max(accumulated + waiting, gradients - _later_gradients(spec, architecture, persistent)),
-        ),
+        Site("layer_backward_last", last.activations + always, 0, 0, last.casts, last.gradients),
+        Site("layer_backward_first", first.activations + always, 0, 0, first.casts, first.gradients),
         Site("embedding_backward", embedding + inputs, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
         Site("optimizer_step", inputs, gradients=gradients),
     )  # fmt: skip
@@ -217,9 +215,20 @@ def _always(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
     attention, packed = spec.memory_savers.attention, spec.data.packing
     windows = {layer.window for layer in architecture.layers}
     masks = masks_made(architecture.traits.windows, windows, work.sequence, attention, packed)
-    width = WIDTHS[spec.precision.dtype] if attention == "eager" else 1
-    row = work.tokens if packed and attention == "sdpa" else work.sequence
-    return _inputs(spec, work) + masks * width * work.tokens * row
+    return _inputs(spec, work) + masks * _mask(spec, work)
+
+
+def _mask(spec: JobSpec, work: Workload) -> int:
+    attention = spec.memory_savers.attention
+    row = work.tokens if spec.data.packing and attention == "sdpa" else work.sequence
+    return (WIDTHS[spec.precision.dtype] if attention == "eager" else 1) * work.tokens * row
+
+
+def _masks_until(spec: JobSpec, architecture: Architecture, work: Workload) -> tuple[tuple[int, int], ...]:
+    """(first layer that is given it, bytes) of every mask: backward lets it go with that layer."""
+    each = [architecture.layers[kind].window for kind in architecture.order]
+    masked = masked_windows(set(each), work.sequence, spec.memory_savers.attention, spec.data.packing)
+    return tuple((each.index(window), _mask(spec, work)) for window in masked)
 
 
 def _inputs(spec: JobSpec, work: Workload) -> int:
@@ -227,35 +236,15 @@ def _inputs(spec: JobSpec, work: Workload) -> int:
     return 3 * 8 * work.tokens * (1 + spec.batch.gradient_accumulation_steps)
 
 
-def _weight_casts(spec: JobSpec, architecture: Architecture, settings: LayerSettings, stack: Stack) -> tuple[int, int]:
-    """(of one layer's matrices, of the head): autocast keeps the 16-bit copy of every fp32 matrix whose product needs it."""
+def _head_casts(spec: JobSpec, architecture: Architecture, settings: LayerSettings, stack: Stack) -> int:
+    """Autocast keeps the 16-bit copy of an fp32 head whose product needs it."""
     if not settings.autocast or settings.compute == 4:
-        return 0, 0
+        return 0
     upcast = settings.quantized != "none" and stack.upcast == "all"
-    head = settings.compute * architecture.vocab * architecture.hidden if _head_trains(spec) or upcast else 0
-    if upcast:
-        return 0, head
-    if settings.full:
-        if settings.weight != 4:
-            return 0, 0
-        layer = architecture.layers[0]
-        return settings.compute * sum(linear.weight_count for linear in layer.linears), head
-    return 0, head if settings.adapter == 4 and stack.saved_modules_follow_adapters else 0
-
-
-def _climb(layer: LayerBytes, checkpointed: bool, extra: int, casts: int) -> int:
-    return layer.backward + (layer.kept + extra + casts if checkpointed else 0)
-
-
-def _adapter_inner(
-    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings, persistent: Persistent
-) -> int:
-    """The r-wide outputs of every A; their 16-bit weight casts are counted apart, but for those added to experts."""
-    reading = max(
-        sum(1 for linear in layer.linears if linear.path in persistent.targets) for layer in architecture.layers
+    trains = _head_trains(spec) and (
+        settings.weight == 4 if settings.full else settings.adapter == 4 and stack.saved_modules_follow_adapters
     )
-    casts = persistent.layer_expert_elements if settings.adapter != settings.compute else 0
-    return settings.compute * (reading * spec.adaptation.r * work.tokens + casts)
+    return settings.compute * architecture.vocab * architecture.hidden if upcast or trains else 0
 
 
 def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack) -> LossBytes:
@@ -299,14 +288,12 @@ def _head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persis
     return width * architecture.vocab * architecture.hidden
 
 
-def _later_gradients(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
-    """Gradients not made yet when the first layer's backward begins: that layer's (counted with its step) and the embedding's."""
+def _embedding_gradient(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
+    """What is made after the layers' backward. A tied table's is counted from the head's backward on."""
+    table = architecture.vocab * architecture.hidden
     if spec.adaptation.method != "full":
-        table = architecture.vocab * architecture.hidden if _embedding_trains(spec) else 0
-        return adapter_width(spec) * (persistent.layer_adapter_elements + table)
-    layer = architecture.layers[0]
-    embedding = 0 if architecture.tied else architecture.vocab * architecture.hidden
-    return persistent.trained[-1].width * (layer.parameter_count(architecture.hidden) + embedding)
+        return adapter_width(spec) * table if _embedding_trains(spec) else 0
+    return 0 if architecture.tied else persistent.trained[-1].width * table
 
 
 def _embedding_temporary(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:

@@ -76,11 +76,17 @@ def _layers_before(read: ConfigReader) -> int:
 
 def masks_made(kind: Windows, windows: set[int | None], sequence: int, attention: str, packed: bool) -> int:
     """Masks of all tokens of a row by all, that a step makes and holds. ``windows``: those of the kinds of layers."""
+    every_kind = attention == "eager" or (attention == "sdpa" and packed)
+    return 2 if every_kind and kind in BOTH_MASKS else len(masked_windows(windows, sequence, attention, packed))
+
+
+def masked_windows(windows: set[int | None], sequence: int, attention: str, packed: bool) -> set[int | None]:
+    """Those whose layers are given a mask."""
     if attention == "flash_attention_2":
-        return 0
+        return set()
     if attention == "sdpa" and not packed:
-        return sum(1 for window in windows if needs_mask(window, sequence, attention))
-    return 2 if kind in BOTH_MASKS else len(windows)
+        return {window for window in windows if needs_mask(window, sequence, attention)}
+    return windows
 
 
 def needs_mask(window: int | None, sequence: int, attention: str) -> bool:

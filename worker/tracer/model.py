@@ -11,7 +11,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.quantizers.base import get_keys_to_not_convert
 
+from tunescope.memory.config_reader import ConfigReader
 from tunescope.memory.stack import DEFAULT, Stack
+from tunescope.memory.stored_weights import stored_weights
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
 from worker.tracer import attention, qwen1, standins
@@ -66,7 +68,7 @@ def build_model(spec: JobSpec, config: dict[str, Any], stack: Stack = DEFAULT) -
         warnings.simplefilter("ignore")
         model = _bare(spec, config, dtype)
         if spec.precision.quantization != "none":
-            _quantize(model, spec, stack)
+            _quantize(model, spec, stack, config)
         if spec.adaptation.method == "lora":
             model = _with_adapters(model, spec, stack)
     model.train()
@@ -109,8 +111,11 @@ def _unsupported(message: str) -> InvalidInput:
     return refuse("config.model_type", message, "use a decoder-only language model")
 
 
-def _quantize(model: PreTrainedModel, spec: JobSpec, stack: Stack) -> None:
+def _quantize(model: PreTrainedModel, spec: JobSpec, stack: Stack, config: dict[str, Any]) -> None:
     skipped = set(get_keys_to_not_convert(model))
+    stored = stored_weights(ConfigReader(config))
+    if stored is not None:
+        skipped.update(name for name, _ in model.named_modules() if name and stored.leaves(name))
     standins.quantize(model, spec.precision, DTYPES[spec.precision.dtype], skipped)
     flag = "is_loaded_in_8bit" if spec.precision.quantization == "int8" else "is_loaded_in_4bit"
     setattr(model, flag, True)

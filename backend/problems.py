@@ -36,6 +36,10 @@ class ProblemField(BaseModel):
         default="", description="A short name of what is wrong, where it has one: out_of_range, missing …"
     )
     values: dict[str, str | int | float] = Field(default={}, description="What the message is about: low, high, name …")
+    patch: dict[str, bool | str | int | float] = Field(
+        default={},
+        description="The remedy as new values by dotted path, where one change is enough: {adaptation.use_dora: false}.",
+    )
 
 
 class ProblemDetails(BaseModel):

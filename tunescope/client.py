@@ -305,7 +305,14 @@ def problem_of(response: httpx.Response) -> Problem | ClientError:
     kind = BY_STATUS.get(response.status_code, Problem)
     detail = str(body.get("detail") or body.get("title") or f"The server answered {response.status_code}.")
     errors = [
-        FieldError(item["loc"], item["message"], item.get("fix", ""), item.get("type", ""), item.get("values", {}))
+        FieldError(
+            item["loc"],
+            item["message"],
+            item.get("fix", ""),
+            item.get("type", ""),
+            item.get("values", {}),
+            item.get("patch", {}),
+        )
         for item in body.get("errors", [])
     ]
     return kind(detail, str(body.get("fix", "")), errors)

@@ -20,6 +20,7 @@ class FieldError:
     """One wrong field: ``loc`` is its dotted path in the input (``adaptation.r``).
 
     ``type`` and ``values`` say the same for programs, and for a page in another language; "" where there is no such name.
+    ``patch`` is the remedy as new values by dotted path, where one change is enough; else empty.
     """
 
     loc: str
@@ -27,6 +28,9 @@ class FieldError:
     fix: str = ""
     type: str = ""
     values: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float], compare=False)
+    patch: Mapping[str, str | int | float | bool] = field(
+        default_factory=dict[str, str | int | float | bool], compare=False
+    )
 
 
 class Problem(Exception):

@@ -78,6 +78,7 @@ def only_for_estimates(it: Submitted) -> Iterator[FieldError]:
             "this version trains on one GPU; several GPUs, sharding and offload are for estimates",
             "set gpus to 1, strategy to none and offload to none",
             "one_gpu_only",
+            patch={"parallelism.gpus": 1, "parallelism.strategy": "none", "parallelism.offload": "none"},
         )
     if spec.model.source == "catalogue":
         yield FieldError(
@@ -95,6 +96,7 @@ def kernel_without_its_type(it: Submitted) -> Iterator[FieldError]:
             "flash_attention_2 computes in 16 bits only",
             "choose sdpa, or set precision.dtype to bfloat16",
             "flash_needs_sixteen",
+            patch={"memory_savers.attention": "sdpa"},
         )
 
 

@@ -124,3 +124,16 @@ def test_a_job_of_an_older_release_is_shown_explained_and_cloned(member: TestCli
         assert refused.status_code == 422 and refused.json()["errors"][0]["loc"] == "parallelism.offload"
     mended = member.post(f"/api/jobs/{apart}/clone", json={"patch": {"parallelism.offload": "none"}})
     assert mended.status_code == 201
+
+
+@pytest.mark.parametrize("model", ["google/gemma-2-9b", "mistralai/Mixtral-8x7B-Instruct-v0.1"])
+def test_a_default_that_the_model_refuses_is_answered_with_its_remedy(admin: TestClient, model: str) -> None:
+    wanted = spec(model={"id": model, "source": "catalogue"})
+    answer = admin.post("/api/estimates", json={"spec": wanted})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert list(error["patch"]) == [error["loc"].removeprefix("spec.")]
+    for path, value in error["patch"].items():
+        section, field = path.split(".")
+        wanted = wanted | {section: {field: value}}
+    ask(admin, "estimates", spec=wanted)

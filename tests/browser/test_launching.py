@@ -168,3 +168,22 @@ def test_clone_prefills_and_cancel_asks_first(page: Page, server: Running) -> No
             assert serious_problems(page) == [], f"{tab}, {scheme}"
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy", "label", "value"),
+    [
+        ("google/gemma-2-9b", "Set Attention: eager", "Attention", "eager"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "Set Dropout: 0", "Dropout", "0"),
+    ],
+)
+def test_a_default_that_a_model_refuses_is_mended_by_one_click(
+    form: Page, model: str, remedy: str, label: str, value: str
+) -> None:
+    form.get_by_role("textbox", name="Model from").click()
+    form.get_by_role("option", name="Catalogue (estimates only)").click()
+    field(form, "Model").fill(model)
+    form.get_by_role("button", name=remedy).click()
+    expect(field(form, label)).to_have_value(value)
+    expect(form.get_by_role("button", name=remedy)).to_be_hidden()
+    expect(form.get_by_role("region", name="VRAM at the peak")).to_contain_text("GiB /")

@@ -15,4 +15,6 @@ def refused_attention(spec: JobSpec, architecture: Architecture, stack: Stack) -
         choices, family = " or ".join(able), architecture.family
         message = f"{family} models have no {chosen} in transformers"
         values = {"family": family, "attention": chosen, "choices": choices}
-        yield FieldError("memory_savers.attention", message, f"choose {choices}", "no_such_attention", values)
+        # eager is part of every model's code; flash_attention_2 must be installed.
+        mend = {"memory_savers.attention": "eager"} if "eager" in able else {}
+        yield FieldError("memory_savers.attention", message, f"choose {choices}", "no_such_attention", values, mend)

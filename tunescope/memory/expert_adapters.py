@@ -81,10 +81,14 @@ def refused_adapters(spec: JobSpec, architecture: Architecture, stack: Stack) ->
     without = "or name only the attention's matrices in target_modules"
     if spec.adaptation.lora_dropout:
         message = "adapters on this model's experts and router take no dropout (peft's ParamWrapper)"
-        yield FieldError("adaptation.lora_dropout", message, f"set it to 0, {without}", "no_expert_dropout")
+        mend = {"adaptation.lora_dropout": 0}
+        fix = f"set it to 0, {without}"
+        yield FieldError("adaptation.lora_dropout", message, fix, "no_expert_dropout", patch=mend)
     if spec.adaptation.use_dora:
         message = "adapters on this model's experts and router cannot be DoRA (peft's ParamWrapper)"
-        yield FieldError("adaptation.use_dora", message, f"set it to false, {without}", "no_expert_dora")
+        mend = {"adaptation.use_dora": False}
+        fix = f"set it to false, {without}"
+        yield FieldError("adaptation.use_dora", message, fix, "no_expert_dora", patch=mend)
 
 
 def takes_no_dropout(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:

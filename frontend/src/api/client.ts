@@ -11,6 +11,8 @@ export type FieldProblem = {
   /** A short name of what is wrong, "" without one; ``values`` are what it is about. */
   type?: string;
   values?: Record<string, string | number>;
+  /** The remedy as new values by dotted path, where one change is enough. */
+  patch?: Record<string, string | number | boolean>;
 };
 
 export const HEADERS = { "X-Tunescope-CSRF": "1" };

@@ -2879,6 +2879,14 @@ export interface components {
             values: {
                 [key: string]: string | number;
             };
+            /**
+             * Patch
+             * @description The remedy as new values by dotted path, where one change is enough: {adaptation.use_dora: false}.
+             * @default {}
+             */
+            patch: {
+                [key: string]: boolean | string | number;
+            };
         };
         /**
          * ProblemDetails

@@ -1,14 +1,17 @@
 import { Table, Text } from "@mantine/core";
+import { Fragment } from "react";
 import { useTranslation } from "react-i18next";
 import type { CategoryComparison } from "../api/types";
-import { useReason } from "../i18n/reason";
+import { useTold } from "../i18n/told";
 import { formatBytes, formatPercent } from "../units";
 import { colourOf } from "./categories";
+
+const COLUMNS = 4;
 
 /** Predicted beside measured for each category; what cannot be compared says why. */
 export function Comparison({ rows }: { rows: CategoryComparison[] }) {
   const { t } = useTranslation(["measured", "charts"]);
-  const reason = useReason();
+  const told = useTold();
   return (
     <Table.ScrollContainer minWidth={300}>
       <Table className="comparison" horizontalSpacing={6}>
@@ -22,30 +25,34 @@ export function Comparison({ rows }: { rows: CategoryComparison[] }) {
         </Table.Thead>
         <Table.Tbody>
           {rows.map((row) => (
-            <Table.Tr key={row.category}>
-              <Table.Td>
-                <span
-                  aria-hidden
-                  style={{
-                    display: "inline-block",
-                    width: 10,
-                    height: 10,
-                    marginRight: 8,
-                    borderRadius: 3,
-                    background: colourOf(row.category),
-                  }}
-                />
-                {t(`charts:${row.category}`)}
-                {row.incomparable_because && (
-                  <Text size="xs" className="muted">
-                    {t("notComparable", { reason: reason(row.incomparable_because) })}
-                  </Text>
-                )}
-              </Table.Td>
-              <Table.Td ta="right">{formatBytes(row.predicted_bytes)}</Table.Td>
-              <Table.Td ta="right">{formatBytes(row.measured_bytes)}</Table.Td>
-              <Table.Td ta="right">{errorOf(row)}</Table.Td>
-            </Table.Tr>
+            <Fragment key={row.category}>
+              <Table.Tr className={row.incomparable_because ? "told-below" : undefined}>
+                <Table.Td>
+                  <div className="named">
+                    <span aria-hidden style={{ background: colourOf(row.category) }} />
+                    {t(`charts:${row.category}`)}
+                  </div>
+                </Table.Td>
+                <Table.Td ta="right" data-numeric>
+                  {formatBytes(row.predicted_bytes)}
+                </Table.Td>
+                <Table.Td ta="right" data-numeric>
+                  {formatBytes(row.measured_bytes)}
+                </Table.Td>
+                <Table.Td ta="right" data-numeric>
+                  <ErrorOf row={row} />
+                </Table.Td>
+              </Table.Tr>
+              {row.incomparable_because && (
+                <Table.Tr>
+                  <Table.Td colSpan={COLUMNS}>
+                    <Text size="xs" className="muted">
+                      {t("notComparable", { reason: told(row.incomparable_because) })}
+                    </Text>
+                  </Table.Td>
+                </Table.Tr>
+              )}
+            </Fragment>
           ))}
         </Table.Tbody>
       </Table>
@@ -53,7 +60,14 @@ export function Comparison({ rows }: { rows: CategoryComparison[] }) {
   );
 }
 
-function errorOf({ error_bytes: bytes, error_percent: percent }: CategoryComparison): string {
+/** In bytes and, where there is something to hold it against, in percent: below on a narrow screen. */
+function ErrorOf({ row }: { row: CategoryComparison }) {
+  const { error_bytes: bytes, error_percent: percent } = row;
   if (bytes == null) return "–";
-  return percent == null ? formatBytes(bytes) : `${formatBytes(bytes)} (${formatPercent(percent)})`;
+  if (percent == null) return formatBytes(bytes);
+  return (
+    <>
+      {formatBytes(bytes)} <span className="percent">({formatPercent(percent)})</span>
+    </>
+  );
 }

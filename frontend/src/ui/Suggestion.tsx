@@ -31,7 +31,7 @@ export function Suggestion({ item, label, spoken, mark, busy = false, act }: Pro
       </div>
       <Button
         size="xs"
-        variant="light"
+        variant="default"
         style={{ flexShrink: 0 }}
         loading={busy}
         aria-label={spoken}

@@ -5,6 +5,7 @@ import { type Job, TERMINAL } from "../../api/types";
 import { moved, zoomed } from "../../charts/range";
 import { TimeSeries } from "../../charts/TimeSeries";
 import { useSourceName } from "../../i18n/source";
+import { useTold } from "../../i18n/told";
 import { bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
 import type { LiveJob } from "./liveJob";
 
@@ -38,6 +39,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
   return (
     <>
       <RangeButtons live={live} />
+      <Missing job={job} />
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
         <TimeSeries
           {...shared}
@@ -70,6 +72,21 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
         ))}
       </SimpleGrid>
     </>
+  );
+}
+
+/** The memory sources that have no line, and why: a line that is not there would say that nothing is amiss. */
+function Missing({ job }: { job: Job }) {
+  const { t } = useTranslation("job");
+  const nameOf = useSourceName();
+  const told = useTold();
+  return job.latest?.memory.map(
+    ({ source, unknown_because: because }) =>
+      because && (
+        <Text key={source} size="sm" className="muted" mb="xs">
+          {t("missingFigure", { figure: nameOf(source), reason: told(because) })}
+        </Text>
+      ),
   );
 }
 

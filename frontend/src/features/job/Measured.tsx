@@ -9,7 +9,7 @@ import { type Job, type MeasuredLedger, TERMINAL } from "../../api/types";
 import { Comparison } from "../../charts/Comparison";
 import { LedgerColumns } from "../../charts/LedgerColumns";
 import { StepAnatomy } from "../../charts/StepAnatomy";
-import { useReason } from "../../i18n/reason";
+import { useTold } from "../../i18n/told";
 import { Problem } from "../../ui/Problem";
 import { formatBytes, formatPercent } from "../../units";
 
@@ -68,7 +68,7 @@ function predictedLine(ledger: MeasuredLedger, label: string) {
 
 function Account({ ledger }: { ledger: MeasuredLedger }) {
   const { t } = useTranslation(["measured", "anatomy", "charts"]);
-  const reason = useReason();
+  const told = useTold();
   return (
     <Stack gap="xs">
       <Group gap="xs">
@@ -98,7 +98,7 @@ function Account({ ledger }: { ledger: MeasuredLedger }) {
               <Text fw={600}>{figure.bytes == null ? t("unknown") : formatBytes(figure.bytes)}</Text>
               {figure.unknown_because && (
                 <Text size="xs" className="muted">
-                  {reason(figure.unknown_because)}
+                  {told(figure.unknown_because)}
                 </Text>
               )}
             </div>

@@ -3,6 +3,7 @@ import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSourceName } from "../../i18n/source";
+import { useTold } from "../../i18n/told";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
 import { Measured } from "./Measured";
@@ -12,6 +13,7 @@ import { TracePanel } from "./TracePanel";
 export function Memory({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const nameOf = useSourceName();
+  const told = useTold();
   return (
     <Stack>
       <section className="card">
@@ -44,7 +46,7 @@ export function Memory({ job }: { job: Job }) {
                 </Text>
                 <div className="figure">{formatBytes(figure.peak_bytes ?? figure.bytes)}</div>
                 <Text size="xs" className="muted">
-                  {figure.unknown_because ?? t("peakOfStep")}
+                  {figure.unknown_because ? told(figure.unknown_because) : t("peakOfStep")}
                 </Text>
               </div>
             ))}

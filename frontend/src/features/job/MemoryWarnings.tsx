@@ -5,12 +5,14 @@ import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
+import { useTold } from "../../i18n/told";
 
 const REFRESH_MILLISECONDS = 3000;
 
 /** What was seen about memory while the job runs: climbs, outliers, other programs. The newest is always in sight. */
 export function MemoryWarnings({ job }: { job: Job }) {
   const { t } = useTranslation("measured");
+  const told = useTold();
   const [open, { toggle }] = useDisclosure();
   const warnings = useQuery({
     queryKey: ["warnings", job.id],
@@ -25,8 +27,9 @@ export function MemoryWarnings({ job }: { job: Job }) {
       icon={<IconAlertTriangle size={18} aria-hidden />}
       title={t(`warning_${newest.code}`, { step: newest.step })}
       role="status"
+      styles={{ message: { overflowWrap: "anywhere" } }}
     >
-      {newest.message}
+      {told(newest.message)}
       {older.length > 0 && (
         <>
           <Button variant="subtle" size="compact-xs" ml="xs" onClick={toggle} aria-expanded={open}>
@@ -35,7 +38,7 @@ export function MemoryWarnings({ job }: { job: Job }) {
           <Collapse in={open}>
             {older.map((warning) => (
               <Text key={`${warning.attempt}-${warning.sequence}`} size="sm" mt={4}>
-                {warning.message}
+                {told(warning.message)}
               </Text>
             ))}
           </Collapse>

@@ -3,6 +3,7 @@ import { useMediaQuery } from "@mantine/hooks";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
+import { useTold } from "../../i18n/told";
 import { StateBadge } from "../../ui/StateBadge";
 import { useNow } from "../../ui/useNow";
 import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
@@ -103,8 +104,10 @@ function Name({ job }: { job: Job }) {
 
 /** Why it waits or failed, in a line. */
 function Why({ job }: { job: Job }) {
-  const why = job.failure?.detail.split("\n")[0] ?? job.waiting_because;
-  if (!why) return null;
+  const told = useTold();
+  const said = job.failure?.detail.split("\n")[0] ?? job.waiting_because;
+  if (!said) return null;
+  const why = told(said);
   return (
     <Text size="xs" className="muted" mt={4} lineClamp={2} title={why}>
       {why}
@@ -113,16 +116,18 @@ function Why({ job }: { job: Job }) {
 }
 
 function Steps({ job }: { job: Job }) {
-  const { t } = useTranslation("jobs");
+  const { t } = useTranslation(["jobs", "job"]);
   const { step, total_steps: total, eta_seconds: eta } = job.progress;
   const share = total ? (100 * step) / total : 0;
-  const running = !TERMINAL.has(job.state);
+  const stage = TERMINAL.has(job.state) ? null : job.stage;
   return (
     <>
       <Group justify="space-between" gap="xs" wrap="nowrap">
         <Text size="sm">{t("stepOf", { step, total: total ?? "?" })}</Text>
         <Text size="xs" className="muted">
-          {eta !== null ? t("left", { eta: formatDuration(eta) }) : running ? job.stage : null}
+          {eta !== null
+            ? t("left", { eta: formatDuration(eta) })
+            : stage && t(`job:stage_${stage.replaceAll(" ", "_")}`, stage)}
         </Text>
       </Group>
       <Progress

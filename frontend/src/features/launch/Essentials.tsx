@@ -46,7 +46,7 @@ function ModelPicker({ draft, problems }: Props) {
     : entry?.parameters
       ? t("inCatalogue", { billions: (entry.parameters / 1e9).toPrecision(3) })
       : id.includes("/")
-        ? t("notInCatalogue")
+        ? t(source === "catalogue" ? "notInCatalogueAtAll" : "notInCatalogue")
         : t("modelHelpHub");
   return (
     <SimpleGrid cols={{ base: 1, xs: 2 }}>

@@ -10,6 +10,7 @@ import type { DraftState } from "./draft";
 import { useCatalogue } from "./Essentials";
 import { FIT_COLOURS, type Fit, fitOf } from "./fit";
 import { ServerGpus } from "./ServerGpus";
+import { read } from "./spec";
 import { VerifyPanel } from "./VerifyPanel";
 
 type Props = {
@@ -48,7 +49,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
         />
       </Group>
       {!data && !error && <Skeleton height={160} />}
-      {Boolean(error) && <NoEstimate error={error} />}
+      {Boolean(error) && <NoEstimate error={error} source={read(draft.spec, "model.source")} />}
       {data && !error && (
         <Stack gap="md">
           <MemoryLedger
@@ -102,14 +103,14 @@ function Verdict({ name, fit, note }: { name: string; fit: Fit; note?: string })
 }
 
 /** An estimate that cannot be made is no error of the job: say why, and that it can run all the same. */
-function NoEstimate({ error }: { error: unknown }) {
+function NoEstimate({ error, source }: { error: unknown; source: unknown }) {
   const { t } = useTranslation("launch");
   const problem = error instanceof ApiProblem ? error : undefined;
   const unknownModel = problem?.errors.some((item) => item.loc === "model.id");
   return (
     <Text size="sm" className="muted" role="status">
       {unknownModel
-        ? t("noEstimateModel")
+        ? t(source === "catalogue" ? "notInCatalogueAtAll" : "noEstimateModel")
         : problem?.status === 422
           ? t("noEstimateYet")
           : t("noEstimateNow")}

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { DraftState } from "./draft";
 import { EffectiveBatch } from "./EffectiveBatch";
+import { Mend } from "./Mend";
 import type { Problems } from "./problems";
 import { SpecField } from "./SpecField";
 import type { Section, SpecSchema } from "./schema";
@@ -19,7 +20,9 @@ export function Sections({ draft, schema, problems }: Props) {
   const wrong = schema.sections
     .filter((section) => problems.under(section.name))
     .map((section) => section.name);
+  // It stays open when it is mended, or the field that one works in would vanish.
   const shown = [...new Set([...opened, ...wrong])];
+  if (shown.length > opened.length) setOpened(shown);
   return (
     <Accordion multiple variant="separated" value={shown} onChange={setOpened} order={2} radius="lg">
       {schema.sections.map((section) => (
@@ -46,7 +49,13 @@ export function Sections({ draft, schema, problems }: Props) {
                   key={field.path}
                   field={field}
                   value={read(draft.spec, field.path) ?? field.fallback}
-                  error={problems.at(field.path)}
+                  error={
+                    problems.of(field.path) && (
+                      <>
+                        {problems.at(field.path)} <Mend problem={problems.of(field.path)} draft={draft} />
+                      </>
+                    )
+                  }
                   onChange={(value) => draft.change(withCoupled(field.path, value, draft))}
                 />
               ))}

@@ -1,11 +1,12 @@
 import { NumberInput, Select, Switch, TagsInput, TextInput } from "@mantine/core";
+import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import type { Field } from "./schema";
 
 type Props = {
   field: Field;
   value: unknown;
-  error?: string;
+  error?: ReactNode;
   onChange: (value: unknown) => void;
   compact?: boolean;
 };

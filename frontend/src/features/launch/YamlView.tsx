@@ -2,9 +2,11 @@ import { Alert, Anchor, Button, Group, List, Stack, Text, Textarea } from "@mant
 import { IconDownload } from "@tabler/icons-react";
 import { useRef } from "react";
 import { useTranslation } from "react-i18next";
+import type { FieldProblem } from "../../api/client";
 import { problemText } from "../../i18n/problem";
 import { Copy, download } from "../../ui/Copy";
 import { type DraftState, lineOf } from "./draft";
+import { Mend } from "./Mend";
 import type { Problems } from "./problems";
 
 /** The same spec as text. What is wrong is listed with its line; a click goes there. */
@@ -12,7 +14,7 @@ export function YamlView({ draft, problems }: { draft: DraftState; problems: Pro
   const { t } = useTranslation(["launch", "problems"]);
   const input = useRef<HTMLTextAreaElement>(null);
   const syntax = draft.yamlProblem;
-  const listed = syntax
+  const listed: { line?: number; text: string; problem?: FieldProblem }[] = syntax
     ? [
         {
           line: syntax.line,
@@ -22,6 +24,7 @@ export function YamlView({ draft, problems }: { draft: DraftState; problems: Pro
     : problems.all.map((error) => ({
         line: lineOf(draft.text, error.loc),
         text: `${error.loc}: ${problemText(error)}`,
+        problem: error,
       }));
   const go = (line: number) => {
     const element = input.current;
@@ -47,7 +50,7 @@ export function YamlView({ draft, problems }: { draft: DraftState; problems: Pro
                     {t("yamlLine", { line: item.line })}
                   </Anchor>
                 )}{" "}
-                {item.text}
+                {item.text} <Mend problem={item.problem} draft={draft} />
               </List.Item>
             ))}
           </List>

@@ -6,6 +6,7 @@ import { problemText } from "../../i18n/problem";
 export type Problems = {
   all: FieldProblem[];
   at: (path: string) => string | undefined;
+  of: (path: string) => FieldProblem | undefined;
   under: (section: string) => boolean;
   /** Of no single field: of a section, or of several that do not go together. */
   general: FieldProblem[];
@@ -21,10 +22,12 @@ export function problemsOf(launch: unknown, estimate: unknown, fields: ReadonlyS
   ];
   const all = found.filter((error, index) => found.findIndex((other) => other.loc === error.loc) === index);
   const nearest = (loc: string) => [...fields].find((field) => loc === field || loc.startsWith(`${field}.`));
+  const of = (path: string) => all.find((item) => nearest(item.loc) === path);
   return {
     all,
+    of,
     at: (path) => {
-      const error = all.find((item) => nearest(item.loc) === path);
+      const error = of(path);
       return error && problemText(error);
     },
     under: (section) => all.some((error) => error.loc === section || error.loc.startsWith(`${section}.`)),

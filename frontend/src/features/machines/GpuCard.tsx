@@ -1,13 +1,13 @@
 import { Alert, Badge, Group, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Gpu, Machine } from "../../api/types";
-import { useReason } from "../../i18n/reason";
+import { useTold } from "../../i18n/told";
 import { formatDate } from "../../units";
 import { MemoryBar } from "./MemoryBar";
 
 export function GpuCard({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
   const { t } = useTranslation("machines");
-  const reason = useReason();
+  const told = useTold();
   const assigned = jobs.filter((job) => job.gpus.includes(gpu.uuid));
   return (
     <article className="card" aria-label={`GPU ${gpu.index} ${gpu.name}`}>
@@ -25,7 +25,7 @@ export function GpuCard({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
       </Group>
       {gpu.unusable_because && (
         <Alert color="red" title={t("unusable")} mb="sm">
-          {reason(gpu.unusable_because)}
+          {told(gpu.unusable_because)}
         </Alert>
       )}
       <MemoryBar gpu={gpu} jobs={jobs} />
@@ -75,6 +75,7 @@ function Figures({ gpu }: { gpu: Gpu }) {
 /** What is wrong with a GPU: slowed clocks, memory errors, faults that the driver reported. */
 function Health({ gpu }: { gpu: Gpu }) {
   const { t } = useTranslation("machines");
+  const told = useTold();
   const errors = [gpu.ecc_volatile_uncorrected, gpu.ecc_aggregate_uncorrected] as const;
   const slowed = gpu.throttling ?? [];
   if (slowed.length === 0 && gpu.xids.length === 0 && !errors.some(Boolean)) return null;
@@ -96,7 +97,7 @@ function Health({ gpu }: { gpu: Gpu }) {
       )}
       {gpu.xids.map((fault) => (
         <Text size="sm" key={`${fault.code}-${fault.at}`}>
-          {t("xid", { code: fault.code, meaning: fault.meaning, at: formatDate(fault.at) })}
+          {t("xid", { code: fault.code, meaning: told(fault.meaning), at: formatDate(fault.at) })}
         </Text>
       ))}
     </Alert>
@@ -106,7 +107,7 @@ function Health({ gpu }: { gpu: Gpu }) {
 /** Figures that are missing, and why, unless that is said already; those with one reason in one line. */
 function Unknowns({ unknown, said }: { unknown: Record<string, string>; said: string | null }) {
   const { t } = useTranslation("machines");
-  const reason = useReason();
+  const told = useTold();
   const byReason = new Map<string, string[]>();
   for (const [figure, because] of Object.entries(unknown)) {
     if (because === said) continue;
@@ -114,7 +115,7 @@ function Unknowns({ unknown, said }: { unknown: Record<string, string>; said: st
   }
   return [...byReason].map(([because, figures]) => (
     <Text key={because} size="sm" className="muted" mt="sm">
-      {t("unknown", { figure: figures.join(", "), reason: reason(because) })}
+      {t("unknown", { figure: figures.join(", "), reason: told(because) })}
     </Text>
   ));
 }

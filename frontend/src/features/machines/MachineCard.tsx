@@ -2,7 +2,7 @@ import { Alert, Progress, SimpleGrid, Text, Title } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import type { Machine } from "../../api/types";
-import { useReason } from "../../i18n/reason";
+import { useTold } from "../../i18n/told";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatBytes } from "../../units";
 import { GpuCard } from "./GpuCard";
@@ -72,11 +72,11 @@ function Jobs({ jobs }: { jobs: Machine["jobs"] }) {
 
 function NoGpus({ because }: { because: string | null }) {
   const { t } = useTranslation("machines");
-  const reason = useReason();
+  const told = useTold();
   const fault = because !== null && !because.startsWith(NO_GPU_DRIVER);
   return (
     <Alert color={fault ? "red" : "gray"} title={t(fault ? "gpusFault" : "noGpu")} mt="sm">
-      {fault ? reason(because) : t("noGpuAbout")}
+      {fault ? told(because) : t("noGpuAbout")}
     </Alert>
   );
 }

@@ -1,0 +1,83 @@
+"""Climbs and a failure for lack of memory on a job's page: the same sentences in both languages, and what was held."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from backend.database import make_engine, make_sessions
+from backend.jobs.tables import JobRow
+from backend.telemetry.recording import Recording
+from backend.telemetry.told import as_told
+from backend.users.tables import UserRow
+from tests.api.make import spec, state, step
+from tests.browser.test_pages import serious_problems
+from tests.support.running import Running
+from tunescope.events import FailureMemory, WarningEvent
+from tunescope.settings import ServerSettings
+from tunescope.states import JobState
+from tunescope.units import GIB
+from worker.death import explain_death
+from worker.trainer.watch import StepFacts, Watch
+
+JOB = "toofull"
+KILLED = -9
+
+
+@pytest.fixture(scope="module")
+def full_job(server: Running) -> str:
+    """A run whose memory rose until the kernel ended it, as the recorder left it."""
+    watch, found = Watch(), []
+    for number in range(1, 20):
+        facts = StepFacts(step=number, used=number * GIB, device_used=number * GIB, device_total=40 * GIB)
+        found += watch.step(facts)
+    events = [state(JOB, 1, JobState.STARTING), state(JOB, 2, JobState.RUNNING), step(JOB, 3, 19)]
+    events += [
+        WarningEvent(
+            job=JOB, attempt=1, sequence=4 + index, at=1000.0, step=item.step, code=item.code, message=item.message
+        )
+        for index, item in enumerate(found)
+    ]
+    held = FailureMemory(
+        device="CPU", device_bytes=40 * GIB, step=19, categories={"weights": GIB}, categories_of_step=3, allocated_bytes=GIB
+    )  # fmt: skip
+    failure = explain_death(KILLED, 0, 1, ["step 19/1000"], held)
+    settings = ServerSettings(data_dir=server.data_dir, database_url="")
+    with make_sessions(make_engine(settings.sqlalchemy_url())).begin() as session:
+        owner = session.scalars(select(UserRow.id)).first()
+        row = JobRow(id=JOB, name="too full", state="failed", attempt=3, fence=3, owner_id=owner, spec=spec())
+        row.gpus, row.step, row.total_steps, row.created_at = [], 19, 1000, time.time()
+        row.failure, row.resume_from_attempt = failure.model_dump(mode="json"), 1
+        session.add(row)
+        session.flush()
+        Recording().record(session, as_told(events))
+    return JOB
+
+
+def test_a_rise_and_its_end_are_told(page: Page, full_job: str) -> None:
+    page.goto(f"/jobs/{full_job}")
+    expect(page.get_by_text(re.compile(r"^Memory rises by 1\.0 GiB a step since step 4"))).to_be_visible()
+    failure = page.get_by_role("alert")
+    expect(failure).to_contain_text("out-of-memory killer ended the trainer")
+    expect(failure).to_contain_text("Held at the peak of step 3 · CPU")
+    expect(failure.get_by_role("img", name=re.compile("^Weights 1.0 GiB"))).to_be_visible()
+    expect(failure).not_to_contain_text("Held at the peak of step 3: weights")
+    expect(page.get_by_text("attempt 3, from the last checkpoint of attempt 1")).to_be_visible()
+    expect(failure.get_by_role("button", name=re.compile("^Run with this: ")).first).to_be_visible()
+    assert serious_problems(page) == []
+
+
+def test_the_same_in_chinese_on_a_phone_in_the_dark(page: Page, full_job: str) -> None:
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/jobs/{full_job}")
+    expect(page.get_by_text(re.compile("^自第 4 步起，显存每步上升 1.0 GiB"))).to_be_visible()
+    failure = page.get_by_role("alert")
+    expect(failure).to_contain_text("内核的 OOM killer 终止了训练进程")
+    expect(failure).to_contain_text("第 3 步峰值时的占用")
+    assert not re.search("Held|Use a smaller|The kernel", failure.inner_text())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert serious_problems(page) == []

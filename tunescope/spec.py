@@ -3,12 +3,13 @@
 Field names are those of transformers, peft and TRL where they have one. Unknown fields are errors.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tunescope.problems import InvalidInput
-from tunescope.validation import Limits, field_errors, limits_of, wrong_together
+from tunescope.problems import FieldError, InvalidInput
+from tunescope.validation import NO_FIELD, Limits, field_errors, limits_of, wrong_together
 from tunescope.yaml_text import read_yaml, write_yaml
 
 SECTIONS = ("adaptation", "precision", "batch", "parallelism", "data", "memory_savers", "optimizer")
@@ -246,6 +247,21 @@ def parse_spec(values: Any) -> JobSpec:
         return JobSpec.model_validate(values)
     except ValidationError as error:
         raise InvalidInput("The job spec has errors.", errors=field_errors(error.errors(), limits=LIMITS)) from error
+
+
+def patched(spec: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
+    """The spec with dotted fields replaced and checked again. Raises InvalidInput."""
+    if not patch:
+        return spec
+    values = spec.model_dump(mode="json")
+    for path, value in patch.items():
+        section, _, name = path.partition(".")
+        inside = values.get(section)
+        if not isinstance(inside, dict) or not name:
+            message, fix, type = NO_FIELD
+            raise InvalidInput("There is no such field.", errors=[FieldError(path, message, fix, type)])
+        inside[name] = value
+    return parse_spec(values)
 
 
 def load_spec(text: str) -> JobSpec:

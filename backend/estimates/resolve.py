@@ -22,9 +22,9 @@ from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.recipes import load_recipes
 from tunescope.settings import ServerSettings
-from tunescope.spec import LIMITS, JobSpec, parse_spec
+from tunescope.spec import LIMITS, JobSpec, patched
 from tunescope.stored_spec import stored_spec
-from tunescope.validation import BRANCH, NO_FIELD
+from tunescope.validation import BRANCH
 
 
 def own_config(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any] | None:
@@ -131,7 +131,7 @@ class Around:
         name, changes = (side.of, side.changes) if isinstance(side, Changed) else (side, {})
         recipe = load_recipes().get(name)
         if recipe is not None:
-            spec = changed(recipe.spec, changes)
+            spec = patched(recipe.spec, changes)
             architecture = architecture_of(self.session, self.settings, spec)
             return Subject(recipe.title, spec, architecture, self.device, stack=self.stack or recipe.stack)
         row = self.session.get(JobRow, name)
@@ -140,7 +140,7 @@ class Around:
             raise InvalidInput(
                 "There is nothing to compare.", errors=[FieldError("", f"{name} is neither recipe nor job", fix)]
             )
-        spec = changed(stored_spec(row.spec), changes)
+        spec = patched(stored_spec(row.spec), changes)
         return self.of_spec(row.name, spec, None if changes else row.peak_gpu_bytes)
 
     def of_spec(self, name: str, spec: JobSpec, measured_bytes: int | None = None) -> Subject:
@@ -158,18 +158,3 @@ def padded_spec(session: Session, settings: ServerSettings, spec: JobSpec) -> Jo
     longest = workload(spec, architecture_of(session, settings, spec), lengths).sequence
     longest = max(longest, int(LIMITS["data.max_length"].low))
     return spec.model_copy(update={"data": spec.data.model_copy(update={"max_length": longest})})
-
-
-def changed(spec: JobSpec, changes: dict[str, Any]) -> JobSpec:
-    """The spec with dotted fields replaced and checked again. Raises InvalidInput."""
-    if not changes:
-        return spec
-    values = spec.model_dump(mode="json")
-    for path, value in changes.items():
-        section, _, name = path.partition(".")
-        inside = values.get(section)
-        if not isinstance(inside, dict) or not name:
-            message, fix, type = NO_FIELD
-            raise InvalidInput("There is no such field.", errors=[FieldError(path, message, fix, type)])
-        inside[name] = value
-    return parse_spec(values)

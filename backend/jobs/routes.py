@@ -16,9 +16,9 @@ from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
 from backend.jobs.suggestions import suggestions
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
-from tunescope.memory.advise import Language, apply
+from tunescope.memory.advise import Language
 from tunescope.problems import NotFound
-from tunescope.spec import JobSpec
+from tunescope.spec import JobSpec, patched
 from tunescope.stored_spec import stored_spec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -103,7 +103,7 @@ def clone(
     """Queue a new job with the spec of another one, with changes if wanted."""
     original, _ = service.get(session, job_id)
     spec = body.spec if body and body.spec else stored_spec(original.spec)
-    spec = apply(spec, body.patch if body else {})
+    spec = patched(spec, body.patch if body else {})
     row = service.create(session, settings, user, spec)
     after.add_task(wake, bell, "cloned")
     return job_of(row, user.username)

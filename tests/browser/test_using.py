@@ -14,7 +14,7 @@ def total(page: Page, letter: str) -> str:
 def test_the_comparison_opens_on_the_seeds_question(page: Page) -> None:
     page.goto("/why")
     expect(page.get_by_role("heading", level=2, name=re.compile("^B needs .* less than A$"))).to_be_visible()
-    expect(page.get_by_text("Published: 20.4 GB at 512 tokens.")).to_be_visible()
+    expect(page.get_by_text("Published: 20.4 GB (19.0 GiB) at 512 tokens.")).to_be_visible()
     expect(page.get_by_text("Published: 18.01 GiB at 512 tokens.")).to_be_visible()
     expect(page.get_by_text("at 512 tokens B needs less, from 2048 tokens up A.")).to_be_visible()
 

@@ -58,6 +58,7 @@ def test_controller_killed_under_a_running_job(running: Parts) -> None:
 def test_worker_killed_takes_its_trainer_along_and_the_job_goes_on_as_a_new_attempt(running: Parts) -> None:
     job = running.submit("slow 100")
     running.wait_for(job, JobState.RUNNING, within=30)
+    until(lambda: running.events(job, "checkpoint"), within=30, what="a checkpoint to go on from")
     pid = running.trainer_pid(job)
     running.kill("worker")
     until(lambda: not Path(f"/proc/{pid}").exists(), within=5, what="the trainer dies with its worker")

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunescope.memory.advise import advise, apply
+from tunescope.memory.advise import advise
 from tunescope.memory.capability import lack_of
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.changes import changes_for
 from tunescope.memory.devices import DEVICES, Device
 from tunescope.memory.effective_batch import effective_batch
 from tunescope.memory.estimate import estimate
-from tunescope.spec import JobSpec, parse_spec
+from tunescope.spec import JobSpec, parse_spec, patched
 
 MODEL = "Qwen/Qwen2.5-3B"
 
@@ -59,7 +59,7 @@ def test_a_smaller_batch_keeps_the_effective_batch_exactly(batch: int, steps: in
     changes = [change for change in changes_for(spec) if change.id == "smaller-batch"]
     assert len(changes) == (batch > 1)
     for change in changes:
-        after = apply(spec, change.patch)
+        after = patched(spec, change.patch)
         assert effective_batch(after) == effective_batch(spec) == batch * steps * gpus
         assert after.batch.per_device_train_batch_size <= batch // 2
         assert f"{batch * steps * gpus:,}" in change.price[0] and f"{batch * steps * gpus:,}" in change.price[1]

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunescope.memory.advise import advise, apply, merged
+from tunescope.memory.advise import advise, merged
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES
 from tunescope.memory.estimate import estimate
 from tunescope.memory.explain import Language, Subject, explain
 from tunescope.memory.turning import LengthPoint, turning_sentence
 from tunescope.recipes import Recipe, load_recipes, recipe_named
-from tunescope.spec import SECTIONS, JobSpec, parse_spec
+from tunescope.spec import SECTIONS, JobSpec, parse_spec, patched
 
 NAMES = sorted(load_recipes())
 
@@ -181,8 +181,8 @@ def test_advice_makes_it_fit_and_limits_are_tight() -> None:
     advice = advise(recipe.spec, model, device)
     assert advice.fits and advice.longest_max_length is not None
     longest = advice.longest_max_length
-    assert estimate(apply(recipe.spec, {"data.max_length": longest}), model, device).fits
-    assert not estimate(apply(recipe.spec, {"data.max_length": longest + 1}), model, device).fits
+    assert estimate(patched(recipe.spec, {"data.max_length": longest}), model, device).fits
+    assert not estimate(patched(recipe.spec, {"data.max_length": longest + 1}), model, device).fits
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -191,7 +191,7 @@ def test_each_suggestion_saves_what_it_says(name: str) -> None:
     model, device = catalogue(recipe.spec.model.id), DEVICES["T4-16GB"]
     before = estimate(recipe.spec, model, device, None, recipe.stack).total_bytes
     for item in advise(recipe.spec, model, device, None, recipe.stack).to_dict()["suggestions"]:
-        after = estimate(apply(recipe.spec, item["patch"]), model, device, None, recipe.stack)
+        after = estimate(patched(recipe.spec, item["patch"]), model, device, None, recipe.stack)
         assert before - after.total_bytes == item["bytes_saved"] > 0
         assert after.fits == item["fits"]
         assert item["title"] and item["price"]
@@ -220,7 +220,7 @@ def test_suggestions_combine(name: str, data: st.DataObject) -> None:
     if not found:
         return
     chosen = data.draw(st.lists(st.sampled_from(found), min_size=1, unique_by=lambda item: item.change.id))
-    after = apply(recipe.spec, merged(item.change for item in chosen))
+    after = patched(recipe.spec, merged(item.change for item in chosen))
     total = estimate(after, model, device, None, recipe.stack).total_bytes
     assert total <= max(item.total_bytes for item in chosen)
 
@@ -239,7 +239,7 @@ def test_where_no_change_is_enough_a_few_are() -> None:
     advice = advise(spec, model, device)
     assert not advice.fits and not any(item.fits for item in advice.suggestions)
     assert advice.together is not None and advice.together.fits
-    assert estimate(apply(spec, advice.together.patch), model, device).fits
+    assert estimate(patched(spec, advice.together.patch), model, device).fits
     for left_out in advice.together.changes:
         rest = merged(change for change in advice.together.changes if change is not left_out)
-        assert not estimate(apply(spec, rest), model, device).fits, f"{left_out.id} was not needed"
+        assert not estimate(patched(spec, rest), model, device).fits, f"{left_out.id} was not needed"

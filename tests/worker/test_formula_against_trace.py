@@ -91,6 +91,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "full with SGD": {"precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "sgd"}},
     "full with 8-bit Adam": {"precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "adamw_8bit"}},
+}  # fmt: skip
+PLAINEST = ("llama", "Qwen2.5-0.5B", "qwen3 with wide heads", "granite")
+FURTHER_RECIPES: dict[str, dict[str, Any]] = {
     "full with Adafactor": {"precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "adafactor"}},
     "full with fp32 masters": {"precision": MASTERS, "adaptation": FULL},
     "full with fp32 masters without checkpointing": {"precision": MASTERS, "adaptation": FULL, "memory_savers": KEEPING},
@@ -102,6 +105,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "LoRA in int8": {"precision": {"quantization": "int8"}},
     "LoRA and the head in full": {"precision": PLAIN, "adaptation": {"modules_to_save": ["lm_head"]}},
 }  # fmt: skip
+"""Those that differ in what every architecture does alike: tried on four."""
 ON_ATTENTION = {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
 UNDROPPED = {"lora_dropout": 0.0}
 MIXTURES = {
@@ -256,7 +260,9 @@ DOUBTED: dict[str, tuple[dict[str, Any], str]] = {
         "embedding or head",
     ),
 }
-GRID = [(architecture, recipe) for architecture in ARCHITECTURES for recipe in RECIPES]
+GRID = [(architecture, recipe) for architecture in ARCHITECTURES for recipe in RECIPES] + [
+    (architecture, recipe) for architecture in PLAINEST for recipe in FURTHER_RECIPES
+]
 
 
 def spec_of(recipe: str) -> JobSpec:
@@ -267,6 +273,7 @@ def spec_of(recipe: str) -> JobSpec:
             "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1},
             **(
                 RECIPES
+                | FURTHER_RECIPES
                 | MIXTURE_RECIPES
                 | {f"windows: {name}": it for name, it in WINDOW_RECIPES.items()}
                 | CAP_RECIPES

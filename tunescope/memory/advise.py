@@ -17,8 +17,8 @@ from tunescope.memory.estimate import MAX_TOKENS, Estimate, estimate
 from tunescope.memory.expert_adapters import takes_no_dropout
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.stack import DEFAULT, Stack
-from tunescope.problems import FieldError, InvalidInput
-from tunescope.spec import JobSpec, parse_spec
+from tunescope.problems import InvalidInput
+from tunescope.spec import JobSpec, patched
 
 Language = Literal["en", "zh"]
 WORTH = 8 * 1024**2
@@ -116,8 +116,8 @@ def advise(
         now.fits,
         tuple(found[:FEW]),
         _together(spec, now, found, at) if needs_several else None,
-        _largest(lambda value: at(apply(spec, {"data.max_length": value})).fits, 8, architecture_limit(architecture)),
-        _largest(lambda value: at(apply(spec, {"batch.per_device_train_batch_size": value})).fits, 1, LARGEST_BATCH),
+        _largest(lambda value: at(patched(spec, {"data.max_length": value})).fits, 8, architecture_limit(architecture)),
+        _largest(lambda value: at(patched(spec, {"batch.per_device_train_batch_size": value})).fits, 1, LARGEST_BATCH),
         *_cheapest(spec, lambda gpu: at(spec, gpu).fits),
         language,
     )
@@ -126,7 +126,7 @@ def advise(
 def _helpful(spec: JobSpec, now: Estimate, at: Callable[[JobSpec], Estimate], no_dropout: bool) -> Iterable[Suggestion]:
     for change in changes_for(spec, no_dropout):
         try:
-            after = at(apply(spec, change.patch))
+            after = at(patched(spec, change.patch))
         except InvalidInput:
             continue
         saved = now.total_bytes - after.total_bytes
@@ -159,7 +159,7 @@ def _together(
 
 def _with(spec: JobSpec, changes: list[Change], at: Callable[[JobSpec], Estimate]) -> Estimate | None:
     try:
-        return at(apply(spec, merged(changes)))
+        return at(patched(spec, merged(changes)))
     except InvalidInput:
         return None
 
@@ -175,18 +175,6 @@ def merged(changes: Iterable[Change]) -> Patch:
 def architecture_limit(architecture: Architecture) -> int:
     """The longest sequence worth trying: the model's positions where its config says so, else a million."""
     return architecture.max_positions or 1_048_576
-
-
-def apply(spec: JobSpec, patch: Patch) -> JobSpec:
-    """The spec with dotted fields replaced and checked again. Raises InvalidInput."""
-    values = spec.model_dump(mode="json")
-    for path, value in patch.items():
-        section, _, name = path.partition(".")
-        if not isinstance(values.get(section), dict) or not name:
-            fix = "name a section and a field of it, such as data.max_length"
-            raise InvalidInput("This change does not fit the spec.", errors=[FieldError(path, "no such field", fix)])
-        values[section][name] = value
-    return parse_spec(values)
 
 
 def _largest(fits: Callable[[int], bool], low: int, high: int) -> int | None:

@@ -94,10 +94,6 @@ class LayerKept:
         self.down = next((linear for linear in layer.linears if linear.reads == "mlp_product"), None)
         self.rows = self.t
         self.passing = 0
-        # peft casts an adapter's input to the adapter's type, but leaves that to autocast in quantized layers
-        # (peft tuners/lora/bnb.py: requires_conversion = not torch.is_autocast_enabled()).
-        left_to_autocast = settings.autocast and settings.quantized != "none"
-        self.inner = settings.compute if left_to_autocast else settings.adapter
         # Autocast runs nn.LayerNorm in fp32, RMSNorms are plain arithmetic and give the stream's type; a bitsandbytes
         # layer answers in the type that it was asked in (bitsandbytes nn/modules.py: ``.to(inp_dtype)``).
         self.normed = (
@@ -109,6 +105,14 @@ class LayerKept:
         self.masked = settings.masked or needs_mask(layer.window, settings.sequence, settings.attention)
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
+
+    def inner(self, linear: Linear) -> int:
+        """Width that peft casts an adapter's input to: the adapter's, but quantized layers leave that to autocast.
+
+        (peft tuners/lora/bnb.py: ``requires_conversion = not torch.is_autocast_enabled()``)
+        """
+        quantized = self.s.quantized != "none" and linear.path not in self.layer.unquantized
+        return self.s.compute if self.s.autocast and quantized else self.s.adapter
 
     def reading(self, linear: Linear) -> int:
         """Width of the numbers that a matrix is given."""
@@ -134,10 +138,16 @@ class LayerKept:
         frozen = self.int8_input(count, shared_elsewhere)
         if not adapted:
             return frozen
+        own = [
+            linear
+            for linear in adapted
+            if self.inner(linear) != s.compute or s.dropout or self.reading(linear) != s.compute
+        ]
         masks = len(adapted) * count if s.dropout else 0
-        if self.inner != s.compute or s.dropout or self.reading(adapted[0]) != s.compute:
-            return len(adapted) * (s.compute if s.autocast else s.adapter) * count + masks + frozen
-        return 0 if shared_elsewhere else s.compute * count
+        copies = len(own) * (s.compute if s.autocast else s.adapter) * count + masks
+        if len(own) == len(adapted):
+            return copies + frozen
+        return copies + (0 if shared_elsewhere else s.compute * count)
 
     def attention_kept(self) -> int:
         s, c = self.s, self.s.compute

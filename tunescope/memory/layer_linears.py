@@ -23,8 +23,9 @@ class LayerLinears(LayerKept):
             path = m.take(gradient_in if s.autocast else s.adapter * count_in)
             masks = count_in if s.dropout and saved else 0
             m.free(saved - masks)
-            if s.autocast and max(self.inner, reading) != c:
-                wide = m.take(max(self.inner, reading) * count_in)
+            inner = max(self.inner(linear), reading)
+            if s.autocast and inner != c:
+                wide = m.take(inner * count_in)
                 m.free(path)
                 path = wide
             if s.dropout:

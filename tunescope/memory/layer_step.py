@@ -91,7 +91,9 @@ class _LayerStep(ExpertsStep, LayerLinears):
         if s.checkpointing:
             m.at("recompute")
             if self.experts:
-                self.experts_recomputed(input_kept=0 < up_inputs <= c * self.h and not s.dropout and self.inner == c)
+                self.experts_recomputed(
+                    input_kept=0 < up_inputs <= c * self.h and not s.dropout and self.inner(self.ups[0]) == c
+                )
                 self.passing = self.experts_passing()
             else:
                 self.recompute_end(product, product_kept, up_inputs)
@@ -166,7 +168,8 @@ class _LayerStep(ExpertsStep, LayerLinears):
             return
         m, s, c = self.meter, self.s, self.s.compute
         adapted = not s.full and self.down.path in s.targets
-        own_copy = adapted and (self.inner != c or s.dropout)
+        inner = self.inner(self.down)
+        own_copy = adapted and (inner != c or s.dropout)
         frames = s.stream * self.h + (0 if up_inputs and not own_copy else 2 * c * self.h) + c * self.h
         frames += c * self.h if self.a.traits.multipliers else 0
         held = m.take(frames) + (m.take(c * product) if own_copy or not product_kept else 0)
@@ -175,8 +178,8 @@ class _LayerStep(ExpertsStep, LayerLinears):
         m.free(self.restored(self.down))
         if own_copy:
             m.take(product_kept)
-            wide = m.take(self.inner * product) if self.inner != c else 0
-            wide += m.take(self.inner * product) if s.dropout and s.autocast and self.inner != c else 0
+            wide = m.take(inner * product) if inner != c else 0
+            wide += m.take(inner * product) if s.dropout and s.autocast and inner != c else 0
             # Without a graph there is neither a mask nor the output that backward starts from.
             multiplied = c * self.h if self.a.traits.multipliers else 0
             self.passing = frames - multiplied - c * self.h + wide + 2 * c * product

@@ -42,12 +42,13 @@ class LinearSequence(LayerKept):
         """Adds what the adapter makes of the same input to ``out``: peft's cast, dropout, autocast's cast, A and B, scaling."""
         q, s, c = self.requests, self.s, self.s.compute
         count_out, reading = self.t * linear.outputs, self.reading(linear)
-        cast = q.take(self.inner * count_in) if self.inner != reading else 0
+        inner = self.inner(linear)
+        cast = q.take(inner * count_in) if inner != reading else 0
         dropped = 0
         if s.dropout:
-            dropped = q.take(max(self.inner, reading) * count_in)
+            dropped = q.take(max(inner, reading) * count_in)
             self._hold(kept.masks, linear, q.take(count_in), keep)
-        if s.autocast and max(self.inner, reading) != c:
+        if s.autocast and max(inner, reading) != c:
             self._hold(kept.inputs, linear, q.take(c * count_in), keep)
             q.drop(dropped)
         elif dropped:
@@ -97,7 +98,7 @@ class LinearSequence(LayerKept):
     def _adapter_backward(self, linear: Linear, count_in: int, kept: Kept) -> int:
         q, s, c = self.requests, self.s, self.s.compute
         reading = self.reading(linear)
-        wide = max(self.inner, reading)
+        wide = max(self.inner(linear), reading)
         q.touch(c * self.t * linear.outputs)
         path = q.take((c if s.autocast else s.adapter) * count_in)
         q.drop(kept.inputs.get(linear.path, 0))

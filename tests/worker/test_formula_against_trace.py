@@ -244,6 +244,11 @@ SAVED_RECIPES: dict[str, dict[str, Any]] = {
         **saving("embed_tokens", "lm_head"),
         "memory_savers": TILED,
     },
+    "norms in bf16, loss in tiles": {
+        "precision": {**PLAIN, "adapter_dtype": "bfloat16"},
+        **saving("norm"),
+        "memory_savers": TILED,
+    },
     "embedding and head over nf4": saving("embed_tokens", "lm_head"),
 }
 DOUBTED: dict[str, tuple[dict[str, Any], str]] = {
@@ -254,6 +259,11 @@ DOUBTED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "adapters on fp32": ({"precision": {**PLAIN, "dtype": "float32"}, "memory_savers": TILED}, "fp32 model"),
     "norms saved": ({"precision": PLAIN, **saving("norm"), "memory_savers": TILED}, "norms or layers"),
+    "norms saved over nf4": ({**saving("norm"), "memory_savers": TILED}, "norms or layers"),
+    "norms saved over nf4 without checkpointing": (
+        {**saving("norm"), "memory_savers": {**TILED, **KEEPING}},
+        "norms or layers",
+    ),
     "embedding saved": ({"precision": PLAIN, **saving("embed_tokens"), "memory_savers": TILED}, "embedding trained"),
     "adapter on the head": (
         {"precision": PLAIN, "adaptation": {"target_modules": ["q_proj", "lm_head"]}},

@@ -35,6 +35,8 @@ class LayerSettings:
     """Parts that a mixture's experts run in: one after the other (transformers 4), or all in one grouped product."""
     keeps_weights: bool = False
     """Restored matrices are saved for backward (auto-gptq's plain matmul), not restored again there."""
+    norms: int = 0
+    """Width of the norms' weights that train beside adapters, 0 where they are frozen."""
     reordered: bool = False
     """GPTQ's ``desc_act``: scales are gathered for every input."""
 
@@ -97,7 +99,9 @@ class LayerKept:
         # Autocast runs nn.LayerNorm in fp32, RMSNorms are plain arithmetic and give the stream's type; a bitsandbytes
         # layer answers in the type that it was asked in (bitsandbytes nn/modules.py: ``.to(inp_dtype)``).
         self.normed = (
-            4 if architecture.traits.layer_norm and settings.autocast else max(settings.stream, settings.compute)
+            4
+            if architecture.traits.layer_norm and settings.autocast
+            else max(settings.stream, settings.compute, settings.norms)
         )
         self.answered = self.normed if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
         self.normalized_width = 4 if architecture.traits.fp32_norm_weight else settings.stream
@@ -124,7 +128,7 @@ class LayerKept:
         """fp32 input of the norm, and the normalized values too when its weight trains."""
         if self.a.traits.layer_norm:
             return max(self.s.stream, 4 if self.s.autocast else 0) * self.h
-        return 4 * self.h + (self.normalized_width * self.h if self.s.full else 0)
+        return 4 * self.h + (self.normalized_width * self.h if self.s.full or self.s.norms else 0)
 
     def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
         """What the readers of one activation of ``count`` numbers keep of it."""

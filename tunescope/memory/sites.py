@@ -71,7 +71,8 @@ def _fp32_embedding(spec: JobSpec, stack: Stack) -> bool:
 
 def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
     quantized = spec.precision.quantization in ("nf4", "fp4", "int8")
-    return quantized and architecture.traits.layer_norm and stack.autocast_adapters and stack.upcast == "nothing"
+    wide = architecture.traits.layer_norm or _norm_width(spec, stack) == 4
+    return quantized and wide and stack.autocast_adapters and stack.upcast == "nothing"
 
 
 def layer_settings(
@@ -108,6 +109,7 @@ def layer_settings(
             (layer.experts.count for layer in architecture.layers if layer.experts and stack.transformers == 4), 1
         ),
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
+        norms=_norm_width(spec, stack),
         reordered=architecture.stored is not None and architecture.stored.activation_order,
     )
 
@@ -142,6 +144,9 @@ def training_sites(
     head_casts = _head_casts(spec, architecture, settings, stack)
     normalized = 4 if architecture.traits.fp32_norm_weight else settings.compute
     head = always + (4 + settings.compute + (normalized if settings.full else 0)) * hidden
+    if settings.norms:
+        # What the last norm multiplied by its weight, and what that gave in the weight's type.
+        head += (normalized + max(0, settings.norms - settings.compute)) * hidden
     head_kept = head - (0 if _head_trains(spec) else settings.compute * hidden)
     if settings.full and settings.stream > settings.compute:
         # The stream, its norm and what that gives in fp32, and autocast's 16-bit copy of the last.
@@ -208,6 +213,14 @@ def _cache(architecture: Architecture, work: Workload, settings: LayerSettings, 
 def _embedding_trains(spec: JobSpec) -> bool:
     names = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
     return spec.adaptation.method == "full" or bool(names & {"embed_tokens", "wte", "word_embeddings"})
+
+
+def _norm_width(spec: JobSpec, stack: Stack) -> int:
+    """Of the norms' weights where they train beside adapters (peft takes every module whose name ends so), else 0."""
+    names = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
+    if spec.adaptation.method == "full" or "norm" not in names:
+        return 0
+    return adapter_width(spec) if stack.saved_modules_follow_adapters else weight_width(spec)
 
 
 def _always(spec: JobSpec, architecture: Architecture, work: Workload) -> int:

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
 from backend.database import make_engine, make_sessions
@@ -81,3 +81,34 @@ def test_the_same_in_chinese_on_a_phone_in_the_dark(page: Page, full_job: str) -
     assert not re.search("Held|Use a smaller|The kernel", failure.inner_text())
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert serious_problems(page) == []
+
+
+def test_what_a_library_said_stays_whole_within_a_translated_sentence(page: Page, full_job: str) -> None:
+    said = (
+        "The GPU or its driver failed in the backward phase of step 19: CUDA error: device is lost in phase of step 3"
+    )
+
+    def lost(route: Route) -> None:
+        job = route.fetch().json()
+        route.fulfill(json=job | {"failure": {"reason": "gpu_lost", "detail": said, "advice": ""}})
+
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.route(f"**/api/jobs/{full_job}?*", lost)
+    page.goto(f"/jobs/{full_job}")
+    translated = "GPU 或其驱动在第 19 步的反向阶段出错：CUDA error: device is lost in phase of step 3"
+    expect(page.get_by_role("alert")).to_contain_text(translated)
+
+
+def test_one_click_starts_it_anew_with_a_change(page: Page, full_job: str) -> None:
+    asked: list[dict[str, dict[str, object]]] = []
+
+    def started(route: Route) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(status=201, json={"id": "anew"})
+
+    page.route("**/clone", started)
+    page.goto(f"/jobs/{full_job}")
+    page.get_by_role("button", name=re.compile("^Run with this: ")).first.click()
+    page.wait_for_url("**/jobs/anew")
+    (sent,) = asked
+    assert sent["patch"] and all("." in path for path in sent["patch"])

@@ -1,3 +1,4 @@
+import "./ledger.css";
 import { Table, Text } from "@mantine/core";
 import { Fragment } from "react";
 import { useTranslation } from "react-i18next";

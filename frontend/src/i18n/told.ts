@@ -25,7 +25,7 @@ function known(language: string): Known[] {
 }
 
 function patternOf(sentence: string): RegExp {
-  const literal = sentence.split(HOLE).map((part, index) => (index % 2 ? `(?<${part}>.+)` : escaped(part)));
+  const literal = sentence.split(HOLE).map((part, index) => (index % 2 ? `(?<${part}>.+?)` : escaped(part)));
   return new RegExp(`^${literal.join("")}$`);
 }
 

@@ -15,6 +15,8 @@ import { formatBytes, formatPercent } from "../../units";
 
 const REFRESH_MILLISECONDS = 2000;
 const MOST_COLUMNS = 12;
+/** Categories of the prediction that no tensor accounts for; other processes are none of them. */
+const BESIDE = ["fragmentation", "runtime_context"];
 
 const keyOf = (ledger: MeasuredLedger) => `${ledger.attempt}-${ledger.step}`;
 
@@ -44,7 +46,7 @@ export function Measured({ job }: { job: Job }) {
             columns={shown.map((ledger) => ({
               key: keyOf(ledger),
               label: t("step", { step: ledger.step }),
-              ledger: ledger.categories,
+              ledger: accountOf(ledger),
               chosen: ledger === chosen,
             }))}
             line={predictedLine(chosen, t("predictedComparable"))}
@@ -56,6 +58,15 @@ export function Measured({ job }: { job: Job }) {
       )}
     </section>
   );
+}
+
+/** Tensors by category, and what lies beside them where it is known: the prediction counts both. */
+function accountOf(ledger: MeasuredLedger): Record<string, number> {
+  const beside = ledger.outside.filter(({ source, bytes }) => bytes != null && BESIDE.includes(source));
+  return {
+    ...ledger.categories,
+    ...Object.fromEntries(beside.map(({ source, bytes }) => [source, bytes ?? 0])),
+  };
 }
 
 /** On the CPU only some categories can be compared: a line for all would promise what was not predicted. */

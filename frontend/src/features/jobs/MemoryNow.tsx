@@ -4,14 +4,17 @@ import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
 import type { Machine } from "../../api/types";
+import { useTold } from "../../i18n/told";
 import { formatBytes } from "../../units";
 
 const REFRESH_MILLISECONDS = 3000;
-type Bar = { key: string; name: string; used: number | null; total: number | null };
+/** ``because``: why the memory is not known. */
+type Bar = { key: string; name: string; used: number | null; total: number | null; because?: string };
 
 /** How full each GPU is at this moment; host memory where a machine has no GPU. */
 export function MemoryNow() {
   const { t } = useTranslation("jobs");
+  const told = useTold();
   const machines = useQuery({
     queryKey: ["machines"],
     queryFn: () => answer(api.GET("/api/gpus")),
@@ -31,12 +34,18 @@ export function MemoryNow() {
               <b>{formatBytes(bar.used)}</b> <span className="muted">/ {formatBytes(bar.total)}</span>
             </Text>
           </Group>
-          <Progress
-            mt={8}
-            size={6}
-            value={bar.used !== null && bar.total ? (100 * bar.used) / bar.total : 0}
-            aria-label={t("memoryOf", { name: bar.name })}
-          />
+          {bar.used === null && bar.because ? (
+            <Text size="xs" className="muted">
+              {told(bar.because)}
+            </Text>
+          ) : (
+            <Progress
+              mt={8}
+              size={6}
+              value={bar.used !== null && bar.total ? (100 * bar.used) / bar.total : 0}
+              aria-label={t("memoryOf", { name: bar.name })}
+            />
+          )}
         </Link>
       ))}
     </SimpleGrid>
@@ -58,5 +67,6 @@ function barsOf(machine: Machine, t: (key: string, values: { machine: string }) 
     name: `${machine.name} · ${gpu.index}: ${gpu.name}`,
     used: gpu.used_bytes,
     total: gpu.total_bytes,
+    because: gpu.unusable_because ?? gpu.unknown.memory,
   }));
 }

@@ -39,6 +39,9 @@ class Model(BaseModel):
     )
 
 
+HEADS = frozenset(("lm_head", "embed_out", "output_layer"))
+"""The layer that makes logits, by the names that the families give it."""
+
 ModuleName = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
@@ -68,6 +71,13 @@ class Adaptation(BaseModel):
     )
     use_dora: bool = Field(default=False, description="Weight-decomposed LoRA.")
     use_rslora: bool = Field(default=False, description="Scale by alpha / sqrt(r) instead of alpha / r.")
+
+    @property
+    def head_adapters(self) -> list[str]:
+        """The names in ``target_modules`` that put an adapter on the head; all-linear leaves it out."""
+        if self.method == "full" or self.target_modules == "all-linear":
+            return []
+        return [name for name in self.target_modules if name.split(".")[-1] in HEADS]
 
 
 class Precision(BaseModel):
@@ -224,6 +234,18 @@ class JobSpec(BaseModel):
                 "quantized weights cannot be trained in full",
                 "set it to none, or adaptation.method to lora",
                 "full_needs_none",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def tiled_loss_needs_a_head_without_adapter(self) -> Self:
+        # It multiplies by the head's own weights (TRL 1.16 trainer/utils.py add_fused_lm_head), past an adapter on it.
+        if self.memory_savers.fused_loss and self.adaptation.head_adapters:
+            raise wrong_together(
+                "memory_savers.fused_loss",
+                "the loss in tiles passes by an adapter on the head, which would never be trained",
+                "set it to false, or take the head out of adaptation.target_modules",
+                "fused_needs_plain_head",
             )
         return self
 

@@ -19,12 +19,10 @@ from tunescope.memory.expert_adapters import expert_names, refused_adapters
 from tunescope.memory.stack import DEFAULT
 from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.settings import ServerSettings
-from tunescope.spec import JobSpec
+from tunescope.spec import HEADS, JobSpec
 
 HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
-OUTSIDE_LAYERS = frozenset(
-    ("embed_tokens", "wte", "wpe", "word_embeddings", "lm_head", "embed_out", "output_layer", "norm", "ln_f")
-)
+OUTSIDE_LAYERS = HEADS | {"embed_tokens", "wte", "wpe", "word_embeddings", "norm", "ln_f"}
 """Modules beside the layers, by the names that the families give them."""
 SHOWN_NAMES = 12
 UNSEEN = frozenset(("Cc", "Zl", "Zp"))
@@ -98,6 +96,15 @@ def kernel_without_its_type(it: Submitted) -> Iterator[FieldError]:
             "flash_needs_sixteen",
             patch={"memory_savers.attention": "sdpa"},
         )
+
+
+def adapter_on_the_head(it: Submitted) -> Iterator[FieldError]:
+    """TRL 1.16 raises for it whichever loss is asked for (trainer/sft_trainer.py), but only once the model is loaded."""
+    names = ", ".join(it.spec.adaptation.head_adapters)
+    if names:
+        message = f"TRL trains no adapter on the head ({names})"
+        fix = "take it out; to train the head in full, name it in modules_to_save"
+        yield FieldError("adaptation.target_modules", message, fix, "no_head_adapter", {"names": names})
 
 
 def model_not_here(it: Submitted) -> Iterator[FieldError]:
@@ -215,4 +222,11 @@ def names_a_module(name: str, architecture: Architecture) -> bool:
     )
 
 
-RULES = (misleading_name, only_for_estimates, kernel_without_its_type, model_not_here, data_not_here)
+RULES = (
+    misleading_name,
+    only_for_estimates,
+    kernel_without_its_type,
+    adapter_on_the_head,
+    model_not_here,
+    data_not_here,
+)

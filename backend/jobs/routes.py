@@ -128,7 +128,7 @@ def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: Cu
     return [
         Artifact(name=name, bytes=data["bytes"], sha256=data["sha256"], url=f"/api/jobs/{job_id}/artifacts/{name}")
         for name, data in sorted(found.items())
-        if (folder / name).is_file()
+        if Path(name).name not in service.PICKLED and (folder / name).is_file()
     ]
 
 
@@ -139,7 +139,7 @@ def artifact(job_id: str, name: str, session: SessionDep, settings: SettingsDep,
     folder = service.artifacts_dir(settings, row).resolve()
     try:
         path = (folder / name).resolve()
-        inside = path.is_relative_to(folder) and path.is_file()
+        inside = path.is_relative_to(folder) and path.is_file() and path.name not in service.PICKLED
     except (OSError, ValueError):
         inside = False
         path = Path()

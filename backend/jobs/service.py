@@ -143,5 +143,9 @@ def remove(session: Session, user: UserRow, job_id: str) -> None:
     session.delete(row)
 
 
+PICKLED = frozenset(("training_args.bin",))
+"""What trainers of older releases left beside the result and nothing reads. It may run code when it is loaded."""
+
+
 def artifacts_dir(settings: ServerSettings, row: JobRow) -> Path:
     return settings.attempt_dir(row.id, row.attempt) / "artifacts"

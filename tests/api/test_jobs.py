@@ -13,7 +13,8 @@ from backend.jobs.transitions import move
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from tests.api.make import assign, line, spec, state, step
-from tunescope.events import CheckpointEvent, JobEvent
+from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent
+from tunescope.settings import ServerSettings
 from tunescope.states import JobState
 
 Sessions = sessionmaker[Session]
@@ -65,6 +66,11 @@ CANNOT_RUN: list[tuple[dict[str, Any], str]] = [
     ({"data": {}}, "data.dataset"),
     ({"adaptation": {"target_modules": ["q_proj", "c_attn"]}}, "adaptation.target_modules"),
     ({"adaptation": {"modules_to_save": ["lm_haed"]}}, "adaptation.modules_to_save"),
+    ({"adaptation": {"target_modules": ["q_proj", "model.lm_head"]}}, "adaptation.target_modules"),
+    (
+        {"adaptation": {"target_modules": ["q_proj", "lm_head"]}, "memory_savers": {"fused_loss": True}},
+        "memory_savers.fused_loss",
+    ),
     ({"name": "run \u202etxt.exe"}, "name"),
     ({"name": "run \u009b31m"}, "name"),
     ({"name": "run\u200b"}, "name"),
@@ -92,7 +98,7 @@ def test_what_cannot_run_is_refused_at_its_field(member: TestClient) -> None:
 @pytest.mark.parametrize(
     "adaptation",
     [
-        {"target_modules": ["q_proj", "self_attn.v_proj", "model.layers.3.mlp.down_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "self_attn.v_proj", "model.layers.3.mlp.down_proj"]},
         {"modules_to_save": ["embed_tokens", "lm_head", "input_layernorm"]},
         {"method": "full", "target_modules": ["c_attn"]},
     ],
@@ -260,3 +266,22 @@ def test_artifacts_stay_inside_their_directory(member: TestClient, tmp_path: Any
     job = create(member)
     for name in ("../../../tunescope.sqlite", "%2e%2e/%2e%2e/order.json", "/etc/passwd", "nothing"):
         assert member.get(f"/api/jobs/{job}/artifacts/{name}").status_code == 404
+
+
+def test_a_pickle_that_an_older_trainer_left_is_neither_told_nor_served(
+    member: TestClient, sessions: Sessions, settings: ServerSettings
+) -> None:
+    job = create(member)
+    folder = settings.attempt_dir(job, 1) / "artifacts"
+    folder.mkdir(parents=True)
+    names = ("adapter_model.safetensors", "training_args.bin")
+    files = [
+        ArtifactEvent(job=job, attempt=1, sequence=number, at=1.0, name=name, bytes=1, sha256="0" * 64)
+        for number, name in enumerate(names, 1)
+    ]
+    for name in names:
+        (folder / name).write_bytes(b"x")
+    tell(sessions, job, [*files])
+    assert [item["name"] for item in member.get(f"/api/jobs/{job}/artifacts").json()] == [names[0]]
+    found = [member.get(f"/api/jobs/{job}/artifacts/{name}").status_code for name in names]
+    assert found == [200, 404]

@@ -16,6 +16,7 @@ from tests.cli.conftest import Tunescope, WholeServer
 from tests.support.running import ADMIN_TOKEN, ROOT, free_port
 from tests.support.waiting import until
 from tunescope.client import Client
+from tunescope.spec import load_spec
 
 SpecFile = Callable[[str], str]
 
@@ -202,6 +203,16 @@ def test_wrong_words_end_with_code_2(tunescope: Tunescope, words: tuple[str, ...
     ran = tunescope(*words)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.strip()
+
+
+def test_a_job_without_log_lines_says_so(tunescope: Tunescope, spec_file: SpecFile, client: Client) -> None:
+    first, second = (
+        client.submit(load_spec(Path(spec_file(name)).read_text()))["id"] for name in ("slow 2000", "quick")
+    )
+    ran = tunescope("jobs", "logs", second)  # it waits: a machine without a GPU trains one job at a time
+    assert (ran.code, ran.out) == (0, "") and "no log lines yet" in ran.err
+    for job in (second, first):
+        client.cancel(job)
 
 
 def test_an_empty_id_is_no_list(tunescope: Tunescope) -> None:

@@ -114,6 +114,9 @@ def test_every_way_to_train_tells_each_step_and_leaves_a_model(
     artifacts = {event.name: event for event in events if isinstance(event, ArtifactEvent)}
     assert all(len(event.sha256) == 64 for event in artifacts.values()) and "spec.yaml" in artifacts
     folder = job.folder(1) / "artifacts"
+    assert "training_args.bin" not in artifacts and not list(job.folder(1).rglob("training_args.bin")), (
+        "no needless pickle"
+    )
     if method == "lora":
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
@@ -149,8 +152,11 @@ def test_a_stop_saves_a_checkpoint_and_the_next_attempt_goes_on_from_it(
 
 
 @pytest.mark.slow
-def test_target_modules_that_the_model_lacks_fail_with_a_reason(job: Job) -> None:
-    assert job.run({"adaptation": {"target_modules": ["no_such_layer"]}, "precision": {"quantization": "none"}}) == 1
+@pytest.mark.parametrize(
+    "names", [["no_such_layer"], ["q_proj", "lm_head"]], ids=["not there", "the head, which TRL refuses"]
+)
+def test_target_modules_that_cannot_be_trained_fail_with_a_reason(job: Job, names: list[str]) -> None:
+    assert job.run({"adaptation": {"target_modules": names}, "precision": {"quantization": "none"}}) == 1
     failure = job.end().failure
     assert (
         failure is not None and failure.reason == FailureReason.INVALID_SETTINGS and "target_modules" in failure.advice

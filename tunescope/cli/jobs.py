@@ -149,6 +149,8 @@ def logs(args: Namespace) -> int:
             after = page["next_after"]
     if args.json:
         print_json(lines)
+    elif not lines:
+        errors.print("This job has no log lines yet.")
     else:
         for line in lines:
             print(line["line"])

@@ -81,7 +81,7 @@ def _takes_zero3(spec: JobSpec) -> bool:
 _FAST_ADAM = ("adamw_torch", "adamw_torch_fused")
 _LORA: Patch = {"adaptation.method": "lora", "precision.master_weights": False}
 _OPTIONS = (
-    _Option("fused-loss", 1, lambda spec: not spec.memory_savers.fused_loss, {"memory_savers.fused_loss": True},
+    _Option("fused-loss", 1, lambda spec: not (spec.memory_savers.fused_loss or spec.adaptation.head_adapters), {"memory_savers.fused_loss": True},
             ("Compute the loss in tiles", "分块计算损失"), ("same result, same speed", "结果与速度不变")),
     _Option("sdpa", 1, lambda spec: spec.memory_savers.attention == "eager", {"memory_savers.attention": "sdpa"},
             ("Use a fused attention kernel (sdpa)", "使用融合注意力（sdpa）"), ("faster; same result up to rounding", "更快，结果仅有舍入差别")),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 from trl.trainer.sft_config import SFTConfig
@@ -78,6 +79,11 @@ class MeteredTrainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # TRL 1.16 always computes the loss in tiles; transformers' own path keeps the logits, as the spec says.
         return Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Without transformers' pickle of its own settings: nothing reads it, and whoever loads a pickle may run its code."""
+        super()._save(output_dir, state_dict)
+        (Path(output_dir or str(self.args.output_dir)) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _evaluate(self, *arguments: Any, **options: Any) -> Any:
         self._meter.begin("evaluation")

@@ -1,4 +1,4 @@
-"""How two processes share the suite: what starts a whole server is one group, and what takes longest begins first.
+"""How several processes share the suite: what starts a whole server is one group, and what takes longest begins first.
 
 With ``--dist loadgroup --no-loadscope-reorder`` a process takes a whole group at a time. Files are groups, as with ``loadfile``; a
 package whose files share one server is one group too, so that its server starts once. A long group that begins last would

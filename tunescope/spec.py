@@ -273,8 +273,6 @@ def parse_spec(values: Any) -> JobSpec:
 
 def patched(spec: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
     """The spec with dotted fields replaced and checked again. Raises InvalidInput."""
-    if not patch:
-        return spec
     values = spec.model_dump(mode="json")
     for path, value in patch.items():
         section, _, name = path.partition(".")

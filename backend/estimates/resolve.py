@@ -140,7 +140,9 @@ class Around:
             raise InvalidInput(
                 "There is nothing to compare.", errors=[FieldError("", f"{name} is neither recipe nor job", fix)]
             )
-        spec = patched(stored_spec(row.spec), changes)
+        spec = stored_spec(row.spec)
+        # As it was stored, it may be refused by now and can be explained all the same.
+        spec = patched(spec, changes) if changes else spec
         return self.of_spec(row.name, spec, None if changes else row.peak_gpu_bytes)
 
     def of_spec(self, name: str, spec: JobSpec, measured_bytes: int | None = None) -> Subject:

@@ -210,7 +210,7 @@ def test_a_job_without_log_lines_says_so(tunescope: Tunescope, spec_file: SpecFi
         client.submit(load_spec(Path(spec_file(name)).read_text()))["id"] for name in ("slow 2000", "quick")
     )
     ran = tunescope("jobs", "logs", second)  # it waits: a machine without a GPU trains one job at a time
-    assert (ran.code, ran.out) == (0, "") and "no log lines yet" in ran.err
+    assert (ran.code, ran.out) == (0, "") and "no log lines so far" in ran.err
     for job in (second, first):
         client.cancel(job)
 

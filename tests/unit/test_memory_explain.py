@@ -1,6 +1,8 @@
 """Explanations sum exactly and do not depend on order; advice applies and is right."""
 
 from collections.abc import Mapping
+from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -124,6 +126,22 @@ def test_the_parts_sum_to_what_the_two_estimates_differ_by_whatever_is_set(data:
     for part in found.parts:
         told = part.because not in ("The same on both sides.", "Only settings that cost no memory differ.")
         assert told or part.bytes == 0, f"{part.section}: {part.bytes} bytes without a reason"
+
+
+OF_MODELS = (
+    ("Qwen/Qwen2.5-0.5B-Instruct", {}),
+    ("google/gemma-2-9b", {"memory_savers.attention": "eager"}),
+    ("mistralai/Mixtral-8x7B-v0.1", {"adaptation.lora_dropout": 0.0, "adaptation.target_modules": ["w1", "w2", "w3"]}),
+    ("Qwen/Qwen2.5-0.5B-Instruct", {"adaptation.use_dora": True, "adaptation.modules_to_save": ["norm"]}),
+)
+
+
+@pytest.mark.parametrize(("left", "right"), permutations(OF_MODELS, 2))
+def test_sides_that_only_their_own_model_takes_are_explained(left: Any, right: Any) -> None:
+    """Half-way between them stand specs that nobody could run, such as SDPA on Gemma 2 or dropout on experts."""
+    a, b = (Subject(name, spec_of(values), catalogue(name)) for name, values in (left, right))
+    found = explain(a, b).to_dict()
+    assert sum(part["bytes"] for part in found["sections"]) == found["difference_bytes"]
 
 
 def test_words_name_only_what_differs() -> None:

@@ -150,7 +150,7 @@ def logs(args: Namespace) -> int:
     if args.json:
         print_json(lines)
     elif not lines:
-        errors.print("This job has no log lines yet.")
+        errors.print("This job has told no log lines so far.")
     else:
         for line in lines:
             print(line["line"])

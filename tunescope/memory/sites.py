@@ -142,16 +142,7 @@ def training_sites(
     multiplied = boundary if architecture.traits.multipliers and checkpointed and not settings.full else 0
     always += multiplied
     head_casts = _head_casts(spec, architecture, settings, stack)
-    normalized = 4 if architecture.traits.fp32_norm_weight else settings.compute
-    head = always + (4 + settings.compute + (normalized if settings.full else 0)) * hidden
-    if settings.norms:
-        # What the last norm multiplied by its weight, and what that gave in the weight's type.
-        head += (normalized + max(0, settings.norms - settings.compute)) * hidden
-    head_kept = head - (0 if _head_trains(spec) else settings.compute * hidden)
-    if settings.full and settings.stream > settings.compute:
-        # The stream, its norm and what that gives in fp32, and autocast's 16-bit copy of the last.
-        head = always + (3 * settings.stream + settings.compute) * hidden
-        head_kept = head - settings.stream * hidden
+    head, head_kept = (always + count * hidden for count in _head_widths(spec, architecture, settings))
     gradients = persistent.gradients
     accumulated = gradients if settings.accumulates else 0
     loss = _loss_bytes(spec, architecture, work, stack)
@@ -200,6 +191,19 @@ def training_sites(
         Site("embedding_backward", embedding + inputs, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
         Site("optimizer_step", inputs, gradients=gradients),
     )  # fmt: skip
+
+
+def _head_widths(spec: JobSpec, architecture: Architecture, settings: LayerSettings) -> tuple[int, int]:
+    """Bytes of a hidden number above the layers: (at the end of forward, kept for backward)."""
+    if settings.full and settings.stream > settings.compute:
+        # The stream, its norm and what that gives in fp32, and autocast's 16-bit copy of the last.
+        return 3 * settings.stream + settings.compute, 2 * settings.stream + settings.compute
+    normalized = 4 if architecture.traits.fp32_norm_weight else settings.compute
+    head = 4 + settings.compute + (normalized if settings.full else 0)
+    if settings.norms:
+        # What the last norm multiplied by its weight, and what that gave in the weight's type.
+        head += normalized + max(0, settings.norms - settings.compute)
+    return head, head - (0 if _head_trains(spec) else settings.compute)
 
 
 def _cache(architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack) -> int:

@@ -115,7 +115,7 @@ def device_here() -> tuple[Device, Gpu] | str:
     if isinstance(gpus, Unknown):
         return gpus.because
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    chosen = [gpu for gpu in gpus if not gpu.divided and gpu.unusable_because is None]
+    chosen = [gpu for gpu in gpus if not gpu.divided and gpu.unusable is None]
     if visible is not None:
         chosen = [gpu for gpu in chosen if visible.split(",")[0] in (gpu.uuid, str(gpu.index))]
     if not chosen:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tunescope.memory.trace import Phase
+from tunescope.sentences import Sentence
 from tunescope.states import FailureReason, JobState
 
 
@@ -19,6 +20,7 @@ class MemoryFigure(BaseModel):
     bytes: int | None = None
     peak_bytes: int | None = Field(default=None, description="Highest value seen within the step.")
     unknown_because: str | None = None
+    unknown_sentence: Sentence | None = None
 
 
 class EventBase(BaseModel):
@@ -95,6 +97,7 @@ class PhaseMemory(BaseModel):
     peak_bytes: int | None = None
     mean_bytes: int | None = None
     unknown_because: str | None = None
+    unknown_sentence: Sentence | None = None
 
 
 class AllocatorFigures(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunescope.memory.trace import Trace
+from tunescope.sentences import Sentence
 from tunescope.spec import JobSpec
 
 RUN = "tunescope.run"
@@ -150,6 +151,7 @@ class GpuXid(BaseModel):
     code: int
     at: float = Field(description="Unix time in seconds on the worker's clock.")
     meaning: str
+    meaning_sentence: Sentence | None = None
 
 
 class GpuReport(BaseModel):
@@ -181,7 +183,9 @@ class GpuReport(BaseModel):
     parent: str | None = Field(default=None, description="UUID of the GPU that this MIG instance is a part of.")
     divided: bool = Field(default=False, description="Its MIG mode is on: jobs run on its instances, not on the whole.")
     unusable_because: str | None = Field(default=None, description="Why no job can run on it, such as a lost GPU.")
+    unusable_sentence: Sentence | None = None
     unknown: dict[str, str] = Field(default_factory=dict, description="Figure name -> why it is not known.")
+    unknown_sentences: dict[str, Sentence] = Field(default_factory=dict[str, Sentence])
 
 
 class MachineReport(BaseModel):
@@ -192,6 +196,7 @@ class MachineReport(BaseModel):
     at: float
     gpus: list[GpuReport] = Field(default_factory=list)
     gpus_unknown_because: str | None = None
+    gpus_unknown_sentence: Sentence | None = None
     host_total_bytes: int
     host_available_bytes: int
     cpu_count: int

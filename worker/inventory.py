@@ -48,6 +48,7 @@ class Inventory:
             at=time.time(),
             gpus=[] if isinstance(gpus, Unknown) else [gpu_report(gpu, leaders) for gpu in gpus],
             gpus_unknown_because=gpus.because if isinstance(gpus, Unknown) else None,
+            gpus_unknown_sentence=gpus.sentence if isinstance(gpus, Unknown) else None,
             host_total_bytes=total,
             host_available_bytes=available,
             cpu_count=usable_cpus(),
@@ -67,10 +68,11 @@ def gpu_report(gpu: Gpu, leaders: Mapping[int, str]) -> GpuReport:
         name=gpu.name,
         parent=gpu.parent,
         divided=gpu.divided,
-        unusable_because=gpu.unusable_because,
+        unusable_because=gpu.unusable.text if gpu.unusable else None,
+        unusable_sentence=gpu.unusable,
     )
     if isinstance(gpu.memory, Unknown):
-        report.unknown["memory"] = gpu.memory.because
+        _miss(report, "memory", gpu.memory)
     else:
         report.total_bytes, report.used_bytes, report.free_bytes = gpu.memory.total, gpu.memory.used, gpu.memory.free
         _tell(report, "reserved_bytes", gpu.memory.reserved)
@@ -80,20 +82,25 @@ def gpu_report(gpu: Gpu, leaders: Mapping[int, str]) -> GpuReport:
         value = getattr(gpu, name)
         _tell(report, name, value if isinstance(value, Unknown) else list(value))
     if isinstance(gpu.processes, Unknown):
-        report.unknown["processes"] = gpu.processes.because
+        _miss(report, "processes", gpu.processes)
     else:
         other_numbers = unmatched(process.pid for process in gpu.processes)
         if other_numbers:
-            report.unknown["jobs"] = other_numbers.because
+            _miss(report, "jobs", other_numbers)
         report.processes = [process_report(process, leaders, other_numbers is None) for process in gpu.processes]
     return report
 
 
 def _tell(report: GpuReport, name: str, value: Any) -> None:
     if isinstance(value, Unknown):
-        report.unknown[name] = value.because
+        _miss(report, name, value)
     else:
         setattr(report, name, value)
+
+
+def _miss(report: GpuReport, name: str, why: Unknown) -> None:
+    report.unknown[name] = why.because
+    report.unknown_sentences[name] = why.sentence
 
 
 def process_report(process: Process, leaders: Mapping[int, str], matched: bool) -> GpuProcess:

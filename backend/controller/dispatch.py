@@ -77,9 +77,12 @@ def assign_queued(session: Session, machines: Sequence[MachineReport]) -> int:
     plan = place([waiting_job(row) for row in queued.values()], machines, busy)
     assigned = sum(assign(session, queued[assignment.job], assignment) for assignment in plan.assignments)
     for job, reason in plan.reasons.items():
-        if queued[job].waiting_because != reason:
+        sentence = reason.model_dump()
+        if queued[job].waiting_sentence != sentence:
             session.execute(
-                update(JobRow).where(JobRow.id == job, JobRow.state == JobState.QUEUED).values(waiting_because=reason),
+                update(JobRow)
+                .where(JobRow.id == job, JobRow.state == JobState.QUEUED)
+                .values(waiting_because=reason.text, waiting_sentence=sentence),
                 execution_options={"synchronize_session": False},
             )
     return assigned

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from backend.controller.room import Assignment, Busy, Room, Waiting
+from tunescope.sentences import Sentence
 from tunescope.wire import MachineReport
 
 __all__ = ["Assignment", "Busy", "Plan", "Waiting", "place"]
@@ -20,7 +21,7 @@ class Plan:
     """What to start now, and for every other job why it waits."""
 
     assignments: list[Assignment] = field(default_factory=list[Assignment])
-    reasons: dict[str, str] = field(default_factory=dict[str, str])
+    reasons: dict[str, Sentence] = field(default_factory=dict[str, Sentence])
 
 
 def place(waiting: Sequence[Waiting], machines: Iterable[MachineReport], busy: Sequence[Busy]) -> Plan:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tunescope.units import format_bytes
+from tunescope.sentences import Sentence, say
 from tunescope.wire import NO_GPU_DRIVER, GpuReport, MachineReport
 
 
@@ -159,19 +159,19 @@ class Room:
             and self._has_room((name, gpu.uuid), gpu, job)
         ]
 
-    def reason(self, job: Waiting) -> str:
+    def reason(self, job: Waiting) -> Sentence:
         """Why ``job`` got no place."""
         if not self.machines:
-            return "No worker is connected."
+            return say("no_worker")
         if not self.has_gpus:
             return self._reason_without_gpus(job)
         if max(len(gpus) for gpus in self._gpus.values()) < job.gpus:
-            return f"It asks for {job.gpus} GPUs; no connected machine has so many that work."
+            return say("too_few_gpus", gpus=job.gpus)
         every = [(name, gpu) for name, gpus in self._gpus.items() for gpu in gpus]
-        need = format_bytes(job.need_bytes or 0)
+        need = job.need_bytes or 0
         if not any(large_enough(gpu, job) for _, gpu in every):
             largest = max(gpu.total_bytes or 0 for _, gpu in every)
-            return f"It needs about {need} on a GPU; the largest connected one has {format_bytes(largest)}. See the advice on its estimate."
+            return say("no_gpu_large_enough", need_bytes=need, largest_bytes=largest)
         short = [
             (name, gpu)
             for name, gpu in every
@@ -181,31 +181,37 @@ class Room:
         ]
         if short:
             return self._reason_short(need, short)
-        return "All GPUs that fit it are in use." if job.need_bytes else "All GPUs are in use."
+        return say("fitting_gpus_in_use" if job.need_bytes else "gpus_in_use")
 
-    def _reason_short(self, need: str, short: list[tuple[str, GpuReport]]) -> str:
+    def _reason_short(self, need: int, short: list[tuple[str, GpuReport]]) -> Sentence:
         left = [(left_beside(gpu, self._tenants.get((name, gpu.uuid), [])) or 0, name, gpu) for name, gpu in short]
         most, name, gpu = max(left, key=lambda item: item[0])
-        who = "other jobs and programs" if self._tenants.get((name, gpu.uuid)) else "other programs"
-        return f"It needs about {need} on a GPU; {who} leave {format_bytes(most)} free on GPU {gpu.index} of {name}."
+        kind = "held_by_jobs" if self._tenants.get((name, gpu.uuid)) else "held_by_others"
+        return say(kind, need_bytes=need, free_bytes=most, index=gpu.index, machine=name)
 
-    def _reason_without_gpus(self, job: Waiting) -> str:
+    def _reason_without_gpus(self, job: Waiting) -> Sentence:
         if self.faults:
-            return f"The GPUs cannot be used. {'; '.join(self.faults)}."
+            return say("gpus_cannot_be_used", faults=self.faults)
         if job.gpus > 1:
-            return f"It asks for {job.gpus} GPUs; no connected machine has one."
-        return "Another job is training; a machine without a GPU trains one job at a time."
+            return say("no_gpu_for_several", gpus=job.gpus)
+        return say("cpu_in_use")
 
 
-def faults_of(machine: MachineReport) -> list[str]:
-    """Why GPUs of a machine cannot be used, each in a sentence without its full stop."""
+def faults_of(machine: MachineReport) -> list[Sentence]:
+    """Why GPUs of a machine cannot be used."""
     because = machine.gpus_unknown_because
     if not machine.gpus:
-        return [f"{machine.name}: {because}"] if because and not because.startswith(NO_GPU_DRIVER) else []
-    found = [f"{machine.name}, GPU {gpu.index}: {gpu.unusable_because}" for gpu in machine.gpus if gpu.unusable_because]
+        if not because or because.startswith(NO_GPU_DRIVER):
+            return []
+        return [say("machine_fault", machine=machine.name, because=machine.gpus_unknown_sentence or because)]
+    found = [
+        say("gpu_fault", machine=machine.name, index=gpu.index, because=gpu.unusable_sentence or gpu.unusable_because)
+        for gpu in machine.gpus
+        if gpu.unusable_because
+    ]
     parents = {gpu.parent for gpu in machine.gpus}
     return found + [
-        f"{machine.name}, GPU {gpu.index}: its MIG mode is on, but it has no instance"
+        say("mig_without_instance", machine=machine.name, index=gpu.index)
         for gpu in machine.gpus
         if gpu.divided and gpu.uuid not in parents
     ]

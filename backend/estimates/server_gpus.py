@@ -4,6 +4,7 @@ import redis
 from pydantic import BaseModel, Field
 
 from backend.gpus.reports import reports
+from tunescope.sentences import Sentence
 from tunescope.wire import GpuReport
 
 
@@ -16,6 +17,7 @@ class ServerGpu(BaseModel):
     total_bytes: int | None
     free_bytes: int | None
     unusable_because: str | None = Field(description="Why no job can run on it, such as a lost GPU.")
+    unusable_sentence: Sentence | None
     fits: bool | None = Field(
         description="The whole card is enough for the estimate and the spec's margin, as the queue counts; null where its "
         "size is unknown."
@@ -48,6 +50,7 @@ def server_gpu(machine: str, gpu: GpuReport, reserve_bytes: int) -> ServerGpu:
         total_bytes=gpu.total_bytes,
         free_bytes=gpu.free_bytes,
         unusable_because=gpu.unusable_because,
+        unusable_sentence=gpu.unusable_sentence,
         fits=works and enough(gpu.total_bytes, reserve_bytes),
         fits_now=works and enough(gpu.free_bytes, reserve_bytes),
     )

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.jobs.suggestions import FailureSuggestion
 from backend.jobs.tables import JobRow
 from tunescope.events import FailureMemory
+from tunescope.sentences import Sentence
 from tunescope.spec import JobSpec
 from tunescope.states import JobState
 
@@ -54,6 +55,7 @@ class Job(BaseModel):
     started_at: float | None
     finished_at: float | None
     waiting_because: str | None
+    waiting_sentence: Sentence | None
     latest: dict[str, Any] | None = Field(description="Figures of the newest step: loss, tokens_per_second, memory.")
     stage: str | None
 
@@ -92,6 +94,7 @@ def job_of(row: JobRow, username: str, suggestions: list[FailureSuggestion] | No
         started_at=row.started_at,
         finished_at=row.finished_at,
         waiting_because=row.waiting_because,
+        waiting_sentence=Sentence.model_validate(row.waiting_sentence) if row.waiting_sentence else None,
         latest=row.latest,
         stage=row.stage,
     )

@@ -31,6 +31,7 @@ class JobRow(Base):
     """The most that any attempt was measured to hold of one GPU."""
     failure: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     waiting_because: Mapped[str | None] = mapped_column(Text)
+    waiting_sentence: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     resume_from_attempt: Mapped[int | None] = mapped_column(Integer)
     trace_key: Mapped[str | None] = mapped_column(String(64), index=True)
     trace_unknown_because: Mapped[str | None] = mapped_column(Text)

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 from backend.jobs.tables import JobRow
 from tunescope.states import TERMINAL, TRANSITIONS, JobState
 
+NOT_WAITING: dict[str, Any] = {"waiting_because": None, "waiting_sentence": None}
+
 
 def predecessors(to: JobState) -> list[str]:
     """The states from which a job may be moved to ``to``."""
@@ -33,10 +35,10 @@ def move(
     values: dict[str, Any] = {"state": to.value, **columns}
     if to in TERMINAL:
         values["finished_at"] = now
-        values["waiting_because"] = None
+        values |= NOT_WAITING
     if to is JobState.ASSIGNED:
         values["assigned_at"] = now
-        values["waiting_because"] = None
+        values |= NOT_WAITING
     if failure is not None:
         values["failure"] = failure
     statement = update(JobRow).where(JobRow.id == job_id, JobRow.state.in_(predecessors(to))).values(values)
@@ -66,7 +68,7 @@ def requeue(session: Session, row: JobRow, *, resume_from_attempt: int | None) -
             stage=None,
             latest=None,
             failure=None,
-            waiting_because=None,
+            **NOT_WAITING,
             assigned_at=None,
             started_at=None,
             finished_at=None,

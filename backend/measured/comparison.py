@@ -7,11 +7,10 @@ from pydantic import BaseModel, Field
 
 from tunescope.events import LedgerEvent
 from tunescope.memory.ledger import CATEGORIES
+from tunescope.sentences import Sentence, say
 
 MOVING = ("activations", "logits_and_loss", "workspace")
 OUTSIDE = ("fragmentation", "runtime_context")
-ON_CPU = "the estimate is for a GPU's kernels; those of the CPU keep other tensors"
-FIRST_STEP = "the first step begins before the optimizer has states"
 
 
 class CategoryComparison(BaseModel):
@@ -23,6 +22,7 @@ class CategoryComparison(BaseModel):
     error_bytes: int | None = None
     error_percent: float | None = None
     incomparable_because: str | None = Field(default=None, description="None where the two mean the same thing.")
+    incomparable_sentence: Sentence | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def compare(prediction: Prediction | None, measured: LedgerEvent) -> list[Catego
         if not mine and not account.get(category, 0):
             continue
         row = CategoryComparison(category=category, predicted_bytes=mine, measured_bytes=account.get(category, 0))
-        row.incomparable_because = why_not(category, prediction, measured)
+        row.incomparable_because, row.incomparable_sentence = told(why_not(category, prediction, measured))
         if row.incomparable_because and row.category in OUTSIDE:
             row.measured_bytes = account.get(category)
         if row.incomparable_because is None and mine is not None and row.measured_bytes is not None:
@@ -62,23 +62,31 @@ def measured_account(measured: LedgerEvent) -> dict[str, int]:
     return {**measured.categories, **{name: outside[name] for name in OUTSIDE if name in outside}}
 
 
-def why_not(category: str, prediction: Prediction | None, measured: LedgerEvent) -> str | None:
-    """Why predicted and measured bytes of a category do not mean the same thing; None if they do."""
+def why_not(category: str, prediction: Prediction | None, measured: LedgerEvent) -> Sentence | str | None:
+    """Why predicted and measured bytes of a category do not mean the same thing; None if they do.
+
+    A string where a worker of an older release said it.
+    """
     if prediction is None:
-        return "there is no estimate of this job"
+        return say("no_estimate")
     if category in prediction.typed and measured.dtype not in (None, prediction.dtype):
-        return f"this run computed in {measured.dtype}, the estimate is for {prediction.dtype}"
+        return say("other_dtype", computed=str(measured.dtype), predicted=prediction.dtype)
     if category == "optimizer_states" and measured.step == 1:
-        return FIRST_STEP
+        return say("first_step_without_states")
     if category == "gradients" and not same_moment(prediction.site, measured.peak_site):
-        return f"at the predicted peak ({prediction.site}) and at the measured one ({measured.peak_site}) other gradients exist"
+        return say("other_moment", predicted=prediction.site, measured=measured.peak_site)
     if category in OUTSIDE:
         figure = next((item for item in measured.outside if item.source == category), None)
         if figure is None or figure.bytes is None:
-            return figure.unknown_because if figure else "it was not measured"
+            return (figure.unknown_sentence or figure.unknown_because) if figure else say("not_measured")
     if not on_gpu(measured) and category in MOVING:
-        return ON_CPU
+        return say("cpu_keeps_other_tensors")
     return None
+
+
+def told(why: Sentence | str | None) -> tuple[str | None, Sentence | None]:
+    """In English, and for programs where that is known."""
+    return (why.text, why) if isinstance(why, Sentence) else (why, None)
 
 
 def same_moment(predicted: str, measured: str) -> bool:

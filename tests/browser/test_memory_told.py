@@ -16,6 +16,7 @@ from tests.api.make import spec, state, step
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
 from tunescope.events import FailureMemory, WarningEvent
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.states import JobState
 from tunescope.units import GIB
@@ -97,6 +98,30 @@ def test_what_a_library_said_stays_whole_within_a_translated_sentence(page: Page
     page.goto(f"/jobs/{full_job}")
     translated = "GPU 或其驱动在第 19 步的反向阶段出错：CUDA error: device is lost in phase of step 3"
     expect(page.get_by_role("alert")).to_contain_text(translated)
+
+
+def test_why_a_job_waits_is_told_in_chinese_from_its_kind_and_values(page: Page, full_job: str) -> None:
+    faults = [
+        say("gpu_fault", machine="box", index=3, because=say("gpu_reset_needed")),
+        say("machine_fault", machine="old", because="said by an older worker"),
+    ]
+    sentences = [
+        say("gpus_cannot_be_used", faults=faults),
+        say("no_gpu_large_enough", need_bytes=60 * GIB, largest_bytes=24 * GIB),
+    ]
+    left = iter(sentences)
+
+    def waits(route: Route) -> None:
+        job, because = route.fetch().json(), next(left, sentences[-1])
+        waiting = {"waiting_because": because.text, "waiting_sentence": because.model_dump()}
+        route.fulfill(json=job | waiting | {"failure": None, "state": "queued"})
+
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.route(f"**/api/jobs/{full_job}?*", waits)
+    page.goto(f"/jobs/{full_job}")
+    whole = "GPU 无法使用。box 的 GPU 3：GPU 需要重置后才能继续使用；old：said by an older worker。"
+    expect(page.get_by_text(whole)).to_be_visible()
+    expect(page.get_by_text("任务约需一块 GPU 上 60.0 GiB 的显存；已连接的最大 GPU 只有 24.0 GiB")).to_be_visible()
 
 
 def test_one_click_starts_it_anew_with_a_change(page: Page, full_job: str) -> None:

@@ -52,7 +52,7 @@ def usable_gpu() -> str:
     gpus = Nvml().gpus()
     if isinstance(gpus, Unknown):
         pytest.skip(f"needs an NVIDIA GPU: {gpus.because}")
-    working = [gpu for gpu in gpus if gpu.unusable_because is None and not gpu.divided]
+    working = [gpu for gpu in gpus if gpu.unusable is None and not gpu.divided]
     roomy = [gpu.uuid for gpu in working if isinstance(gpu.memory, Memory) and gpu.memory.free > 4 * BLOCK]
     if not roomy:
         pytest.skip("needs a GPU with 4 GiB free")

@@ -61,7 +61,8 @@ def spec_fields() -> list[tuple[str, str]]:
 
 def test_both_languages_have_the_same_words() -> None:
     english, chinese = words("en"), words("zh-CN")
-    assert english.keys() == chinese.keys()
+    # The server itself says its sentences in English: tests/house/test_sentences.py.
+    assert english.keys() == chinese.keys() - {"sentences"}
     holes = re.compile(r"{{.*?}}")
     for feature, texts in english.items():
         # A key that is itself an English sentence translates what the server says; English needs no entry for it.

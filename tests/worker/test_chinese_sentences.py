@@ -6,18 +6,13 @@ import re
 import signal
 from collections.abc import Iterator
 
-import pytest
 import torch
 
-from backend.measured import comparison
 from tests.support.running import ROOT
-from tunescope.events import Failure, FailureMemory, LedgerEvent
+from tunescope.events import Failure, FailureMemory
 from tunescope.units import GIB
 from worker.death import explain_death
-from worker.probes import nvml, nvml_calls, nvml_health, nvml_memory, process_groups
 from worker.trainer.failure import explain, stopped_in_time
-from worker.trainer.ledger.outside import ON_CPU
-from worker.trainer.meter.phases import TOO_SHORT
 from worker.trainer.watch import Finding, StepFacts, Watch
 
 TOLD: dict[str, str] = json.loads((ROOT / "frontend/src/i18n/zh-CN/told.json").read_text())
@@ -93,26 +88,6 @@ def test_failures_for_lack_of_memory_and_sudden_deaths() -> None:
 def test_a_finding_within_a_failure_is_known_as_well() -> None:
     detail = stopped_in_time("{because}", FailureMemory(device="CPU", step=1)).detail
     assert detail.endswith(" {because}") and untold(detail) == []
-
-
-def test_why_a_figure_is_missing() -> None:
-    reasons = [
-        *nvml_calls.WORDS.values(), *nvml_health.XIDS.values(), *ON_CPU.values(), nvml.NOT_LISTED, nvml.WHOLE_ONLY.because,
-        nvml_memory.RESERVE_UNKNOWN, nvml_memory.HIDDEN, process_groups.OTHER_NUMBERS, TOO_SHORT,
-    ]  # fmt: skip
-    assert [line for reason in reasons for line in untold(reason)] == []
-
-
-@pytest.mark.parametrize("category", ["weights", "optimizer_states", "gradients", "activations", "fragmentation"])
-def test_why_a_category_is_not_compared(category: str) -> None:
-    measured = LedgerEvent(
-        job="j", attempt=1, sequence=1, at=1, step=1, source="cpu tensors", peak_phase="loss", peak_site="forward_end",
-        categories={}, total_bytes=0, dtype="float32",
-    )  # fmt: skip
-    prediction = comparison.Prediction({}, "layer_backward_last", "bfloat16", frozenset({"weights"}))
-    for each in (prediction, None):
-        because = comparison.why_not(category, each, measured)
-        assert because and untold(because) == []
 
 
 def test_translations_use_the_holes_of_their_sentences() -> None:

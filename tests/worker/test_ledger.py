@@ -8,6 +8,7 @@ import pytest
 from tests.worker.measured_run import run, spec_of
 from tests.worker.tiny import save_rows, save_tiny
 from tunescope.events import AnatomyEvent, LedgerEvent, LogEvent
+from tunescope.sentences import say
 from worker import requests
 from worker.probes.reading import Unknown
 from worker.tracer.follower import Event
@@ -80,7 +81,9 @@ def test_every_category_is_right_to_the_byte(tiny: Path, tmp_path: Path, kind: s
         assert account["optimizer_states"] == adam_bytes(trained, tensors)
         assert sum(account.values()) == event.total_bytes == max(event.sites.values())
         assert event.allocator_peak_bytes is None and event.unfollowed_bytes is None
-        assert {figure.source: figure.unknown_because for figure in event.outside} == ON_CPU
+        assert {figure.source: figure.unknown_because for figure in event.outside} == {
+            source: unknown.because for source, unknown in ON_CPU.items()
+        }
     assert measured[0].sites["forward_end"] < measured[1].sites["forward_end"], "step 1 begins without optimizer states"
     assert measured[1].categories == measured[2].categories, "equal batches need equal memory"
     for event, shape in zip(measured, (item for item in events if isinstance(item, AnatomyEvent)), strict=True):
@@ -150,8 +153,8 @@ def test_what_lies_outside_the_tensors_on_a_gpu() -> None:
 
 
 def test_an_unknown_process_makes_context_and_others_unknown_too() -> None:
-    hidden = Unknown("the driver does not tell it")
+    hidden = Unknown(say("process_memory_hidden"))
     moment = CudaMoment(allocated_peak=70, reserved_peak=100, reserved_now=90, process=hidden, device=200)
     told = {item.source: (item.bytes, item.unknown_because) for item in outside_cuda(moment)}
     assert told["fragmentation"] == (30, None)
-    assert told["runtime_context"] == told["other_processes"] == (None, "the driver does not tell it")
+    assert told["runtime_context"] == told["other_processes"] == (None, hidden.because)

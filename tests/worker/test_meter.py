@@ -8,6 +8,7 @@ import pytest
 from tests.worker.measured_run import run, spec_of
 from tests.worker.tiny import save_rows, save_tiny
 from tunescope.events import CheckpointEvent, EvaluationEvent, StepEvent
+from tunescope.sentences import say
 from worker.probes.reading import Unknown
 from worker.trainer.meter.phases import TOO_SHORT, Phases
 from worker.trainer.meter.sampler import FASTEST_HZ, SHARE, Sampler, rate_hz
@@ -44,14 +45,14 @@ def test_stretches_of_a_phase_add_up_and_a_sample_belongs_to_its_phase() -> None
     told = {item.phase: item for item in phases.told(["host.rss"])}
     assert [(name, told[name].seconds) for name in told] == [("data", 0.0), ("forward", 5.0), ("backward", 2.0)]
     assert (told["forward"].peak_bytes, told["forward"].mean_bytes) == (200, 150)
-    assert told["data"].peak_bytes is None and told["data"].unknown_because == TOO_SHORT
+    assert told["data"].peak_bytes is None and told["data"].unknown_sentence == TOO_SHORT
     assert phases.peak("host.rss") == 300
 
 
 def test_an_unknown_figure_keeps_its_reason() -> None:
     phases = Phases(Clock())
     phases.begin()
-    phases.heard("nvml.device", Unknown("this GPU does not tell it"))
+    phases.heard("nvml.device", Unknown(say("not_told_by_gpu")))
     (told,) = phases.told(["nvml.device"])
     assert told.peak_bytes is None and told.unknown_because == "this GPU does not tell it"
 

@@ -9,6 +9,7 @@ from backend.controller.placement import Busy, Waiting, place
 from backend.jobs.reservation import measured_peak, reserve
 from tests.api.make import step
 from tunescope.events import MemoryFigure
+from tunescope.sentences import say
 from tunescope.units import GIB
 from tunescope.wire import NO_GPU_DRIVER, GpuProcess, GpuReport, MachineReport
 
@@ -126,7 +127,7 @@ def test_job_for_several_gpus_is_not_starved_by_small_ones() -> None:
 
 
 def reason(queue: list[Waiting], machines: list[MachineReport], busy: list[Busy] | None = None) -> str:
-    return place(queue, machines, busy or []).reasons[queue[-1].job]
+    return place(queue, machines, busy or []).reasons[queue[-1].job].text
 
 
 def test_reasons_are_in_words() -> None:
@@ -137,6 +138,15 @@ def test_reasons_are_in_words() -> None:
     assert "one job at a time" in reason([job("j")], [machine("m")], [Busy("bob", "m", ())])
     fault = "the NVIDIA driver is installed but not loaded"
     assert fault in reason([job("j")], [machine("m", because=fault)])
+
+
+def test_reasons_are_told_to_programs_as_well() -> None:
+    because = say("gpu_reset_needed")
+    lost = gpu("lost").model_copy(update={"unusable_because": because.text, "unusable_sentence": because})
+    told = place([job("j")], [machine("m", lost)], []).reasons["j"]
+    assert told == say("gpus_cannot_be_used", faults=[say("gpu_fault", machine="m", index=0, because=because)])
+    small = place([job("j", need=60)], [machine("m", gpu("a"))], []).reasons["j"]
+    assert small.values == {"need_bytes": 60 * GIB, "largest_bytes": 24 * GIB}
 
 
 def test_gpus_that_cannot_be_used_are_left_out_and_named() -> None:
@@ -176,7 +186,7 @@ def test_jobs_that_share_spread_over_empty_gpus_first() -> None:
     queue = [job(name, need=6, at=at, shares=True) for at, name in enumerate(("one", "two", "three", "four", "five"))]
     plan = place(queue, [machine("m", gpu("a", 24, 13), gpu("b", 24, 13))], [])
     assert [item.gpus[0] for item in plan.assignments] == ["a", "b", "a", "b"]
-    assert "leave 1.0 GiB" in plan.reasons["five"]
+    assert "leave 1.0 GiB" in plan.reasons["five"].text
 
 
 @given(queues, machines_of())

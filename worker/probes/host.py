@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from tunescope.sentences import say
 from worker.probes.reading import Bytes, Unknown
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -13,12 +14,13 @@ CGROUP = Path("/sys/fs/cgroup")
 
 def resident_bytes(pid: int | None = None) -> Bytes:
     """Resident memory of a process, in bytes (of this one by default)."""
+    number = pid or os.getpid()
     try:
-        return int(psutil.Process(pid or os.getpid()).memory_info().rss)
+        return int(psutil.Process(number).memory_info().rss)
     except psutil.NoSuchProcess:
-        return Unknown(f"process {pid} has ended")
+        return Unknown(say("process_ended", pid=number))
     except psutil.AccessDenied:
-        return Unknown(f"no permission to look at process {pid}")
+        return Unknown(say("process_not_ours", pid=number))
 
 
 def peak_resident_bytes() -> Bytes:
@@ -28,8 +30,8 @@ def peak_resident_bytes() -> Bytes:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError as error:
-        return Unknown(f"/proc/self/status cannot be read: {error.strerror}")
-    return Unknown("this kernel does not tell a process's peak memory")
+        return Unknown(say("file_unreadable", file="/proc/self/status", said=error.strerror or str(error)))
+    return Unknown(say("no_peak_from_kernel"))
 
 
 def reset_peak() -> bool:

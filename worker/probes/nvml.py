@@ -8,6 +8,7 @@ from typing import Any
 
 import pynvml
 
+from tunescope.sentences import Sentence, say
 from tunescope.wire import GpuXid
 from worker.probes.nvml_calls import LOST, STALE, ask, call, text
 from worker.probes.nvml_health import XidWatch, throttling, uncorrected_errors
@@ -21,8 +22,8 @@ log = logging.getLogger(__name__)
 
 REOPEN_SECONDS = 30.0
 """How often NVML is opened anew while a GPU is missing: only so is one seen again that was reset."""
-NOT_LISTED = "the NVIDIA driver no longer lists this GPU"
-WHOLE_ONLY = Unknown("only the whole GPU tells it, not a part of it")
+NOT_LISTED = say("gpu_not_listed")
+WHOLE_ONLY = Unknown(say("only_whole_gpu"))
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Gpu:
     processes: tuple[Process, ...] | Unknown
     parent: str | None = None
     divided: bool = False
-    unusable_because: str | None = None
+    unusable: Sentence | None = None
+    """Why no job can run on it."""
 
 
 class Nvml:
@@ -116,7 +118,7 @@ class Nvml:
         found: list[Gpu] = []
         for index, uuid in uuids.items():
             if isinstance(uuid, Unknown):
-                found.append(self._lost(index, uuid.because))
+                found.append(self._lost(index, uuid.sentence))
                 continue
             whole = self._whole(handles[index], uuid, index)
             found += [whole, *_instances(handles[index], whole)]
@@ -127,7 +129,7 @@ class Nvml:
     def _must_reopen(self, found: list[Gpu] | Unknown) -> bool:
         if isinstance(found, Unknown):
             return found.code in STALE
-        missing = any(gpu.unusable_because for gpu in found)
+        missing = any(gpu.unusable for gpu in found)
         return missing and self._open and self._clock() - self._opened_at >= REOPEN_SECONDS
 
     def _watch(self, handles: dict[str, Any]) -> None:
@@ -136,7 +138,7 @@ class Nvml:
             self._xids.start(handles)
             self._watching = set(handles)
 
-    def _lost(self, index: int, because: str) -> Gpu:
+    def _lost(self, index: int, because: Sentence) -> Gpu:
         """A GPU that answers nothing: told under the name it had, if it was seen before."""
         known = next((gpu for gpu in self._known.values() if gpu.index == index), None)
         if known is None:
@@ -147,7 +149,7 @@ class Nvml:
         mode = ask(lambda: call("nvmlDeviceGetMigMode", handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
         name = ask(lambda: text(call("nvmlDeviceGetName", handle)))
         held = ask(lambda: memory(handle))
-        lost = held.because if isinstance(held, Unknown) and held.code == LOST else None
+        lost = held.sentence if isinstance(held, Unknown) and held.code == LOST else None
         return Gpu(
             uuid=uuid,
             index=index,
@@ -165,7 +167,7 @@ class Nvml:
             xids=self._xids.seen(uuid),
             processes=() if mode is True else ask(lambda: processes(handle)),
             divided=mode is True,
-            unusable_because=lost,
+            unusable=lost,
         )
 
 
@@ -206,11 +208,11 @@ def _instance(part: Any, uuid: str, whole: Gpu) -> Gpu:
         xids=WHOLE_ONLY,
         processes=ask(lambda: processes(part)),
         parent=whole.uuid,
-        unusable_because=whole.unusable_because,
+        unusable=whole.unusable,
     )
 
 
-def lost_gpu(uuid: str, index: int, name: str, because: str, xids: tuple[GpuXid, ...] | Unknown) -> Gpu:
+def lost_gpu(uuid: str, index: int, name: str, because: Sentence, xids: tuple[GpuXid, ...] | Unknown) -> Gpu:
     """A GPU of which the driver tells nothing any more but the faults heard before."""
     nothing = Unknown(because)
     return Gpu(
@@ -229,5 +231,5 @@ def lost_gpu(uuid: str, index: int, name: str, because: str, xids: tuple[GpuXid,
         ecc_aggregate_uncorrected=nothing,
         xids=xids,
         processes=nothing,
-        unusable_because=because,
+        unusable=because,
     )

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from tunescope.wire import NO_GPU_DRIVER
+from tunescope.sentences import Sentence, say
 from worker.probes.reading import Unknown
 
 T = TypeVar("T")
@@ -23,38 +23,38 @@ UNSUPPORTED = frozenset(
 )
 """What NVML answers to a question that this driver or GPU does not know."""
 
-WORDS: dict[int, str] = {
-    pynvml.NVML_ERROR_UNINITIALIZED: "the NVIDIA driver was unloaded or loaded anew",
-    pynvml.NVML_ERROR_INVALID_ARGUMENT: "the NVIDIA driver does not tell it of this device",
-    pynvml.NVML_ERROR_NOT_SUPPORTED: "this GPU does not tell it",
-    pynvml.NVML_ERROR_NO_PERMISSION: "no permission to ask the NVIDIA driver for this",
-    pynvml.NVML_ERROR_NOT_FOUND: "the NVIDIA driver does not find it",
-    pynvml.NVML_ERROR_INSUFFICIENT_POWER: "a power cable of the GPU is not connected",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is installed but not loaded",
-    pynvml.NVML_ERROR_TIMEOUT: "the NVIDIA driver did not answer in time",
-    pynvml.NVML_ERROR_IRQ_ISSUE: "the NVIDIA driver has a problem with the GPU's interrupts",
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: f"{NO_GPU_DRIVER} (libnvidia-ml.so.1 was not found)",
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this version of the NVIDIA driver does not tell it",
-    pynvml.NVML_ERROR_CORRUPTED_INFOROM: "the GPU's configuration memory is damaged",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU has fallen off the bus; the machine must be restarted",
-    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU must be reset before it can be used again",
-    pynvml.NVML_ERROR_OPERATING_SYSTEM: "the operating system keeps the GPU from being used (its cgroup may not allow it)",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was updated under the running worker; "
-    "restart the worker, and the machine if that does not help",
-    pynvml.NVML_ERROR_IN_USE: "the GPU is being used for something that excludes this",
-    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: "this version of the NVIDIA driver does not tell it",
-    pynvml.NVML_ERROR_NOT_READY: "the GPU is not ready yet",
-    pynvml.NVML_ERROR_GPU_NOT_FOUND: "the NVIDIA driver finds no GPU",
-    pynvml.NVML_ERROR_UNKNOWN: "the NVIDIA driver failed for a reason that it does not tell (NVML error 999)",
+KINDS: dict[int, str] = {
+    pynvml.NVML_ERROR_UNINITIALIZED: "driver_restarted",
+    pynvml.NVML_ERROR_INVALID_ARGUMENT: "not_told_of_device",
+    pynvml.NVML_ERROR_NOT_SUPPORTED: "not_told_by_gpu",
+    pynvml.NVML_ERROR_NO_PERMISSION: "no_permission",
+    pynvml.NVML_ERROR_NOT_FOUND: "not_found",
+    pynvml.NVML_ERROR_INSUFFICIENT_POWER: "no_power_cable",
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "driver_not_loaded",
+    pynvml.NVML_ERROR_TIMEOUT: "driver_timeout",
+    pynvml.NVML_ERROR_IRQ_ISSUE: "interrupt_problem",
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no_driver",
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "not_told_by_driver",
+    pynvml.NVML_ERROR_CORRUPTED_INFOROM: "inforom_damaged",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "gpu_off_the_bus",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "gpu_reset_needed",
+    pynvml.NVML_ERROR_OPERATING_SYSTEM: "kept_by_system",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "driver_updated",
+    pynvml.NVML_ERROR_IN_USE: "gpu_in_other_use",
+    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: "not_told_by_driver",
+    pynvml.NVML_ERROR_NOT_READY: "gpu_not_ready",
+    pynvml.NVML_ERROR_GPU_NOT_FOUND: "no_gpu_found",
+    pynvml.NVML_ERROR_UNKNOWN: "driver_failed",
 }
+"""What NVML's errors mean: kinds of sentences."""
 
 
-def explain(error: BaseException) -> str:
+def explain(error: BaseException) -> Sentence:
     """What an NVML error means, in words for a person."""
     code = getattr(error, "value", None)
     if isinstance(code, int):
-        return WORDS.get(code, f"NVML error {code}")
-    return f"{type(error).__name__}: {error}"
+        return say(KINDS[code]) if code in KINDS else say("nvml_error", code=code)
+    return say("nvml_raised", error=type(error).__name__, said=str(error))
 
 
 def ask(question: Callable[[], T]) -> T | Unknown:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pynvml
 
+from tunescope.sentences import say
+from tunescope.sentences.templates import XIDS
 from tunescope.wire import GpuXid
 from worker.probes.nvml_calls import UNSUPPORTED, ask, call
 from worker.probes.reading import Unknown
@@ -29,26 +31,6 @@ THROTTLING: dict[int, str] = {
 """Bits of NVML's clock event reasons. "Idle" is left out: a GPU without work is not slowed down."""
 
 KEPT_XIDS = 10
-XIDS: dict[int, str] = {
-    13: "graphics engine exception, mostly a program's invalid memory access",
-    31: "memory page fault, mostly a program's invalid memory access",
-    43: "a program's channel was reset after its own fault",
-    45: "a program was ended and its channels were removed",
-    48: "double bit memory error (ECC)",
-    61: "microcontroller breakpoint or warning",
-    62: "microcontroller halt",
-    63: "a memory row or page was retired",
-    64: "a memory row or page could not be retired",
-    74: "NVLink error",
-    79: "the GPU has fallen off the bus",
-    92: "many single bit memory errors (ECC)",
-    94: "contained memory error: the program that met it was ended",
-    95: "uncontained memory error: the GPU must be reset",
-    109: "context switch timed out",
-    119: "the GPU's system processor (GSP) does not answer",
-    120: "error of the GPU's system processor (GSP)",
-}
-"""Faults by number, after NVIDIA's "XID Errors" document."""
 
 
 def throttling(handle: Any) -> tuple[str, ...]:
@@ -123,10 +105,10 @@ class XidWatch:
         call("nvmlDeviceRegisterEvents", handle, pynvml.nvmlEventTypeXidCriticalError, self._set)
 
     def _note(self, uuid: str, code: int) -> None:
-        meaning = XIDS.get(code, "see NVIDIA's list of Xid errors")
-        log.warning("GPU %s: Xid %d, %s", uuid, code, meaning)
+        meaning = say(f"xid_{code}" if f"xid_{code}" in XIDS else "xid_other")
+        log.warning("GPU %s: Xid %d, %s", uuid, code, meaning.text)
         kept = self._seen.setdefault(uuid, deque(maxlen=KEPT_XIDS))
-        kept.append(GpuXid(code=code, at=self._clock(), meaning=meaning))
+        kept.append(GpuXid(code=code, at=self._clock(), meaning=meaning.text, meaning_sentence=meaning))
 
 
 def _address(handle: Any) -> int | None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pynvml
 
+from tunescope.sentences import say
 from worker.probes.nvml_calls import UNSUPPORTED, ask, call
 from worker.probes.reading import Bytes, Unknown
 
-RESERVE_UNKNOWN = "this version of the NVIDIA driver counts it as used memory, without telling it apart"
-HIDDEN = "the driver does not tell the memory of this process"
+RESERVE_UNKNOWN = Unknown(say("reserve_not_told"))
+HIDDEN = Unknown(say("process_memory_hidden"))
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def memory(handle: Any) -> Memory:
         if info.code is not None and info.code not in UNSUPPORTED:
             raise pynvml.NVMLError(info.code)
         info = call("nvmlDeviceGetMemoryInfo", handle)
-        reserved: Bytes = Unknown(RESERVE_UNKNOWN)
+        reserved: Bytes = RESERVE_UNKNOWN
     else:
         reserved = int(info.reserved)
     total, free = int(info.total), int(info.free)
@@ -59,7 +60,7 @@ def processes(handle: Any) -> tuple[Process, ...]:
         listed += [] if isinstance(more, Unknown) else more
     for item in listed:
         used = item.usedGpuMemory
-        process = Process(int(item.pid), Unknown(HIDDEN) if used is None else int(used))
+        process = Process(int(item.pid), HIDDEN if used is None else int(used))
         known = found.get(process.pid)
         if known is None or isinstance(known.used, Unknown):
             found[process.pid] = process

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tunescope.sentences import say
 from worker.probes.nvml_calls import ask, call
 from worker.probes.nvml_memory import processes
 from worker.probes.reading import Bytes, Unknown
@@ -16,10 +17,6 @@ HOST_NAMESPACE = 0xEFFFFFFC
 """Inode of the first PID namespace: PROC_PID_INIT_INO of the Linux kernel's include/linux/proc_ns.h."""
 _HOLDERS: dict[int, str] = {}
 """When the processes that were seen to hold CUDA began, by number: a map is too long to be read at every sample."""
-OTHER_NUMBERS = (
-    "the worker runs in a container with process numbers of its own, which the driver's cannot be matched with; "
-    "run the container with the host's PID namespace (docker: --pid=host)"
-)
 
 
 def on_host_numbers(proc: Path = Path("/proc")) -> bool:
@@ -48,7 +45,7 @@ def unmatched(pids: Iterable[int], proc: Path = Path("/proc")) -> Unknown | None
     """Why the driver's process numbers cannot be matched with ours; None if they can."""
     if on_host_numbers(proc) or all(holds_cuda(pid, proc) for pid in pids):
         return None
-    return Unknown(OTHER_NUMBERS)
+    return Unknown(say("other_process_numbers"))
 
 
 def group_of(pid: int) -> int | None:
@@ -66,13 +63,13 @@ def process_memory(uuid: str, pid: int, proc: Path = Path("/proc")) -> Bytes:
         return found
     group = group_of(pid)
     if group is None:
-        return Unknown(f"process {pid} has ended")
+        return Unknown(say("process_ended", pid=pid))
     reason = unmatched((process.pid for process in found), proc)
     if reason:
         return reason
     ours = [process.used for process in found if group_of(process.pid) == group]
     if not ours:
-        return Unknown("the driver lists no process of this job on this GPU")
+        return Unknown(say("process_not_listed"))
     total = 0
     for used in ours:
         if isinstance(used, Unknown):

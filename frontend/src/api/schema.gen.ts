@@ -1171,6 +1171,7 @@ export interface components {
              * @description None where the two mean the same thing.
              */
             incomparable_because?: string | null;
+            incomparable_sentence?: components["schemas"]["Sentence"] | null;
         };
         /**
          * Changed
@@ -1602,12 +1603,17 @@ export interface components {
              * @description Why no job can run on it, such as a lost GPU.
              */
             unusable_because?: string | null;
+            unusable_sentence?: components["schemas"]["Sentence"] | null;
             /**
              * Unknown
              * @description Figure name -> why it is not known.
              */
             unknown?: {
                 [key: string]: string;
+            };
+            /** Unknown Sentences */
+            unknown_sentences?: {
+                [key: string]: components["schemas"]["Sentence"];
             };
         };
         /**
@@ -1624,6 +1630,7 @@ export interface components {
             at: number;
             /** Meaning */
             meaning: string;
+            meaning_sentence?: components["schemas"]["Sentence"] | null;
         };
         /** Health */
         Health: {
@@ -1677,6 +1684,7 @@ export interface components {
             finished_at: number | null;
             /** Waiting Because */
             waiting_because: string | null;
+            waiting_sentence: components["schemas"]["Sentence"] | null;
             /**
              * Latest
              * @description Figures of the newest step: loss, tokens_per_second, memory.
@@ -1898,6 +1906,7 @@ export interface components {
             gpus?: components["schemas"]["GpuReport"][];
             /** Gpus Unknown Because */
             gpus_unknown_because?: string | null;
+            gpus_unknown_sentence?: components["schemas"]["Sentence"] | null;
             /** Host Total Bytes */
             host_total_bytes: number;
             /** Host Available Bytes */
@@ -2043,6 +2052,7 @@ export interface components {
             peak_bytes?: number | null;
             /** Unknown Because */
             unknown_because?: string | null;
+            unknown_sentence?: components["schemas"]["Sentence"] | null;
         };
         /** MemorySavers */
         MemorySavers: {
@@ -2308,6 +2318,7 @@ export interface components {
             mean_bytes?: number | null;
             /** Unknown Because */
             unknown_because?: string | null;
+            unknown_sentence?: components["schemas"]["Sentence"] | null;
         };
         /** Placement */
         Placement: {
@@ -2530,6 +2541,29 @@ export interface components {
              * @default 42
              */
             seed: number;
+        };
+        /**
+         * Sentence
+         * @description One sentence: of which kind, and what it is about. Names of values that end in ``_bytes`` are bytes.
+         */
+        Sentence: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "cpu_in_use" | "cpu_keeps_other_tensors" | "cpu_no_context" | "cpu_no_fragmentation" | "cpu_shared_memory" | "driver_failed" | "driver_not_loaded" | "driver_restarted" | "driver_timeout" | "driver_updated" | "file_unreadable" | "first_step_without_states" | "fitting_gpus_in_use" | "gpu_fault" | "gpu_in_other_use" | "gpu_not_listed" | "gpu_not_ready" | "gpu_off_the_bus" | "gpu_reset_needed" | "gpus_cannot_be_used" | "gpus_in_use" | "held_by_jobs" | "held_by_others" | "inforom_damaged" | "interrupt_problem" | "kept_by_system" | "less_than_reserved" | "machine_fault" | "mig_without_instance" | "no_driver" | "no_estimate" | "no_gpu_for_several" | "no_gpu_found" | "no_gpu_large_enough" | "no_peak_from_kernel" | "no_permission" | "no_power_cable" | "no_such_figure" | "no_worker" | "not_found" | "not_measured" | "not_told_by_driver" | "not_told_by_gpu" | "not_told_of_device" | "nvml_error" | "nvml_raised" | "nvml_silent" | "only_whole_gpu" | "other_dtype" | "other_moment" | "other_process_numbers" | "phase_too_short" | "process_ended" | "process_memory_hidden" | "process_not_listed" | "process_not_ours" | "reserve_not_told" | "too_few_gpus" | "xid_109" | "xid_119" | "xid_120" | "xid_13" | "xid_31" | "xid_43" | "xid_45" | "xid_48" | "xid_61" | "xid_62" | "xid_63" | "xid_64" | "xid_74" | "xid_79" | "xid_92" | "xid_94" | "xid_95" | "xid_other";
+            /**
+             * Text
+             * @description The same in English.
+             */
+            text: string;
+            /**
+             * Values
+             * @description What its template names; a sentence within it is one itself.
+             */
+            values?: {
+                [key: string]: string | number | components["schemas"]["Sentence"] | components["schemas"]["Sentence"][];
+            };
         };
         /** Series */
         Series: {

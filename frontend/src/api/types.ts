@@ -12,6 +12,7 @@ type Told<T> = T extends (infer Item)[]
       : { [Key in keyof T]-?: Told<Exclude<T[Key], undefined>> }
     : T;
 export type JobState = Schemas["JobState"];
+export type Sentence = Schemas["Sentence"];
 export type MemoryFigure = Schemas["MemoryFigure"];
 export type Me = Schemas["Me"];
 export type User = Schemas["User"];
@@ -51,6 +52,7 @@ export type ServerGpu = {
   total_bytes: number | null;
   free_bytes: number | null;
   unusable_because: string | null;
+  unusable_sentence: Sentence | null;
   fits: boolean | null;
   fits_now: boolean | null;
 };

@@ -3,7 +3,7 @@ import { Table, Text } from "@mantine/core";
 import { Fragment } from "react";
 import { useTranslation } from "react-i18next";
 import type { CategoryComparison } from "../api/types";
-import { useTold } from "../i18n/told";
+import { useSaid } from "../i18n/sentence";
 import { formatBytes, formatPercent } from "../units";
 import { colourOf } from "./categories";
 
@@ -12,7 +12,7 @@ const COLUMNS = 4;
 /** Predicted beside measured for each category; what cannot be compared says why. */
 export function Comparison({ rows }: { rows: CategoryComparison[] }) {
   const { t } = useTranslation(["measured", "charts"]);
-  const told = useTold();
+  const said = useSaid();
   return (
     <Table.ScrollContainer minWidth={300}>
       <Table className="comparison" horizontalSpacing={6}>
@@ -48,7 +48,9 @@ export function Comparison({ rows }: { rows: CategoryComparison[] }) {
                 <Table.Tr>
                   <Table.Td colSpan={COLUMNS}>
                     <Text size="xs" className="muted">
-                      {t("notComparable", { reason: told(row.incomparable_because) })}
+                      {t("notComparable", {
+                        reason: said(row.incomparable_because, row.incomparable_sentence),
+                      })}
                     </Text>
                   </Table.Td>
                 </Table.Tr>

@@ -3,12 +3,13 @@
 import torch
 
 from tunescope.events import FailureMemory
+from tunescope.sentences import say
 from worker.probes.host import machine_memory
 from worker.probes.reading import Unknown
 from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.meter import DEVICE, HOST, PROCESS, Meter
 
-NOT_HERE = Unknown("there is no such figure here")
+NOT_HERE = Unknown(say("no_such_figure"))
 
 
 def failing_memory(measuring: Measuring, meter: Meter) -> FailureMemory:

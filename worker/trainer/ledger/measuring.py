@@ -8,6 +8,7 @@ from transformers import Trainer
 from tunescope.events import AnatomyEvent, LedgerEvent
 from tunescope.memory.persistent import weight_width
 from tunescope.memory.trace import Phase
+from tunescope.sentences import say
 from tunescope.spec import JobSpec
 from worker import requests
 from worker.outbox import Outbox
@@ -89,7 +90,7 @@ class Measuring:
     def _outside(self, measured: Measured, peaks: tuple[int, int] | None) -> list[Any]:
         if peaks is None:
             return outside_cpu()
-        unknown = Unknown("NVML does not tell it")
+        unknown = Unknown(say("nvml_silent"))
         return outside_cuda(
             CudaMoment(
                 allocated_peak=peaks[0],

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from tunescope.events import MemoryFigure
+from tunescope.sentences import say
 from worker.probes.reading import Bytes, Unknown, figure
 
 FRAGMENTATION, CONTEXT, OTHERS = "fragmentation", "runtime_context", "other_processes"
 ON_CPU = {
-    FRAGMENTATION: "on the CPU memory comes from the C library, which does not tell what it holds in reserve",
-    CONTEXT: "there is no CUDA context on the CPU: Python, libraries and data share the process's memory with the tensors",
-    OTHERS: "on the CPU tensors lie in main memory, which all processes share; see the machine's page",
+    FRAGMENTATION: Unknown(say("cpu_no_fragmentation")),
+    CONTEXT: Unknown(say("cpu_no_context")),
+    OTHERS: Unknown(say("cpu_shared_memory")),
 }
 
 
@@ -30,11 +31,10 @@ def outside_cuda(moment: CudaMoment) -> list[MemoryFigure]:
     if isinstance(moment.process, int):
         context = moment.process - moment.reserved_now
         if context < 0:
-            context = Unknown("NVML attributes less to this process than torch has reserved")
+            context = Unknown(say("less_than_reserved"))
     others: Bytes = moment.device
     if isinstance(moment.device, int):
-        others = Unknown(moment.process.because) if isinstance(moment.process, Unknown) else moment.process
-        others = max(0, moment.device - others) if isinstance(others, int) else others
+        others = max(0, moment.device - moment.process) if isinstance(moment.process, int) else moment.process
     return [
         figure(FRAGMENTATION, moment.reserved_peak - moment.allocated_peak),
         figure(CONTEXT, context),
@@ -43,4 +43,4 @@ def outside_cuda(moment: CudaMoment) -> list[MemoryFigure]:
 
 
 def outside_cpu() -> list[MemoryFigure]:
-    return [figure(source, Unknown(reason)) for source, reason in ON_CPU.items()]
+    return [figure(source, unknown) for source, unknown in ON_CPU.items()]

@@ -6,10 +6,11 @@ from typing import Any
 
 from tunescope.events import PhaseMemory
 from tunescope.memory.trace import Phase
+from tunescope.sentences import Sentence, say
 from worker.probes.reading import Bytes, Unknown
 from worker.trainer.meter.stopwatch import HostStopwatch, Stopwatch
 
-TOO_SHORT = "the phase was shorter than the time between two samples"
+TOO_SHORT = say("phase_too_short")
 
 
 @dataclass
@@ -19,11 +20,11 @@ class Seen:
     peak: int | None = None
     total: int = 0
     count: int = 0
-    unknown: str | None = None
+    unknown: Sentence | None = None
 
     def add(self, value: Bytes) -> None:
         if isinstance(value, Unknown):
-            self.unknown = value.because
+            self.unknown = value.sentence
             return
         self.raise_peak(value)
         self.total += value
@@ -86,11 +87,13 @@ class Phases:
 
 
 def phase_memory(phase: Phase, seconds: float, source: str, seen: Seen) -> PhaseMemory:
+    unknown = None if seen.peak is not None else seen.unknown or TOO_SHORT
     return PhaseMemory(
         phase=phase,
         seconds=seconds,
         source=source,
         peak_bytes=seen.peak,
         mean_bytes=seen.total // seen.count if seen.count else None,
-        unknown_because=None if seen.peak is not None else seen.unknown or TOO_SHORT,
+        unknown_because=unknown.text if unknown else None,
+        unknown_sentence=unknown,
     )

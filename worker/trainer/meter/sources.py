@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tunescope.sentences import say
 from worker.probes.nvml import Nvml
 from worker.probes.nvml_memory import Memory, device_memory
 from worker.probes.process_groups import process_memory
@@ -27,7 +28,7 @@ def host_source() -> Source:
     try:
         descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        unknown = Unknown(f"/proc/self/statm cannot be read: {error.strerror}")
+        unknown = Unknown(say("file_unreadable", file="/proc/self/statm", said=error.strerror or str(error)))
         return Source("host.rss", lambda: unknown)
 
     def read() -> Bytes:

@@ -4,8 +4,8 @@ import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
 import { moved, zoomed } from "../../charts/range";
 import { TimeSeries } from "../../charts/TimeSeries";
+import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
-import { useTold } from "../../i18n/told";
 import { bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
 import type { LiveJob } from "./liveJob";
 
@@ -79,12 +79,12 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
 function Missing({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const nameOf = useSourceName();
-  const told = useTold();
+  const said = useSaid();
   return job.latest?.memory.map(
-    ({ source, unknown_because: because }) =>
+    ({ source, unknown_because: because, unknown_sentence: sentence }) =>
       because && (
         <Text key={source} size="sm" className="muted" mb="xs">
-          {t("missingFigure", { figure: nameOf(source), reason: told(because) })}
+          {t("missingFigure", { figure: nameOf(source), reason: said(because, sentence) })}
         </Text>
       ),
   );

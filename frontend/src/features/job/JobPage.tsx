@@ -6,7 +6,7 @@ import { useParams } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { ApiProblem, call, isRefused } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
-import { useTold } from "../../i18n/told";
+import { useSaid } from "../../i18n/sentence";
 import { NoWorker } from "../../ui/NoWorker";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
@@ -26,7 +26,7 @@ const REFRESH_MILLISECONDS = 2000;
 
 export default function JobPage() {
   const { t, i18n } = useTranslation("job");
-  const told = useTold();
+  const said = useSaid();
   const language = i18n.language === "en" ? "en" : "zh";
   const { id } = useParams({ from: "/shell/jobs/$id" });
   const [{ tab }, change] = useUrlState();
@@ -53,7 +53,7 @@ export default function JobPage() {
       {job.data.state === "queued" && <NoWorker />}
       {job.data.waiting_because && (
         <Alert color="yellow" icon={<IconHourglass size={18} aria-hidden />} title={t("waits")} role="status">
-          {told(job.data.waiting_because)}
+          {said(job.data.waiting_because, job.data.waiting_sentence)}
         </Alert>
       )}
       <MemoryWarnings job={job.data} />

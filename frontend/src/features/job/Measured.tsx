@@ -9,7 +9,7 @@ import { type Job, type MeasuredLedger, TERMINAL } from "../../api/types";
 import { Comparison } from "../../charts/Comparison";
 import { LedgerColumns } from "../../charts/LedgerColumns";
 import { StepAnatomy } from "../../charts/StepAnatomy";
-import { useTold } from "../../i18n/told";
+import { useSaid } from "../../i18n/sentence";
 import { Problem } from "../../ui/Problem";
 import { formatBytes, formatPercent } from "../../units";
 
@@ -79,7 +79,7 @@ function predictedLine(ledger: MeasuredLedger, label: string) {
 
 function Account({ ledger }: { ledger: MeasuredLedger }) {
   const { t } = useTranslation(["measured", "anatomy", "charts"]);
-  const told = useTold();
+  const said = useSaid();
   return (
     <Stack gap="xs">
       <Group gap="xs">
@@ -109,7 +109,7 @@ function Account({ ledger }: { ledger: MeasuredLedger }) {
               <Text fw={600}>{figure.bytes == null ? t("unknown") : formatBytes(figure.bytes)}</Text>
               {figure.unknown_because && (
                 <Text size="xs" className="muted">
-                  {told(figure.unknown_because)}
+                  {said(figure.unknown_because, figure.unknown_sentence)}
                 </Text>
               )}
             </div>

@@ -2,8 +2,8 @@ import { Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
+import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
-import { useTold } from "../../i18n/told";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
 import { Measured } from "./Measured";
@@ -13,7 +13,7 @@ import { TracePanel } from "./TracePanel";
 export function Memory({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const nameOf = useSourceName();
-  const told = useTold();
+  const said = useSaid();
   return (
     <Stack>
       <section className="card">
@@ -46,7 +46,9 @@ export function Memory({ job }: { job: Job }) {
                 </Text>
                 <div className="figure">{formatBytes(figure.peak_bytes ?? figure.bytes)}</div>
                 <Text size="xs" className="muted">
-                  {figure.unknown_because ? told(figure.unknown_because) : t("peakOfStep")}
+                  {figure.unknown_because
+                    ? said(figure.unknown_because, figure.unknown_sentence)
+                    : t("peakOfStep")}
                 </Text>
               </div>
             ))}

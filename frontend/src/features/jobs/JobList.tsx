@@ -3,6 +3,7 @@ import { useMediaQuery } from "@mantine/hooks";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
+import { useSaid } from "../../i18n/sentence";
 import { useTold } from "../../i18n/told";
 import { StateBadge } from "../../ui/StateBadge";
 import { useNow } from "../../ui/useNow";
@@ -105,9 +106,11 @@ function Name({ job }: { job: Job }) {
 /** Why it waits or failed, in a line. */
 function Why({ job }: { job: Job }) {
   const told = useTold();
-  const said = job.failure?.detail.split("\n")[0] ?? job.waiting_because;
-  if (!said) return null;
-  const why = told(said);
+  const said = useSaid();
+  const why = job.failure
+    ? told(job.failure.detail.split("\n")[0] ?? "")
+    : job.waiting_because && said(job.waiting_because, job.waiting_sentence);
+  if (!why) return null;
   return (
     <Text size="xs" className="muted" mt={4} lineClamp={2} title={why}>
       {why}

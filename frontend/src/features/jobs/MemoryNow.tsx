@@ -4,17 +4,24 @@ import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
 import type { Machine } from "../../api/types";
-import { useTold } from "../../i18n/told";
+import { type Said, useSaid } from "../../i18n/sentence";
 import { formatBytes } from "../../units";
 
 const REFRESH_MILLISECONDS = 3000;
 /** ``because``: why the memory is not known. */
-type Bar = { key: string; name: string; used: number | null; total: number | null; because?: string };
+type Bar = {
+  key: string;
+  name: string;
+  used: number | null;
+  total: number | null;
+  because?: string;
+  sentence?: Said;
+};
 
 /** How full each GPU is at this moment; host memory where a machine has no GPU. */
 export function MemoryNow() {
   const { t } = useTranslation("jobs");
-  const told = useTold();
+  const said = useSaid();
   const machines = useQuery({
     queryKey: ["machines"],
     queryFn: () => answer(api.GET("/api/gpus")),
@@ -36,7 +43,7 @@ export function MemoryNow() {
           </Group>
           {bar.used === null && bar.because ? (
             <Text size="xs" className="muted">
-              {told(bar.because)}
+              {said(bar.because, bar.sentence)}
             </Text>
           ) : (
             <Progress
@@ -68,5 +75,6 @@ function barsOf(machine: Machine, t: (key: string, values: { machine: string }) 
     used: gpu.used_bytes,
     total: gpu.total_bytes,
     because: gpu.unusable_because ?? gpu.unknown.memory,
+    sentence: gpu.unusable_sentence ?? gpu.unknown_sentences.memory,
   }));
 }

@@ -2,7 +2,7 @@ import { Badge, Group, Stack, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Estimate, ServerGpu } from "../../api/types";
 import { LedgerBar } from "../../charts/LedgerBar";
-import { useTold } from "../../i18n/told";
+import { useSaid } from "../../i18n/sentence";
 import { formatBytes } from "../../units";
 
 type Verdict = "now" | "later" | "no" | "unknown" | "unusable";
@@ -49,7 +49,7 @@ type Props = { gpu: ServerGpu; ledger: Record<string, number>; totalBytes: numbe
 
 function GpuBar({ gpu, ledger, totalBytes }: Props) {
   const { t } = useTranslation("launch");
-  const told = useTold();
+  const said = useSaid();
   const verdict = verdictOf(gpu);
   const size = gpu.total_bytes;
   const end =
@@ -74,7 +74,7 @@ function GpuBar({ gpu, ledger, totalBytes }: Props) {
         />
       )}
       <Text size="xs" className="muted" mt={5}>
-        {(gpu.unusable_because && told(gpu.unusable_because)) ??
+        {(gpu.unusable_because && said(gpu.unusable_because, gpu.unusable_sentence)) ??
           (size === null
             ? t("sizeUnknown")
             : t("freeOf", { free: formatBytes(gpu.free_bytes), total: formatBytes(size) }))}

@@ -1,13 +1,13 @@
 import { Alert, Badge, Group, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Gpu, Machine } from "../../api/types";
-import { useTold } from "../../i18n/told";
+import { useSaid } from "../../i18n/sentence";
 import { formatDate } from "../../units";
 import { MemoryBar } from "./MemoryBar";
 
 export function GpuCard({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
   const { t } = useTranslation("machines");
-  const told = useTold();
+  const said = useSaid();
   const assigned = jobs.filter((job) => job.gpus.includes(gpu.uuid));
   return (
     <article className="card" aria-label={`GPU ${gpu.index} ${gpu.name}`}>
@@ -25,13 +25,13 @@ export function GpuCard({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
       </Group>
       {gpu.unusable_because && (
         <Alert color="red" title={t("unusable")} mb="sm">
-          {told(gpu.unusable_because)}
+          {said(gpu.unusable_because, gpu.unusable_sentence)}
         </Alert>
       )}
       <MemoryBar gpu={gpu} jobs={jobs} />
       <Figures gpu={gpu} />
       <Health gpu={gpu} />
-      <Unknowns unknown={gpu.unknown} said={gpu.unusable_because} />
+      <Unknowns gpu={gpu} />
     </article>
   );
 }
@@ -75,7 +75,7 @@ function Figures({ gpu }: { gpu: Gpu }) {
 /** What is wrong with a GPU: slowed clocks, memory errors, faults that the driver reported. */
 function Health({ gpu }: { gpu: Gpu }) {
   const { t } = useTranslation("machines");
-  const told = useTold();
+  const said = useSaid();
   const errors = [gpu.ecc_volatile_uncorrected, gpu.ecc_aggregate_uncorrected] as const;
   const slowed = gpu.throttling ?? [];
   if (slowed.length === 0 && gpu.xids.length === 0 && !errors.some(Boolean)) return null;
@@ -97,7 +97,11 @@ function Health({ gpu }: { gpu: Gpu }) {
       )}
       {gpu.xids.map((fault) => (
         <Text size="sm" key={`${fault.code}-${fault.at}`}>
-          {t("xid", { code: fault.code, meaning: told(fault.meaning), at: formatDate(fault.at) })}
+          {t("xid", {
+            code: fault.code,
+            meaning: said(fault.meaning, fault.meaning_sentence),
+            at: formatDate(fault.at),
+          })}
         </Text>
       ))}
     </Alert>
@@ -105,17 +109,18 @@ function Health({ gpu }: { gpu: Gpu }) {
 }
 
 /** Figures that are missing, and why, unless that is said already; those with one reason in one line. */
-function Unknowns({ unknown, said }: { unknown: Record<string, string>; said: string | null }) {
+function Unknowns({ gpu }: { gpu: Gpu }) {
   const { t } = useTranslation("machines");
-  const told = useTold();
+  const said = useSaid();
   const byReason = new Map<string, string[]>();
-  for (const [figure, because] of Object.entries(unknown)) {
-    if (because === said) continue;
+  for (const [figure, english] of Object.entries(gpu.unknown)) {
+    if (english === gpu.unusable_because) continue;
+    const because = said(english, gpu.unknown_sentences[figure]);
     byReason.set(because, [...(byReason.get(because) ?? []), t(figure)]);
   }
   return [...byReason].map(([because, figures]) => (
     <Text key={because} size="sm" className="muted" mt="sm">
-      {t("unknown", { figure: figures.join(", "), reason: told(because) })}
+      {t("unknown", { figure: figures.join(", "), reason: because })}
     </Text>
   ));
 }

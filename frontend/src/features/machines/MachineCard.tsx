@@ -2,13 +2,10 @@ import { Alert, Progress, SimpleGrid, Text, Title } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import type { Machine } from "../../api/types";
-import { useTold } from "../../i18n/told";
+import { useSaid } from "../../i18n/sentence";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatBytes } from "../../units";
 import { GpuCard } from "./GpuCard";
-
-/** How a report begins where there is no GPU at all; any other reason is a fault. */
-const NO_GPU_DRIVER = "no NVIDIA driver is installed on this machine";
 
 export function MachineCard({ machine }: { machine: Machine }) {
   const { t } = useTranslation("machines");
@@ -25,7 +22,7 @@ export function MachineCard({ machine }: { machine: Machine }) {
       </Text>
       <Progress value={(100 * used) / machine.host_total_bytes} aria-label={t("hostMemory")} mb="md" />
       <Jobs jobs={machine.jobs} />
-      {machine.gpus.length === 0 && <NoGpus because={machine.gpus_unknown_because} />}
+      {machine.gpus.length === 0 && <NoGpus machine={machine} />}
       <SimpleGrid cols={{ base: 1, md: 2 }} mt="sm">
         {machine.gpus.map((gpu) => (
           <GpuCard key={gpu.uuid} gpu={gpu} jobs={machine.jobs} />
@@ -70,13 +67,14 @@ function Jobs({ jobs }: { jobs: Machine["jobs"] }) {
   );
 }
 
-function NoGpus({ because }: { because: string | null }) {
+function NoGpus({ machine }: { machine: Machine }) {
   const { t } = useTranslation("machines");
-  const told = useTold();
-  const fault = because !== null && !because.startsWith(NO_GPU_DRIVER);
+  const said = useSaid();
+  const { gpus_unknown_because: because, gpus_unknown_sentence: sentence } = machine;
+  const fault = because !== null && sentence?.kind !== "no_driver";
   return (
     <Alert color={fault ? "red" : "gray"} title={t(fault ? "gpusFault" : "noGpu")} mt="sm">
-      {fault ? told(because) : t("noGpuAbout")}
+      {fault ? said(because, sentence) : t("noGpuAbout")}
     </Alert>
   );
 }

@@ -1,0 +1,37 @@
+/** What the server says in sentences, in the reader's language: from its kind and values, else the English text itself. */
+
+import type { TFunction } from "i18next";
+import { useTranslation } from "react-i18next";
+import type { Sentence } from "../api/types";
+import { formatBytes } from "../units";
+import chinese from "./zh-CN/sentences.json";
+
+/** TypeScript fails here for a kind that has no words. The server itself says it in English. */
+const WORDS: Record<Sentence["kind"], string> = chinese;
+
+export type Said = Sentence | null | undefined;
+
+/** What a field says: its sentence in the reader's language, or the English text beside it where there is none. */
+export function useSaid(): (english: string, sentence: Said) => string {
+  const { t, i18n } = useTranslation(["sentences", "anatomy", "job"]);
+  return (english, sentence) => (sentence && i18n.language !== "en" ? inWords(sentence, t) : english);
+}
+
+function inWords({ kind, text, values = {} }: Sentence, t: TFunction): string {
+  // A worker of a newer release may say what this page has no words for.
+  if (!(kind in WORDS)) return text;
+  const shown = Object.entries(values).map(([name, value]) => [name, valueInWords(name, value, t)]);
+  return t(`sentences:${kind}`, { replace: Object.fromEntries(shown) });
+}
+
+type Value = NonNullable<Sentence["values"]>[string];
+
+/** Bytes, phases and stages have words of their own, as has a sentence within a sentence. */
+function valueInWords(name: string, value: Value, t: TFunction): string {
+  if (Array.isArray(value)) return value.map((item) => inWords(item, t)).join("；");
+  if (typeof value === "object") return inWords(value, t);
+  if (typeof value === "number") return name.endsWith("_bytes") ? formatBytes(value) : String(value);
+  if (name === "phase") return t(`anatomy:${value}`, { defaultValue: value });
+  if (name === "stage") return t(`job:stage_${value.replaceAll(" ", "_")}`, { defaultValue: value });
+  return value;
+}

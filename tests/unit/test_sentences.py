@@ -1,0 +1,32 @@
+"""Sentences: English for people, kind and values for programs."""
+
+from tunescope.sentences import Sentence, say
+from tunescope.sentences.templates import TEMPLATES
+from tunescope.units import GIB
+from tunescope.wire import NO_GPU_DRIVER
+
+
+def test_bytes_are_integers_for_programs_and_rounded_for_people() -> None:
+    sentence = say("no_gpu_large_enough", need_bytes=60 * GIB, largest_bytes=24 * GIB)
+    assert sentence.values == {"need_bytes": 60 * GIB, "largest_bytes": 24 * GIB}
+    assert "about 60.0 GiB on a GPU; the largest connected one has 24.0 GiB" in sentence.text
+
+
+def test_a_sentence_may_hold_others_and_what_somebody_else_said() -> None:
+    lost = say("gpu_fault", machine="m", index=3, because=say("gpu_off_the_bus"))
+    told = say("machine_fault", machine="n", because="said by an older worker")
+    whole = say("gpus_cannot_be_used", faults=[lost, told])
+    assert whole.text == (
+        "The GPUs cannot be used. m, GPU 3: the GPU has fallen off the bus; the machine must be restarted; "
+        "n: said by an older worker."
+    )
+    assert Sentence.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_a_kind_of_a_newer_release_is_read_with_its_text() -> None:
+    read = Sentence.model_validate({"kind": "not_known_here", "text": "Something new.", "values": {}, "more": 1})
+    assert read.text == "Something new."
+
+
+def test_a_machine_without_a_driver_is_known_by_how_its_reason_begins() -> None:
+    assert TEMPLATES["no_driver"].startswith(NO_GPU_DRIVER)

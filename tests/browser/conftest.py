@@ -5,6 +5,7 @@ Only for them: Playwright keeps an event loop running in this thread until it is
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,8 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, server: Running) -> Iterator[Page]:
+@contextmanager
+def signed_in(browser: Browser, server: Running) -> Iterator[Page]:
     """A signed-in page at 1440 px, English, light."""
     context = browser.new_context(
         base_url=server.url, viewport={"width": 1440, "height": 900}, locale="en-US", color_scheme="light"
@@ -60,3 +61,9 @@ def page(browser: Browser, server: Running) -> Iterator[Page]:
     # A request that a test changes on its way may still be under way: its handler must not fail the test that comes next.
     page.unroute_all(behavior="ignoreErrors")
     context.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Running) -> Iterator[Page]:
+    with signed_in(browser, server) as page:
+        yield page

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.browser.conftest import signed_in
 from tests.browser.test_pages import serious_problems
 from tests.support.running import ROOT, Running
 from tests.support.waiting import until
@@ -18,6 +18,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.slow
 
 STEPS = 8
+DEMO = "first-qlora-run"
 SCROLLS = "document.documentElement.scrollWidth"
 TERMINAL = {"succeeded", "failed", "cancelled"}
 
@@ -77,17 +78,35 @@ def peak_memory(client: httpx.Client, job: str, steps: int) -> float:
     return max(series["memory_peak.host.rss"]["max"][:steps])
 
 
+def launch_from_the_page(page: Page) -> str:
+    """Press "Try a QLoRA run", with fewer steps and shorter rows than its own; returns the job's id."""
+
+    def shortened(route: Route) -> None:
+        spec = route.request.post_data_json
+        if spec is None:
+            route.continue_()
+        else:
+            data, schedule = demo_spec()["data"], demo_spec()["schedule"]
+            route.continue_(post_data=json.dumps(spec | {"data": data, "schedule": schedule}))
+
+    page.route("**/api/jobs", shortened)
+    page.goto("/")
+    page.get_by_role("button", name="Try a QLoRA run").first.click()
+    page.wait_for_url("**/jobs/*")
+    return page.url.rsplit("/", 1)[1]
+
+
 @pytest.fixture(scope="module")
-def quantized(server: Running, client: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A QLoRA job, submitted and followed to its end by the command line."""
-    spec = tmp_path_factory.mktemp("spec") / "spec.yaml"
-    spec.write_text(yaml.safe_dump(demo_spec()))
-    submitted = tunescope(server, "jobs", "submit", str(spec), "--json")
-    assert submitted.returncode == 0, submitted.stderr
-    job = str(json.loads(submitted.stdout)["id"])
-    followed = tunescope(server, "jobs", "follow", job)
-    assert followed.returncode == 0, followed.stderr
-    finished(client, job, within=5)
+def quantized(browser: Browser, server: Running) -> str:
+    """The QLoRA demo, launched from the page, followed to its end by the command line and on the page."""
+    with signed_in(browser, server) as page:
+        job = launch_from_the_page(page)
+        followed = tunescope(server, "jobs", "follow", job)
+        assert followed.returncode == 0, followed.stderr
+        assert f"{STEPS}/{STEPS}" in followed.stdout, followed.stdout
+        expect(page.get_by_role("heading", name=DEMO)).to_be_visible()
+        expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible()
+        expect(page.get_by_text(f"Step {STEPS} of {STEPS}")).to_be_visible()
     return job
 
 
@@ -95,9 +114,9 @@ def test_a_qlora_job_succeeds_with_an_event_for_every_step(
     server: Running, client: httpx.Client, quantized: str
 ) -> None:
     job = quantized
-    row = finished(client, job)
+    row = finished(client, job, within=5)
     assert row["state"] == "succeeded", row["failure"]
-    assert row["progress"]["step"] == STEPS
+    assert row["progress"]["step"] == STEPS and row["spec"]["precision"]["quantization"] == "nf4"
     metrics = client.get(f"/api/jobs/{job}/metrics").json()
     assert metrics["steps"] == list(range(1, STEPS + 1))
     loss = metrics["series"]["loss"]["mean"]
@@ -132,7 +151,7 @@ def test_the_page_accounts_for_what_was_measured(page: Page, quantized: str) -> 
     error = panel.get_by_role("columnheader", name="Error").bounding_box()
     assert error and error["x"] + error["width"] <= 390, "the error is seen without scrolling"
     page.goto("/accuracy")
-    expect(page.get_by_text("first-lora-nf4").first).to_be_visible()
+    expect(page.get_by_text(DEMO).first).to_be_visible()
     page.get_by_role("button", name="By category").first.click()
     expect(page.get_by_role("row", name="Adapters").first).to_contain_text("0 B (0.00 %)")
 
@@ -144,25 +163,3 @@ def test_less_quantization_and_more_training_need_more_memory(client: httpx.Clie
     assert [row["state"] for row in rows] == ["succeeded"] * 2, [row["failure"] for row in rows]
     least, lora, full = (peak_memory(client, job, steps) for job in (quantized, *jobs))
     assert least < lora < full
-
-
-def test_the_page_launches_the_demo_and_shows_every_step(page: Page, client: httpx.Client) -> None:
-    steps = 4
-
-    def shortened(route: Route) -> None:
-        spec = route.request.post_data_json
-        if spec is None:
-            route.continue_()
-        else:
-            route.continue_(post_data=json.dumps(spec | {"schedule": spec["schedule"] | {"max_steps": steps}}))
-
-    page.route("**/api/jobs", shortened)
-    page.goto("/")
-    page.get_by_role("button", name="Try a QLoRA run").first.click()
-    page.wait_for_url("**/jobs/*")
-    job = page.url.rsplit("/", 1)[1]
-    expect(page.get_by_role("heading", name="first-qlora-run")).to_be_visible()
-    expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=240_000)
-    expect(page.get_by_text(f"Step {steps} of {steps}")).to_be_visible()
-    row = finished(client, job, within=5)
-    assert row["progress"]["step"] == steps and row["spec"]["precision"]["quantization"] == "nf4"

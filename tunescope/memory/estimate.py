@@ -124,8 +124,8 @@ def estimate(
         )
         for site in sites
     ]
-    cached = cached_blocks(spec, architecture, work, stack, persistent, held)
-    fragments = fragmentation(reserves, cached, spread, device.total_bytes - context[1], spec.parallelism.strategy)
+    blocks = cached_blocks(spec, architecture, work, stack, persistent, held)
+    fragments = fragmentation(reserves, blocks, spread, device.total_bytes - context[1], spec.parallelism.strategy)
     allocated = ledgers[winner].total_bytes - held.communication
     overhead = MemoryLedger({"fragmentation": fragments.expected, "runtime_context": context[1]})
     ledger = ledgers[winner] + overhead
@@ -136,7 +136,8 @@ def estimate(
         )
     )
     interval = _interval(spec, architecture, stack, allocated + held.communication, fragments, context)
-    notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, spread > 1.0)
+    cache = (spread > 1.0, fragments.gives_back)
+    notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, *cache)
     return Estimate(ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated)
 
 
@@ -250,7 +251,7 @@ def _interval(
 
 def _assumptions(
     spec: JobSpec, architecture: Architecture, work: Workload, lengths: Lengths | None, stack: Stack, device: Device,
-    unmatched: tuple[str, ...], varying: bool,
+    unmatched: tuple[str, ...], varying: bool, gives_back: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     notes = [f"library versions: {stack.title}", f"longest micro batch: {work.batch} x {work.sequence} tokens"]
     notes.append(f"effective batch: {effective_batch_words(spec)}")
@@ -258,6 +259,8 @@ def _assumptions(
         notes.append("the data set's lengths are unknown: every batch is taken to reach max_length")
     if varying:
         notes.append("row lengths vary: the allocator's cache is an expectation, not a bound")
+    if gives_back:
+        notes.append("the card is full for a moment, then the allocator gives cached blocks back: what stays reserved is counted")
     notes += context_notes(device, stack)
     lack = lack_of(spec, device)
     if lack is not None:

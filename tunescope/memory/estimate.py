@@ -260,7 +260,9 @@ def _assumptions(
     if varying:
         notes.append("row lengths vary: the allocator's cache is an expectation, not a bound")
     if gives_back:
-        notes.append("the card is full for a moment, then the allocator gives cached blocks back: what stays reserved is counted")
+        notes.append(
+            "the card is full for a moment, then the allocator gives cached blocks back: what stays reserved is counted"
+        )
     notes += context_notes(device, stack)
     lack = lack_of(spec, device)
     if lack is not None:

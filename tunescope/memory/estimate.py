@@ -225,12 +225,14 @@ def _base_ledger(held: Share, device: Device, stored_as_master: int) -> MemoryLe
 
 def _site_ledger(site: Site, held: Share) -> MemoryLedger:
     numerator, denominator = held.gradient_part
+    filled = held.fills_bucket and site.name.startswith("layer_backward")
     return MemoryLedger(
         {
             "activations": site.activations,
             "logits_and_loss": site.logits,
             "workspace": site.workspace + site.casts + (held.step_temporary if site.name == "optimizer_step" else 0),
-            "gradients": site.gradients * numerator // denominator,
+            "gradients": site.gradients * numerator // denominator
+            + (held.new_gradients if filled or site.name == "embedding_backward" else 0),
         }
     )
 

@@ -12,7 +12,7 @@ from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
 
 ZERO_SUB_GROUP_ELEMENTS = 1_000_000_000
-"""DeepSpeed steps this many elements at a time, with their gradients in fp32 (``sub_group_size``)."""
+"""ZeRO-3 steps this many elements of a GPU at a time, with their gradients in fp32 (``sub_group_size``); ZeRO-1 and 2 all at once."""
 ZERO_LIVE_ELEMENTS = 1_000_000_000
 """ZeRO-3 keeps this many gathered parameters alive (``stage3_max_live_parameters``)."""
 ZERO_PREFETCH_ELEMENTS = 50_000_000
@@ -36,6 +36,11 @@ class Share:
     optimizer_states: int
     step_temporary: int
     communication: int
+    new_gradients: int = 0
+    """ZeRO-2 under accumulation: those of this micro batch, beside the sum of the earlier ones that they are then added to
+    (``stage_1_and_2.py`` ``copy_grads_in_partition``). The step's flattened copy finds their block."""
+    fills_bucket: bool = False
+    """Whether more trains than a bucket takes: ``new_gradients`` are there before the end of backward."""
 
 
 def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> Share:
@@ -51,8 +56,9 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         # DeepSpeed keeps fp32 masters and fp32 moments of everything it trains, whatever the weights' type.
         masters = 4 * elements
         states = states if spec.optimizer.name not in ("adamw_torch", "adamw_torch_fused") else 8 * elements
-        # A sub-group's gradients are flattened in 16 bit, then cast to fp32 (stage3.py _prepare_fp32_grad_for_sub_group).
-        temporary = (WIDTHS[spec.precision.dtype] + 4) * min(elements, ZERO_SUB_GROUP_ELEMENTS * gpus)
+        # Gradients are flattened in 16 bit, then cast to fp32 (stage_1_and_2.py step; stage3.py _prepare_fp32_grad_for_sub_group).
+        stepped = min(elements, ZERO_SUB_GROUP_ELEMENTS * gpus) if strategy == "zero3" else elements
+        temporary = (WIDTHS[spec.precision.dtype] + 4) * stepped
     sharded = gpus if strategy in ("zero3", "fsdp") else 1
     state_parts = gpus if zero or strategy == "fsdp" else 1
     weights, constants, adapters = persistent.weights, persistent.quantization_state, persistent.adapters
@@ -64,13 +70,14 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
     if strategy == "ddp" and gpus > 1:
         # Buckets hold every gradient again: accelerate leaves gradient_as_bucket_view off.
         communication += persistent.gradients
-    if zero:
-        # The bucket's buffer has its full size however little trains; with overlap there are two.
-        communication += 2 * 2 * stack.zero_bucket_elements
     if strategy == "zero3":
-        communication += 2 * min(ZERO_PREFETCH_ELEMENTS, elements) + 2 * min(
-            ZERO_LIVE_ELEMENTS, architecture.parameter_count
-        )
+        communication += _zero3_buffers(architecture, elements, gpus, stack)
+    elif zero:
+        # Two buckets while backward runs (``overlap_comm``), of full size however little trains. At the step they lie cached:
+        # what it makes of all gradients is as a rule too large for them.
+        communication += 2 * 2 * stack.zero_bucket_elements
+    accumulates = spec.batch.gradient_accumulation_steps > 1
+    new_gradients = persistent.gradients // gpus if strategy == "zero2" and accumulates else 0
     if strategy == "fsdp" and gpus > 1:
         # Up to three gathered layers (implicit prefetch), and the root group with embeddings and head.
         largest = max(layer.parameter_count(architecture.hidden) for layer in architecture.layers)
@@ -90,7 +97,21 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         states // state_parts,
         temporary // state_parts,
         communication,
+        new_gradients,
+        elements > stack.zero_bucket_elements,
     )
+
+
+def _zero3_buffers(architecture: Architecture, elements: int, gpus: int, stack: Stack) -> int:
+    """One bucket for gradients, made with the optimizer and kept (stage3.py ``_setup_for_real_optimizer``), and gathered weights.
+
+    A single process gathers none: its weights are views of what it stores (``partition_parameters.py`` ``NoGatherHandle``).
+    """
+    square = architecture.hidden**2
+    bucket = square if stack.zero3_auto else stack.zero_bucket_elements
+    prefetched = 9 * square // 10 if stack.zero3_auto else ZERO_PREFETCH_ELEMENTS
+    gathered = min(prefetched, elements) + min(ZERO_LIVE_ELEMENTS, architecture.parameter_count) if gpus > 1 else 0
+    return 2 * (bucket + gathered)
 
 
 def can_divide(quantization: str, strategy: str) -> bool:

@@ -42,6 +42,8 @@ class Stack:
     """Rows over ``max_length`` are dropped, not cut: what is left still varies up to it."""
     zero_bucket_elements: int = 500_000_000
     """DeepSpeed's reduce_bucket_size: its own default, or the recipe's."""
+    zero3_auto: bool = False
+    """ZeRO-3's buckets left to transformers: hidden size squared, and 0.9 of it to prefetch (``integrations/deepspeed.py``)."""
     saved_modules_follow_adapters: bool = False
     """Whether modules trained in full beside adapters are cast to ``adapter_dtype`` (our trainer) or keep the base's type (peft)."""
     foreach_lists: int = 1
@@ -69,8 +71,8 @@ STACKS: dict[str, Stack] = {
         Stack("transformers-4.45", "transformers 4.45", loss_path.SHIFTED_REBOUND, transformers=4, context_bytes=FMS_CONTEXT,
               source="transformers 4.45.2 modeling_granite.py:1101"),
         Stack("qwen-2023", "Qwen's finetune.py, transformers 4.32, torch 2.0", loss_path.SHIFTED_THEN_FLOAT, loss_path.SHIFTED_SIXTEEN, transformers=4,
-              zero_bucket_elements=200_000_000, foreach_lists=2, gptq_keeps_weights=True,
-              source="Qwen-7B modeling_qwen.py; Qwen finetune/ds_config_zero2.json; torch 2.0 optim/adamw.py; auto-gptq qlinear_cuda_old.py"),
+              zero_bucket_elements=200_000_000, zero3_auto=True, foreach_lists=2, gptq_keeps_weights=True,
+              source="Qwen-7B modeling_qwen.py; Qwen finetune/ds_config_zero2.json, ds_config_zero3.json; torch 2.0 optim/adamw.py; auto-gptq qlinear_cuda_old.py"),
         Stack("swift-2024", "ms-swift 2.0.3, torch 2.1", loss_path.SHIFTED_THEN_FLOAT, loss_path.SHIFTED_SIXTEEN, transformers=4, rows=SWIFT_ROWS,
               drops_long_rows=True, gptq_keeps_weights=True,
               source="the same model code; ms-swift 2.0.3 truncation_strategy=delete; batches padded to their longest row"),

@@ -13,4 +13,4 @@ if [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
 fi
 bash scripts/check.sh
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false
-exec .venv/bin/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder ${PYTEST_ARGS:-}
+exec .venv/bin/python -m pytest -n 3 --no-loadscope-reorder ${PYTEST_ARGS:-}

@@ -1,13 +1,16 @@
 """How several processes share the suite: what starts a whole server is one group, and what takes longest begins first.
 
-With ``--dist loadgroup --no-loadscope-reorder`` a process takes a whole group at a time. Files are groups, as with ``loadfile``; a
-package whose files share one server is one group too, so that its server starts once. A long group that begins last would
-leave the other process idle.
+A process takes a whole group at a time. Files are groups; a package whose files share one server is one group too, so that its
+server starts once. A long group that begins last would leave the other processes idle. (Not by ``--dist loadgroup``: with pytest
+9.2, xdist 3.8 deals out each test by itself there, https://github.com/pytest-dev/pytest-xdist/issues/1386.)
 """
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 SHARING = {"browser/": "browser", "cli/test_commands": "cli", "cli/test_examples": "cli", "cli/test_sdk": "cli"}
 """Files that share a server (their conftest's ``server``), by how their paths begin, and their group."""
@@ -17,17 +20,25 @@ LONGEST = (
     "api/test_schema", "worker/test_tracer_published", "worker/test_out_of_memory", "worker/test_probe",
 )  # fmt: skip
 """Groups from the longest on; all others follow as they are collected."""
-HERE = Path(__file__).parent
 
 
-def group_of(path: Path) -> str:
-    """The group of a test file: "browser", or "worker/test_trainer"."""
-    name = path.relative_to(HERE).with_suffix("").as_posix()
+def group_of(nodeid: str) -> str:
+    """The group of a test: "browser", or "worker/test_trainer"."""
+    name = nodeid.split("::", 1)[0].removeprefix("tests/").removesuffix(".py")
     return next((group for beginning, group in SHARING.items() if name.startswith(beginning)), name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(group_of(item.path), len(LONGEST)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
+    items.sort(key=lambda item: rank.get(group_of(item.nodeid), len(LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log)

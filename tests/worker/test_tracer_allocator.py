@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
+from tunescope.memory.native_allocator import UNIT, NativeAllocator, units
 from tunescope.units import MIB
 from worker.tracer.expandable import ExpandableAllocator
 from worker.tracer.replay import highest_requested, replayed, runs_within, smallest_budget
@@ -136,6 +137,27 @@ def test_what_always_holds(kind: type[CachingAllocator], steps: list[tuple[int, 
     assert allocator.reserved == allocator.reserved_peak >= allocator.active_peak
     allocator.release_cached()
     assert allocator.reserved == 0, "what is wholly free merges back into whole segments"
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS, limit=st.one_of(st.none(), st.integers(20, 400)))
+def test_the_allocator_that_estimates_replay_answers_alike(steps: list[tuple[int, int]], limit: int | None) -> None:
+    changes = sequence(steps)
+    sizes = [0, *(units(size) for uid, size in changes if uid > 0)]
+    held = [0] * len(sizes)
+    whole = CachingAllocator(limit and limit * MIB)
+    quick = NativeAllocator(limit and limit * MIB // UNIT)
+    for uid, size in [*changes, *changes]:
+        try:
+            whole.run([(uid, size)])
+        except OutOfMemory as expected:
+            with pytest.raises(OutOfMemory) as found:
+                quick.run([uid], sizes, held)
+            assert found.value.args == expected.args
+            return
+        quick.run([uid], sizes, held)
+        assert (quick.reserved * UNIT, quick.active * UNIT) == (whole.reserved, whole.active)
+    assert quick.active_peak * UNIT == whole.active_peak
 
 
 @pytest.mark.parametrize("expandable", [False, True])

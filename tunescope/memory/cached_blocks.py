@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import log
 
-from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
+from tunescope.memory.allocator import OutOfMemory
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
+from tunescope.memory.native_allocator import UNIT, NativeAllocator
 from tunescope.memory.persistent import Persistent
 from tunescope.memory.sharding import Share
 from tunescope.memory.sites import FUSED_TILE_TOKENS, FUSED_TILE_VOCAB, Workload, layer_settings, loss_path_of
@@ -40,8 +41,11 @@ class CachedBlocks:
 
     job: _Job
     work: Workload
-    roomy: int
-    """Bytes of them on a card with room."""
+
+    @property
+    def roomy(self) -> int:
+        """Bytes of them on a card with room. Replayed when asked for: a first time takes milliseconds."""
+        return round(_on_a_roomy_card(self.job, self.work))
 
     def left(self, part: float) -> int:
         """Bytes of them where the card has only ``part`` of the room for them, once the allocator has run into that.
@@ -62,7 +66,7 @@ def cached_blocks(
     job = _Job(
         architecture, _essential(settings), _head(spec, architecture, work, stack), _update(spec, persistent, held)
     )
-    return CachedBlocks(job, work, round(_on_a_roomy_card(job, work)))
+    return CachedBlocks(job, work)
 
 
 def _on_a_roomy_card(job: _Job, work: Workload) -> float:
@@ -116,25 +120,26 @@ def _at_point(job: _Job, rows: int, length: int) -> int:
 @lru_cache(maxsize=8192)
 def _replayed(job: _Job, rows: int, length: int) -> tuple[int, int]:
     """(reserved, active) bytes at their peaks."""
-    allocator = CachingAllocator().run(_changes(job, rows, length))
-    return allocator.reserved_peak, allocator.active_peak
+    allocator = _run(job, rows, length, NativeAllocator())
+    return allocator.reserved * UNIT, allocator.active_peak * UNIT
 
 
 @lru_cache(maxsize=8192)
 def _share_left(job: _Job, rows: int, length: int, limit: int) -> float | None:
     """What is cached in the end within a limit, of what a card with room caches; None where the steps do not run in it."""
     reserved, active = _replayed(job, rows, length)
-    allocator = CachingAllocator(active + (reserved - active) * limit // LIMITS)
+    limited = NativeAllocator((active + (reserved - active) * limit // LIMITS) // UNIT)
     try:
-        allocator.run(_changes(job, rows, length))
+        left = _run(job, rows, length, limited).reserved * UNIT
     except OutOfMemory:
         return None
-    return max(0, allocator.reserved - active) / max(1, reserved - active)
+    return max(0, left - active) / max(1, reserved - active)
 
 
-def _changes(job: _Job, rows: int, length: int) -> list[Change]:
+def _run(job: _Job, rows: int, length: int, allocator: NativeAllocator) -> NativeAllocator:
     settings = replace(job.settings, sequence=LENGTHS[length], batch=ROWS[rows], tokens=ROWS[rows] * LENGTHS[length])
-    return StepSequence(job.architecture, settings, job.head, job.update).changes()
+    StepSequence(job.architecture, settings, job.head, job.update).run(allocator)
+    return allocator
 
 
 def _essential(settings: LayerSettings) -> LayerSettings:

@@ -83,6 +83,8 @@ def fragmentation(
     what is expected is what stays reserved; with varying lengths it goes on.
     """
     tensors = max(reserve.tensors for reserve in reserves)
+    if tensors >= room:
+        return Fragmentation(0, 0, 0)
     cached = blocks.roomy
     found: list[int] = []
     for index in range(3):
@@ -90,10 +92,10 @@ def fragmentation(
         if spread > 1.0:
             grown = (_varying(reserve, reserves, cached, spread, index) for reserve in reserves)
             bytes_reserved = max(bytes_reserved, *grown)
-        found.append(min(bytes_reserved, max(room, tensors)) - tensors)
+        found.append(min(bytes_reserved, room) - tensors)
     low, expected, high = found
     wanted = UNFOLLOWED[1] * cached
-    gives_back = spread == 1.0 and strategy in ("none", "ddp") and 0 < room - tensors < wanted
+    gives_back = spread == 1.0 and strategy in ("none", "ddp") and room - tensors < wanted
     if gives_back:
         expected = min(expected, int(UNFOLLOWED[1] * blocks.left((room - tensors) / wanted)))
     return Fragmentation(min(low, expected), expected, high, gives_back)

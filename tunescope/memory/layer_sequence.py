@@ -37,7 +37,6 @@ class LayerSequence(LinearSequence):
             out = q.take(self.normed * self.h)
         else:
             wide = q.take(4 * self.h) if s.stream == 2 else 0
-            q.touch(4 * self.h)
             scaled = q.take(4 * self.h)
             narrow = q.take(s.compute * self.h)
             out = q.take(s.stream * self.h)
@@ -148,9 +147,10 @@ class LayerSequence(LinearSequence):
         rows = self.t * experts.per_token // self.s.expert_runs
         return self.answered * rows * self.a.hidden, self.answered * rows * experts.intermediate
 
-    def passed(self, like: Kept) -> Kept:
-        """Forward of a layer like another, told by what it leaves: its temporaries find the other's blocks."""
-        return Kept(mlp=[self.requests.take(self.requests.sizes[uid]) for uid in like.all() if uid])
+    def passed(self, left: list[int], kept: Kept) -> int:
+        """Forward of a layer like another, told by the sizes of what it leaves: its temporaries find the other's blocks."""
+        kept.mlp = [self.requests.take(size) for size in left]
+        return self.requests.take(self.s.stream * self.h)
 
     # --- backward --------------------------------------------------------------------------------------------------
 

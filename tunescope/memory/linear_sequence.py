@@ -8,10 +8,12 @@ from tunescope.memory.requests import Kept, Requests
 class LinearSequence(LayerKept):
     """The matrices of one layer."""
 
-    def __init__(self, architecture: Architecture, layer: Layer, settings: LayerSettings, requests: Requests) -> None:
+    def __init__(
+        self, architecture: Architecture, layer: Layer, settings: LayerSettings, requests: Requests, adds: bool
+    ) -> None:
         super().__init__(architecture, layer, settings)
         self.requests = requests
-        self.adds = False
+        self.adds = adds
         """Whether gradients are there already: new ones are added to them and dropped."""
 
     def answer(self, linear: Linear) -> int:

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from tunescope.memory.allocator import Change
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
+from tunescope.memory.layer_part import GIVEN, LayerPart, recorded
 from tunescope.memory.layer_sequence import LayerSequence
 from tunescope.memory.loss_path import LossPath
-from tunescope.memory.requests import Kept, Requests
+from tunescope.memory.requests import Kept, Memory, Recorded, Requests, drop_all, take_all
+
+Gradient = tuple[int, int]
+"""(what stands for it, bytes)"""
 
 
 @dataclass(frozen=True)
@@ -35,67 +39,62 @@ class Update:
 
 
 class StepSequence:
-    """Steps of one model."""
+    """Steps of one model. What a layer asks for is recorded once, and run for every layer like it."""
 
     def __init__(self, architecture: Architecture, settings: LayerSettings, head: Head, update: Update) -> None:
-        self.requests = Requests()
-        self.s, self.head, self.update, self.layers = settings, head, update, architecture.layer_count
-        kind = max(architecture.layers, key=lambda layer: layer.count)
-        self.layer = LayerSequence(architecture, kind, settings, self.requests)
-        self.layer.adds = not update.keeps_gradients
-        self.table = settings.weight * architecture.vocab * architecture.hidden
+        self.a, self.s, self.head, self.update = architecture, settings, head, update
+        self.layers = architecture.layer_count
+        self.kind = max(architecture.layers, key=lambda layer: layer.count)
         self.states: list[int] = []
+        self._parts: dict[tuple[bool, bool], LayerPart] = {}
 
     def changes(self) -> list[Change]:
-        """Steps until one is like the next.
+        """The steps as one stream, at whose end only the optimizer's states live."""
+        stream = Recorded()
+        drop_all(stream, self.run(stream))
+        return stream.changes
+
+    def run(self, memory: Memory) -> list[int]:
+        """Steps until one is like the next. Returns what the last update lets go of, which changes no peak.
 
         Where large tensors train, the first step makes the optimizer's states in what forward and backward left, and
         the second finds what they left; a micro batch that adds to gradients comes in the second.
         """
-        gradients = self.micro_batch()
+        adds = not self.update.keeps_gradients
+        gradients = self.micro_batch(memory, adds)
         adding = bool(gradients) and self.s.accumulates
         if gradients and self.update.states:
-            self.optimize(gradients)
-            gradients = self.micro_batch(coarse=adding)
+            drop_all(memory, self.optimize(memory, gradients))
+            gradients = self.micro_batch(memory, adds, coarse=adding)
         if adding:
-            self.layer.adds = True
-            self.micro_batch()
-        self.optimize(gradients)
-        return self.requests.changes
+            self.micro_batch(memory, adds=True)
+        return self.optimize(memory, gradients)
 
-    def micro_batch(self, coarse: bool = False) -> list[int]:
+    def micro_batch(self, memory: Memory, adds: bool, coarse: bool = False) -> list[Gradient]:
         """Forward and backward. Returns the gradients that stay."""
-        q, layer = self.requests, self.layer
-        boundary = self.s.stream * layer.h
-        streams = [q.take(boundary)]
-        kept: list[Kept] = []
+        (stream,) = take_all(memory, [self.s.stream * self.s.tokens * self.a.hidden])
+        passes: list[tuple[LayerPart, list[int]]] = []
         for index in range(self.layers):
-            if not index or self.in_detail(index, coarse):
-                kept.append(Kept())
-                streams.append(layer.forward(streams[-1], not self.s.checkpointing, kept[-1]))
-            else:
-                kept.append(layer.passed(kept[0]))
-                streams.append(q.take(boundary))
-            if not self.s.checkpointing and self.s.stream == 2:
-                q.drop(streams[-2])
-                streams[-2] = 0
-        final = Kept()
-        gradient = self.loss(layer.norm(True, final))
-        gradients = self.table_gradient(self.head.trains)
-        gradient = layer.norm_backward(gradient, 0, final)
-        q.drop(streams.pop())
-        for index, held in reversed(list(enumerate(kept))):
-            stream = streams.pop()
-            if not index or self.in_detail(index, coarse):
-                if self.s.checkpointing:
-                    q.drop(layer.forward(stream, True, held))
-                gradient = layer.backward(gradient, held)
-            else:
-                gradient = layer.passed_back(gradient, held)
-            gradients += held.gradients
-            q.drop(stream)
-        q.drop(gradient)
-        return gradients + self.table_gradient(self.head.trains and not self.head.tied)
+            part = self.layer_part(not index or self.in_detail(index, coarse), adds)
+            held = part.forward(memory, stream)
+            stream = held[part.new_stream]
+            passes.append((part, held))
+        gradient, gradients = self.above(memory, stream, adds)
+        for part, held in reversed(passes):
+            part.backward(memory, held, gradient)
+            gradient = held[part.new_gradient]
+            gradients += [(held[uid], size) for uid, size in part.weight_gradients]
+        return gradients + self.below(memory, gradient, adds)
+
+    def layer_part(self, detailed: bool, adds: bool) -> LayerPart:
+        found = self._parts.get((detailed, adds))
+        if found is None:
+            like = None if detailed else self.layer_part(True, adds)
+            found = self._parts[detailed, adds] = recorded(self.layer(Requests(GIVEN), adds), like)
+        return found
+
+    def layer(self, requests: Requests, adds: bool) -> LayerSequence:
+        return LayerSequence(self.a, self.kind, self.s, requests, adds)
 
     def in_detail(self, index: int, coarse: bool) -> bool:
         """Which layers after the first are followed tensor by tensor; the others are like it.
@@ -106,14 +105,48 @@ class StepSequence:
         among = index % max(4, self.layers // 4) == 0
         return last or (self.s.full and self.update.keeps_gradients and not coarse and among)
 
-    def loss(self, normal: int) -> int:
+    def above(self, memory: Memory, stream: int, adds: bool) -> tuple[int, list[Gradient]]:
+        """The last norm, the head and the loss, forward and backward: the gradient of the last layer's output, and the head's."""
+        q, final = Requests(given=1), Kept()
+        layer = self.layer(q, adds)
+        normal_gradient = self.loss(q, layer.norm(True, final))
+        table = self.table_gradient(q, adds) if self.head.trains else 0
+        gradient = layer.norm_backward(normal_gradient, 0, final)
+        q.drop(1)
+        held = q.run(memory, stream)
+        return held[gradient], [(held[table], q.sizes[table])] if table else []
+
+    def below(self, memory: Memory, gradient: int, adds: bool) -> list[Gradient]:
+        """The embedding's backward: its gradient."""
+        q = Requests(given=1)
+        q.drop(1)
+        table = self.table_gradient(q, adds) if self.head.trains and not self.head.tied else 0
+        held = q.run(memory, gradient)
+        return [(held[table], q.sizes[table])] if table else []
+
+    def table_gradient(self, q: Requests, adds: bool) -> int:
+        gradient = q.take(self.s.weight * self.a.vocab * self.a.hidden)
+        if not adds:
+            return gradient
+        q.drop(gradient)
+        return 0
+
+    def optimize(self, memory: Memory, gradients: list[Gradient]) -> list[int]:
+        """What the update takes and leaves to be let go of, gradients included."""
+        sizes = [size for _, size in gradients]
+        if not self.states:
+            self.states = take_all(memory, [int(part * size) for size in sizes for part in self.update.states])
+        temporaries = take_all(memory, sizes * self.update.temporaries)
+        return temporaries + [tensor for tensor, _ in gradients]
+
+    def loss(self, q: Requests, normal: int) -> int:
         """From the last hidden states to their gradient."""
-        q, head = self.requests, self.head
+        head, hidden = self.head, self.s.tokens * self.a.hidden
         if head.tile:
             size = self.s.compute * min(self.s.tokens, head.tile[0]) * head.tile[1]
             q.touch(size)
-            tile, wide = q.take(size), q.take(4 * self.layer.h)
-            narrow = q.take(self.s.compute * self.layer.h)
+            tile, wide = q.take(size), q.take(4 * hidden)
+            narrow = q.take(self.s.compute * hidden)
             q.drop(tile, wide, normal)
             return narrow
         live: dict[str, int] = {}
@@ -127,20 +160,4 @@ class StepSequence:
                 # Replays for few tokens stand for jobs of many rows, too.
                 tokens = self.s.tokens - (min(head.rows, self.s.tokens // 8) if name.endswith("'") else 0)
                 live[name] = q.take(int(size) * tokens * head.vocab)
-        return q.take(self.s.compute * self.layer.h)
-
-    def table_gradient(self, trains: bool) -> list[int]:
-        if not trains:
-            return []
-        gradient = self.requests.take(self.table)
-        if not self.layer.adds:
-            return [gradient]
-        self.requests.drop(gradient)
-        return []
-
-    def optimize(self, gradients: list[int]) -> None:
-        q = self.requests
-        sizes = [q.sizes[uid] for uid in gradients]
-        if not self.states:
-            self.states = [q.take(int(part * size)) for size in sizes for part in self.update.states]
-        q.drop(*[q.take(size) for _ in range(self.update.temporaries) for size in sizes], *gradients)
+        return q.take(self.s.compute * hidden)

@@ -1,0 +1,60 @@
+"""What one layer asks the allocator for, recorded once and run for every layer like it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunescope.memory.layer_sequence import LayerSequence
+from tunescope.memory.native_allocator import units
+from tunescope.memory.requests import Kept, Memory
+
+STREAM, GRADIENT = 1, 2
+"""Ids of what a layer is given: its input when forward begins, the gradient of its output when backward does."""
+GIVEN = 2
+
+
+@dataclass(frozen=True)
+class LayerPart:
+    forward_order: Sequence[int]
+    backward_order: Sequence[int]
+    sizes: list[int]
+    """Units by id."""
+    new_stream: int
+    new_gradient: int
+    weight_gradients: list[tuple[int, int]]
+    """(id, bytes) of those that stay."""
+    left: list[int]
+    """Bytes of each tensor that forward leaves for backward."""
+
+    def forward(self, memory: Memory, stream: int) -> list[int]:
+        """Returns what stands for the layer's tensors, by id."""
+        held = [0] * len(self.sizes)
+        held[STREAM] = stream
+        memory.run(self.forward_order, self.sizes, held)
+        return held
+
+    def backward(self, memory: Memory, held: list[int], gradient: int) -> None:
+        held[GRADIENT] = gradient
+        memory.run(self.backward_order, self.sizes, held)
+
+
+def recorded(layer: LayerSequence, like: LayerPart | None = None) -> LayerPart:
+    """A layer followed tensor by tensor; or, told by what it leaves only, one ``like`` another."""
+    q, s, kept = layer.requests, layer.s, Kept()
+    new_stream = layer.passed(like.left, kept) if like else layer.forward(STREAM, not s.checkpointing, kept)
+    left = [q.sizes[uid] for uid in kept.all() if uid]
+    stream_goes = not s.checkpointing and s.stream == 2
+    if stream_goes:
+        q.drop(STREAM)
+    middle = len(q.order)
+    if like:
+        new_gradient = layer.passed_back(GRADIENT, kept)
+    else:
+        if s.checkpointing:
+            q.drop(layer.forward(STREAM, True, kept))
+        new_gradient = layer.backward(GRADIENT, kept)
+    if not stream_goes:
+        q.drop(STREAM)
+    gradients = [(uid, q.sizes[uid]) for uid in kept.gradients]
+    return LayerPart(
+        q.order[:middle], q.order[middle:], [units(size) for size in q.sizes], new_stream, new_gradient, gradients, left
+    )

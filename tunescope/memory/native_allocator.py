@@ -1,0 +1,141 @@
+"""The native caching allocator in small integers, for replays while someone types: ``CachingAllocator`` in a quarter of the time.
+
+A block is its address, and segments lie apart, so that neighbours in one segment are told by their addresses alone. Sizes
+and addresses count units of 512 bytes, which Python adds and looks up faster than bytes. A test holds that both answer alike.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+
+from tunescope.memory.allocator import MINIMUM_BLOCK, SMALL_SEGMENT, SMALL_SIZE, OutOfMemory, segment_bytes
+
+UNIT = MINIMUM_BLOCK
+SMALL = SMALL_SIZE // UNIT
+
+
+def units(size: int) -> int:
+    """Units of a block for a request of ``size`` bytes."""
+    return -(-size // UNIT) or 1
+
+
+class NativeAllocator:
+    """What is ``reserved``, and the most that was in use (``active_peak``), in units.
+
+    ``limit``: units that may be reserved; ``None`` is a card with room.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.reserved = self.active = self.active_peak = 0
+        self._small: dict[int, list[int]] = {}
+        """Addresses of the small pool's free blocks by size, lowest first. A size stays after its last block was taken."""
+        self._small_sizes: list[int] = []
+        """The sizes in it, sorted."""
+        self._large: dict[int, list[int]] = {}
+        self._large_sizes: list[int] = []
+        self._free: set[int] = set()
+        self._size: dict[int, int] = {}
+        """By address, of free blocks and of those in use."""
+        self._before: dict[int, int] = {}
+        """By address: the block before it in the same segment."""
+        self._end = 0
+        """Where the next segment begins."""
+
+    def run(self, order: Sequence[int], sizes: Sequence[int], held: list[int]) -> None:
+        """Mallocs (ids) and frees (negative ids) of tensors with ``sizes`` in units; ``held`` has their addresses. Raises OutOfMemory.
+
+        Written out in one piece: with a call for each request it takes a quarter longer.
+        """
+        small, large, free, size_of, before = self._small, self._large, self._free, self._size, self._before
+        small_sizes, large_sizes = self._small_sizes, self._large_sizes
+        active, peak = self.active, self.active_peak
+        for uid in order:
+            if uid > 0:
+                wanted = sizes[uid]
+                blocks = large if wanted > SMALL else small
+                fits = blocks.get(wanted)
+                if fits:
+                    held[uid] = address = fits.pop(0)
+                    free.remove(address)
+                    active += wanted
+                    if active > peak:
+                        peak = active
+                    continue
+                known = large_sizes if wanted > SMALL else small_sizes
+                best = bisect_left(known, wanted)
+                while best < len(known):
+                    size = known[best]
+                    fits = blocks[size]
+                    if fits:
+                        address = fits.pop(0)
+                        free.remove(address)
+                        break
+                    del blocks[size], known[best]
+                else:
+                    address, size = self._segment(wanted)
+                held[uid] = address
+                rest = size - wanted
+                if rest == 0 or (rest <= SMALL and wanted > SMALL):
+                    size_of[address] = size
+                    active += size
+                    if active > peak:
+                        peak = active
+                    continue
+                size_of[address] = wanted
+                active += wanted
+                if active > peak:
+                    peak = active
+                # What remains is a free block of its own.
+                end = address + size
+                before[address + wanted] = address
+                address += wanted
+                size = rest
+            else:
+                address = held[-uid]
+                size = size_of[address]
+                active -= size
+                blocks = large if size > SMALL else small
+                end = address + size
+                if end in free:
+                    free.remove(end)
+                    del before[end]
+                    size = size_of[end]
+                    blocks[size].remove(end)
+                    end += size
+                if address in before and before[address] in free:
+                    address = before.pop(address)
+                    free.remove(address)
+                    blocks[size_of[address]].remove(address)
+                size = end - address
+            if end in before:
+                before[end] = address
+            size_of[address] = size
+            free.add(address)
+            fits = blocks.get(size)
+            if fits is None:
+                blocks[size] = [address]
+                insort(large_sizes if blocks is large else small_sizes, size)
+            else:
+                insort(fits, address)
+        self.active, self.active_peak = active, peak
+
+    def _segment(self, wanted: int) -> tuple[int, int]:
+        """Address and size of a new one."""
+        address, size = self._end, segment_bytes(wanted * UNIT) // UNIT
+        if self.limit is not None and self.reserved + size > self.limit:
+            self._release_cached()
+            if self.reserved + size > self.limit:
+                active = self.reserved - sum(self._size[free] for free in self._free)
+                raise OutOfMemory(size * UNIT, self.reserved * UNIT, active * UNIT)
+        self.reserved += size
+        self._end += size + 1
+        return address, size
+
+    def _release_cached(self) -> None:
+        """Give what is wholly free back to the driver."""
+        for address in list(self._free):
+            size = self._size[address]
+            if address not in self._before and address + size not in self._before:
+                self._free.remove(address)
+                (self._small if size == SMALL_SEGMENT // UNIT else self._large)[size].remove(address)
+                self.reserved -= size

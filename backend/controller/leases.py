@@ -116,5 +116,10 @@ class Leases:
             move(session, row.id, JobState.FAILED, fence=row.fence, failure=failure.model_dump(mode="json"))
             log.warning("job %s failed: its machine was lost %d times", row.id, ATTEMPTS_WITHOUT_PROGRESS)
             return
-        if requeue(session, row, resume_from_attempt=reached):
+        failure = Failure(
+            reason=FailureReason.MACHINE_LOST,
+            detail=f"The worker on {row.machine} stopped, or stopped answering.",
+            advice="The job was queued again by itself.",
+        )
+        if requeue(session, row, resume_from_attempt=reached, failure=failure.model_dump(mode="json")):
             log.warning("job %s: %s is gone; the job is queued again", row.id, row.machine)

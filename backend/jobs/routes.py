@@ -71,7 +71,8 @@ def show(
 ) -> Job:
     """One job: its state, progress, newest figures and, if it failed, why and what to do."""
     row, username = service.get(session, job_id)
-    return job_of(row, username, suggestions(session, settings, row, language))
+    earlier = service.earlier_attempts(session, job_id)
+    return job_of(row, username, suggestions(session, settings, row, language), earlier)
 
 
 @router.post("/{job_id}/cancel")

@@ -1,11 +1,12 @@
 """Jobs as they cross the wire."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.jobs.suggestions import FailureSuggestion
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import AttemptRow, JobRow
 from tunescope.events import FailureMemory
 from tunescope.sentences import Sentence
 from tunescope.spec import JobSpec
@@ -35,6 +36,22 @@ class JobFailure(BaseModel):
     )
 
 
+class EarlierAttempt(BaseModel):
+    """An attempt that was followed by another: a retry, or the job's own next one after its machine was lost."""
+
+    model_config = ConfigDict(from_attributes=True)
+    attempt: int
+    state: JobState = Field(description="failed or cancelled.")
+    failure: JobFailure | None
+    machine: str | None
+    gpus: list[str]
+    step: int = Field(description="The last step that was told.")
+    total_steps: int | None
+    resume_from_attempt: int | None
+    started_at: float | None
+    finished_at: float
+
+
 class Job(BaseModel):
     id: str
     name: str
@@ -58,6 +75,10 @@ class Job(BaseModel):
     waiting_sentence: Sentence | None
     latest: dict[str, Any] | None = Field(description="Figures of the newest step: loss, tokens_per_second, memory.")
     stage: str | None
+    earlier_attempts: list[EarlierAttempt] = Field(
+        default_factory=list,
+        description="On GET of one job: how the attempts before this one ended, the first one first.",
+    )
 
 
 class Jobs(BaseModel):
@@ -72,7 +93,12 @@ class CloneRequest(BaseModel):
     )
 
 
-def job_of(row: JobRow, username: str, suggestions: list[FailureSuggestion] | None = None) -> Job:
+def job_of(
+    row: JobRow,
+    username: str,
+    suggestions: list[FailureSuggestion] | None = None,
+    earlier: Sequence[AttemptRow] = (),
+) -> Job:
     failure = JobFailure.model_validate(row.failure) if row.failure else None
     if failure and suggestions:
         failure.suggestions = suggestions
@@ -97,6 +123,7 @@ def job_of(row: JobRow, username: str, suggestions: list[FailureSuggestion] | No
         waiting_sentence=Sentence.model_validate(row.waiting_sentence) if row.waiting_sentence else None,
         latest=row.latest,
         stage=row.stage,
+        earlier_attempts=[EarlierAttempt.model_validate(attempt) for attempt in earlier],
     )
 
 

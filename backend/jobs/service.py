@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Select, and_, or_, select
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from backend.estimates.resolve import estimate_or_reason
 from backend.jobs.refusals import refuse_what_cannot_run
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import AttemptRow, JobRow
 from backend.jobs.transitions import move, requeue
 from backend.telemetry.checkpoints import last_checkpoint_attempt
 from backend.users.service import new_id
@@ -134,6 +135,11 @@ def refuse_outdated(row: JobRow) -> None:
         runnable_spec(row.spec)
     except InvalidInput as error:
         raise InvalidInput("This job's spec is refused by now.", "Clone it, with changes.", error.errors) from error
+
+
+def earlier_attempts(session: Session, job_id: str) -> Sequence[AttemptRow]:
+    """How the attempts before the one at hand ended, the first one first."""
+    return session.scalars(select(AttemptRow).where(AttemptRow.job == job_id).order_by(AttemptRow.attempt)).all()
 
 
 def remove(session: Session, user: UserRow, job_id: str) -> None:

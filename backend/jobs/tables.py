@@ -39,3 +39,20 @@ class JobRow(Base):
     assigned_at: Mapped[float | None] = mapped_column(Float)
     started_at: Mapped[float | None] = mapped_column(Float)
     finished_at: Mapped[float | None] = mapped_column(Float)
+
+
+class AttemptRow(Base):
+    """An attempt that was not a job's last: how it ended, before the job's own row began to tell of the next."""
+
+    __tablename__ = "attempts"
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    state: Mapped[str] = mapped_column(String(20))
+    failure: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    machine: Mapped[str | None] = mapped_column(String(255))
+    gpus: Mapped[list[str]] = mapped_column(JSON, default=list)
+    step: Mapped[int] = mapped_column(Integer)
+    total_steps: Mapped[int | None] = mapped_column(Integer)
+    resume_from_attempt: Mapped[int | None] = mapped_column(Integer)
+    started_at: Mapped[float | None] = mapped_column(Float)
+    finished_at: Mapped[float] = mapped_column(Float)

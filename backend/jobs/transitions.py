@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
 
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import AttemptRow, JobRow
 from tunescope.states import TERMINAL, TRANSITIONS, JobState
 
 NOT_WAITING: dict[str, Any] = {"waiting_because": None, "waiting_sentence": None}
@@ -49,11 +49,15 @@ def move(
     return result.rowcount == 1
 
 
-def requeue(session: Session, row: JobRow, *, resume_from_attempt: int | None) -> bool:
+def requeue(
+    session: Session, row: JobRow, *, resume_from_attempt: int | None, failure: dict[str, Any] | None = None
+) -> bool:
     """Start over as the next attempt with a new fence, so that nothing late from the old one counts.
 
-    Besides the table's own rules, a failed or cancelled job may be queued again: that is what a retry is.
+    Besides the table's own rules, a failed or cancelled job may be queued again: that is what a retry is. ``failure`` says why an
+    attempt ended that has no state of its own for it. How it ended stays, as a row of ``attempts``.
     """
+    ended = ended_attempt(row, failure)
     statement = (
         update(JobRow)
         .where(JobRow.id == row.id, JobRow.fence == row.fence, JobRow.state == row.state)
@@ -76,4 +80,24 @@ def requeue(session: Session, row: JobRow, *, resume_from_attempt: int | None) -
     )
     result = session.execute(statement, execution_options={"synchronize_session": False})
     assert isinstance(result, CursorResult)
-    return result.rowcount == 1
+    if result.rowcount != 1:
+        return False
+    session.add(ended)
+    return True
+
+
+def ended_attempt(row: JobRow, failure: dict[str, Any] | None) -> AttemptRow:
+    """What there is to say of the attempt that ``row`` tells of."""
+    return AttemptRow(
+        job=row.id,
+        attempt=row.attempt,
+        state=JobState.FAILED.value if failure else row.state,
+        failure=failure or row.failure,
+        machine=row.machine,
+        gpus=row.gpus,
+        step=row.step,
+        total_steps=row.total_steps,
+        resume_from_attempt=row.resume_from_attempt,
+        started_at=row.started_at,
+        finished_at=row.finished_at or time.time(),
+    )

@@ -13,9 +13,9 @@ from backend.jobs.transitions import move
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from tests.api.make import assign, line, spec, state, step
-from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent
+from tunescope.events import ArtifactEvent, CheckpointEvent, Failure, JobEvent, StateEvent
 from tunescope.settings import ServerSettings
-from tunescope.states import JobState
+from tunescope.states import FailureReason, JobState
 
 Sessions = sessionmaker[Session]
 
@@ -237,6 +237,23 @@ def test_a_retry_goes_on_from_the_newest_checkpoint_though_a_later_attempt_left_
     tell(sessions, job, [state(job, sequence, to, attempt=2) for sequence, to in steps])
     body = member.post(f"/api/jobs/{job}/retry").json()
     assert (body["attempt"], body["resume_from_attempt"]) == (3, 1)
+
+
+def test_how_each_attempt_ended_stays_with_the_job(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    run(sessions, job, steps=3)
+    why = Failure(reason=FailureReason.TRAINER_KILLED, detail="Somebody killed it.", advice="Retry.")
+    tell(sessions, job, [StateEvent(job=job, attempt=1, sequence=6, at=1006.0, state=JobState.FAILED, failure=why)])
+    assert member.get(f"/api/jobs/{job}").json()["earlier_attempts"] == []
+    member.post(f"/api/jobs/{job}/retry")
+    member.post(f"/api/jobs/{job}/cancel")
+    member.post(f"/api/jobs/{job}/retry")
+    first, second = member.get(f"/api/jobs/{job}").json()["earlier_attempts"]
+    assert (first["attempt"], first["state"], first["step"]) == (1, "failed", 3)
+    assert first["failure"]["detail"] == "Somebody killed it."
+    assert first["machine"] and first["started_at"] and first["finished_at"] >= first["started_at"]
+    assert (second["attempt"], second["state"], second["failure"]) == (2, "cancelled", None)
+    assert second["started_at"] is None
 
 
 def test_a_retry_without_a_checkpoint_begins_anew(member: TestClient, sessions: Sessions) -> None:

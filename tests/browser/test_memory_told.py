@@ -9,21 +9,24 @@ from sqlalchemy import select
 
 from backend.database import make_engine, make_sessions
 from backend.jobs.tables import JobRow
+from backend.jobs.transitions import requeue
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from backend.users.tables import UserRow
 from tests.api.make import spec, state, step
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
-from tunescope.events import FailureMemory, WarningEvent
+from tunescope.events import Failure, FailureMemory, WarningEvent
 from tunescope.sentences import say
 from tunescope.settings import ServerSettings
-from tunescope.states import JobState
+from tunescope.states import FailureReason, JobState
 from tunescope.units import GIB
 from worker.death import explain_death
 from worker.trainer.watch import StepFacts, Watch
 
 JOB = "toofull"
+LOST = Failure(reason=FailureReason.MACHINE_LOST, detail="The worker on m1 stopped, or stopped answering.", advice="")
+CUDA_FAULT = Failure(reason=FailureReason.TRAINER_CRASHED, detail="CUDA error: an illegal memory access", advice="")
 KILLED = -9
 
 
@@ -48,11 +51,14 @@ def full_job(server: Running) -> str:
     settings = ServerSettings(data_dir=server.data_dir, database_url="")
     with make_sessions(make_engine(settings.sqlalchemy_url())).begin() as session:
         owner = session.scalars(select(UserRow.id)).first()
-        row = JobRow(id=JOB, name="too full", state="failed", attempt=3, fence=3, owner_id=owner, spec=spec())
-        row.gpus, row.step, row.total_steps, row.created_at = [], 19, 1000, time.time()
-        row.failure, row.resume_from_attempt = failure.model_dump(mode="json"), 1
+        row = JobRow(id=JOB, name="too full", state="running", attempt=1, fence=1, owner_id=owner, spec=spec())
+        row.gpus, row.step, row.total_steps, row.created_at, row.machine = [], 7, 1000, time.time(), "m1"
         session.add(row)
         session.flush()
+        for why in (LOST, CUDA_FAULT):
+            assert requeue(session, row, resume_from_attempt=1, failure=why.model_dump(mode="json"))
+            session.refresh(row)
+        row.state, row.step, row.failure = "failed", 19, failure.model_dump(mode="json")
         Recording().record(session, as_told(events))
     return JOB
 
@@ -67,6 +73,15 @@ def test_a_rise_and_its_end_are_told(page: Page, full_job: str) -> None:
     expect(failure).not_to_contain_text("Held at the peak of step 3: weights")
     expect(page.get_by_text("attempt 3, from the last checkpoint of attempt 1")).to_be_visible()
     expect(failure.get_by_role("button", name=re.compile("^Run with this: ")).first).to_be_visible()
+    assert serious_problems(page) == []
+
+
+def test_how_earlier_attempts_ended_is_told(page: Page, full_job: str) -> None:
+    page.goto(f"/jobs/{full_job}")
+    page.get_by_text("Earlier attempts and how they ended: 2").click()
+    expect(page.get_by_text(LOST.detail)).to_be_visible()
+    expect(page.get_by_text("Step 7 of 1000 · m1")).to_be_visible()
+    expect(page.get_by_text(CUDA_FAULT.detail)).to_be_visible()
     assert serious_problems(page) == []
 
 

@@ -65,6 +65,8 @@ def test_worker_killed_takes_its_trainer_along_and_the_job_goes_on_as_a_new_atte
     running.start_worker()
     row = running.wait_for(job, JobState.SUCCEEDED, within=90)
     assert row.attempt == 2 and row.resume_from_attempt == 1
+    (first,) = running.earlier_attempts(job)
+    assert first.failure and first.failure["reason"] == "machine_lost" and first.step > 0
     every_event_once(running, job, attempt=1)
     every_event_once(running, job, attempt=2)
 

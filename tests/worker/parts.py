@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from backend.database import make_engine, make_sessions
 from backend.datasets.service import register_builtin
-from backend.jobs.service import create
-from backend.jobs.tables import JobRow
+from backend.jobs.service import create, earlier_attempts
+from backend.jobs.tables import AttemptRow, JobRow
 from backend.jobs.transitions import move
 from backend.migrate import migrate
 from backend.telemetry.tables import EventRow
@@ -148,6 +149,10 @@ class Parts:
         statement = select(EventRow).where(EventRow.job == job).order_by(EventRow.attempt, EventRow.sequence)
         with self.sessions() as session:
             return [row for row in session.scalars(statement) if kind in (None, row.kind)]
+
+    def earlier_attempts(self, job: str) -> Sequence[AttemptRow]:
+        with self.sessions() as session:
+            return earlier_attempts(session, job)
 
     def trainer_pid(self, job: str) -> int:
         """Process id of a job's stand-in."""

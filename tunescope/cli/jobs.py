@@ -118,7 +118,14 @@ def facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("waiting", job["waiting_because"]))
     if job["failure"]:
         found += [("failure", job["failure"]["detail"]), ("advice", job["failure"]["advice"])]
-    return found
+    return found + [(f"attempt {earlier['attempt']}", ended_text(earlier)) for earlier in job["earlier_attempts"]]
+
+
+def ended_text(attempt: dict[str, Any]) -> str:
+    """How an earlier attempt ended."""
+    where = f" on {attempt['machine']}" if attempt["machine"] else ""
+    why = f": {attempt['failure']['detail'].splitlines()[0]}" if attempt["failure"] else ""
+    return f"{attempt['state']} at step {attempt['step']}{where}{why}"
 
 
 def cancel(args: Namespace) -> int:

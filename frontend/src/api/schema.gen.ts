@@ -1337,6 +1337,34 @@ export interface components {
             /** Items */
             items: components["schemas"]["Dataset"][];
         };
+        /**
+         * EarlierAttempt
+         * @description An attempt that was followed by another: a retry, or the job's own next one after its machine was lost.
+         */
+        EarlierAttempt: {
+            /** Attempt */
+            attempt: number;
+            /** @description failed or cancelled. */
+            state: components["schemas"]["JobState"];
+            failure: components["schemas"]["JobFailure"] | null;
+            /** Machine */
+            machine: string | null;
+            /** Gpus */
+            gpus: string[];
+            /**
+             * Step
+             * @description The last step that was told.
+             */
+            step: number;
+            /** Total Steps */
+            total_steps: number | null;
+            /** Resume From Attempt */
+            resume_from_attempt: number | null;
+            /** Started At */
+            started_at: number | null;
+            /** Finished At */
+            finished_at: number;
+        };
         /** EstimateRequest */
         EstimateRequest: {
             /**
@@ -1694,6 +1722,11 @@ export interface components {
             } | null;
             /** Stage */
             stage: string | null;
+            /**
+             * Earlier Attempts
+             * @description On GET of one job: how the attempts before this one ended, the first one first.
+             */
+            earlier_attempts?: components["schemas"]["EarlierAttempt"][];
         };
         /** JobFailure */
         JobFailure: {

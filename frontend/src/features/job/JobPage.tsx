@@ -11,6 +11,7 @@ import { NoWorker } from "../../ui/NoWorker";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import { Charts } from "./Charts";
+import { EarlierAttempts } from "./EarlierAttempts";
 import { Failure } from "./Failure";
 import { Files } from "./Files";
 import { Header } from "./Header";
@@ -56,6 +57,7 @@ export default function JobPage() {
           {said(job.data.waiting_because, job.data.waiting_sentence)}
         </Alert>
       )}
+      <EarlierAttempts attempts={job.data.earlier_attempts ?? []} />
       <MemoryWarnings job={job.data} />
       <Tabs
         value={TABS.find((name) => name === tab) ?? "charts"}

@@ -3,6 +3,7 @@
 Sequences start at 1 and have no holes within an attempt. Readers ignore unknown fields, so that old rows stay readable.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -56,6 +57,35 @@ class Failure(BaseModel):
     detail: str = Field(description="What happened, in words for a person.")
     advice: str = Field(default="", description="What to do next.")
     memory: FailureMemory | None = None
+    detail_sentence: Sentence | None = Field(
+        default=None, description="What happened, without what ``memory`` and ``last_lines`` tell."
+    )
+    advice_sentence: Sentence | None = None
+    last_lines: list[str] = Field(
+        default_factory=list, description="The end of the log of a trainer that ended without a last word."
+    )
+
+    @classmethod
+    def of(
+        cls,
+        reason: FailureReason,
+        detail: Sentence,
+        advice: Sentence,
+        memory: FailureMemory | None = None,
+        *,
+        more: str = "",
+        last_lines: Sequence[str] = (),
+    ) -> "Failure":
+        """``more`` follows the detail in English: what ``memory`` and ``last_lines`` tell."""
+        return cls(
+            reason=reason,
+            detail=detail.text + more,
+            advice=advice.text,
+            memory=memory,
+            detail_sentence=detail,
+            advice_sentence=advice,
+            last_lines=list(last_lines),
+        )
 
 
 class StateEvent(EventBase):
@@ -182,6 +212,7 @@ class WarningEvent(EventBase):
     code: Literal["length_outlier", "fragmentation", "allocator_retry", "rising", "other_process", "nearly_full"]
     step: int
     message: str
+    message_sentence: Sentence | None = None
     figures: dict[str, float] = Field(
         default_factory=dict, description="The figures behind the message, bytes or tokens."
     )

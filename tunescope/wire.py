@@ -225,3 +225,4 @@ class TraceAnswer(BaseModel):
     machine: str
     trace: Trace | None = None
     reason: str | None = Field(default=None, description="Why the spec cannot be traced, in words for its user.")
+    reason_sentence: Sentence | None = None

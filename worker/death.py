@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunescope.events import Failure, FailureMemory
+from tunescope.sentences import say
 from tunescope.states import FailureReason
 from worker.oom import account
 
@@ -45,48 +46,29 @@ def explain_death(
 
     ``memory`` is what its events told before; it is added where memory is, or may be, the reason.
     """
-    shown = "\n".join(list(last_lines)[-8:])
-    tail = f"\nLast lines of its log:\n{shown}" if shown else "\nIt had printed nothing."
+    shown = list(last_lines)[-8:]
+    tail = "\n".join(["\nLast lines of its log:", *shown]) if shown else "\nIt had printed nothing."
     killed_for_memory = (
         oom_kills_before is not None and oom_kills_after is not None and oom_kills_after > oom_kills_before
     )
-    if status == -signal.SIGKILL and killed_for_memory:
-        return Failure(
-            reason=FailureReason.OUT_OF_MEMORY,
-            detail="The kernel's out-of-memory killer ended the trainer: the machine's main memory (not the GPU's) was full."
-            + account(memory)
-            + tail,
-            memory=memory,
-            advice="Use a smaller model, a shorter max_length or quantized weights, or run fewer jobs on this machine.",
-        )
     if status == -signal.SIGKILL:
-        return Failure(
-            reason=FailureReason.TRAINER_KILLED,
-            detail="The trainer was killed (SIGKILL). Most often that is the kernel's out-of-memory killer, "
-            "when main memory (not the GPU's) is full; it can also be a person or a container limit."
-            + account(memory)
-            + tail,
-            memory=memory,
-            advice="Look at the machine's kernel log (dmesg) for 'Out of memory'. Then retry: it continues from the last checkpoint.",
-        )
-    if status < 0:
-        name = (
-            signal.Signals(-status).name
-            if -status in {member.value for member in signal.Signals}
-            else f"signal {-status}"
-        )
-        reason = (
-            FailureReason.TRAINER_KILLED
-            if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-            else FailureReason.TRAINER_CRASHED
-        )
-        return Failure(
-            reason=reason,
-            detail=f"The trainer was ended by {name}." + tail,
-            advice="The log shows what it was doing. Retry it; if it happens again, report it with the log.",
-        )
-    return Failure(
-        reason=FailureReason.TRAINER_CRASHED,
-        detail=f"The trainer ended with exit code {status} without saying why." + tail,
-        advice="The log shows what it was doing. Retry it; if it happens again, report it with the log.",
+        more = account(memory) + tail
+        if killed_for_memory:
+            detail, advice = say("killed_for_memory"), say("need_less_main_memory")
+            return Failure.of(FailureReason.OUT_OF_MEMORY, detail, advice, memory, more=more, last_lines=shown)
+        detail, advice = say("killed"), say("see_kernel_log")
+        return Failure.of(FailureReason.TRAINER_KILLED, detail, advice, memory, more=more, last_lines=shown)
+    asked_to_end = -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    return Failure.of(
+        FailureReason.TRAINER_KILLED if asked_to_end else FailureReason.TRAINER_CRASHED,
+        say("ended_by_signal", signal=name_of(-status)) if status < 0 else say("ended_with_status", status=status),
+        say("retry_or_report"),
+        more=tail,
+        last_lines=shown,
     )
+
+
+def name_of(number: int) -> str:
+    """SIGSEGV for 11; a real-time signal has no name of its own."""
+    known = {member.value for member in signal.Signals}
+    return signal.Signals(number).name if number in known else f"signal {number}"

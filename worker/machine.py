@@ -19,6 +19,7 @@ import redis
 
 from tunescope import wire
 from tunescope.events import Failure, StateEvent
+from tunescope.sentences import say
 from tunescope.settings import WorkerSettings
 from tunescope.states import FailureReason, JobState
 from tunescope.wire import Control, MachineReport, Order
@@ -125,10 +126,10 @@ class Machine:
                 return self._run_claimed(running, outbox)
             except OSError as error:
                 log.exception("job %s attempt %d could not be run", *key)
-                failure = Failure(
-                    reason=FailureReason.DISK_FULL if error.errno in (28, 122) else FailureReason.TRAINER_CRASHED,
-                    detail=f"The worker could not run the trainer: {error}",
-                    advice="Free space in the worker's data directory and retry; otherwise look at the worker's log.",
+                failure = Failure.of(
+                    FailureReason.DISK_FULL if error.errno in (28, 122) else FailureReason.TRAINER_CRASHED,
+                    say("trainer_not_run", said=str(error)),
+                    say("see_worker_log"),
                 )
                 outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
                 return JobState.FAILED

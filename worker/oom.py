@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 
 from tunescope.events import FailureMemory, JobEvent, LedgerEvent, StepEvent
+from tunescope.sentences import Sentence, say
 from tunescope.units import format_bytes
 from worker.probes.host import machine_memory
 
 SHOWN_CATEGORIES = 4
 
 
-def moment(memory: FailureMemory | None, stage: str) -> str:
+def moment(memory: FailureMemory | None, stage: str) -> Sentence:
     """When it was: the phase and step where they are known, else the stage of the attempt."""
     if memory is None or memory.step is None:
-        return f"while {stage}"
-    return f"in the {memory.phase} phase of step {memory.step}" if memory.phase else f"after step {memory.step}"
+        return say("in_stage", stage=stage)
+    if memory.phase is None:
+        return say("after_step", step=memory.step)
+    return say("in_phase", phase=memory.phase, step=memory.step)
 
 
 def account(memory: FailureMemory | None) -> str:

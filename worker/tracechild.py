@@ -18,7 +18,7 @@ from threading import Event
 import psutil
 
 from tunescope.launch import tied_to_parent
-from tunescope.units import format_bytes
+from tunescope.sentences import Sentence, say
 from worker.supervisor import NOT_FOR_TRAINERS
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,11 @@ WALL_TO_CPU = 10
 
 
 class NotTraced(Exception):
-    """There is no trace of this request; the text says why, for its user."""
+    """There is no trace of this request; ``because`` says why, for its user: a string where a model's own code said it."""
+
+    def __init__(self, because: Sentence | str) -> None:
+        super().__init__(because.text if isinstance(because, Sentence) else because)
+        self.because = because
 
 
 class Died(NotTraced):
@@ -75,7 +79,7 @@ class TracerChild:
                 self._start()
             assert self._process and self._process.stdin
             self._process.stdin.write(request + b"\n")
-            answer = self._line(self._limits.cpu_seconds, "the trace of this spec")
+            answer = self._line(self._limits.cpu_seconds)
         except BrokenPipeError:
             raise self._died() from None
         except NotTraced:
@@ -115,9 +119,9 @@ class TracerChild:
                 bufsize=0,
             )
         log.info("the tracer is process %d", self._process.pid)
-        self._line(START_SECONDS, "the start of the tracer")
+        self._line(START_SECONDS, starting=True)
 
-    def _line(self, cpu_seconds: float, what: str) -> bytes:
+    def _line(self, cpu_seconds: float, starting: bool = False) -> bytes:
         """The next line of the process, watched. Raises NotTraced."""
         assert self._process and self._process.stdout
         output = self._process.stdout.fileno()
@@ -134,12 +138,12 @@ class TracerChild:
                         raise self._died()
                     self._rest += data
                     continue
-                self._refuse_too_much(usage, time.monotonic() - began, cpu_before, cpu_seconds, what)
+                self._refuse_too_much(usage, time.monotonic() - began, cpu_before, cpu_seconds, starting)
         line, self._rest = self._rest.split(b"\n", 1)
         return line
 
     def _refuse_too_much(
-        self, usage: psutil.Process, wall: float, cpu_before: float, cpu_seconds: float, what: str
+        self, usage: psutil.Process, wall: float, cpu_before: float, cpu_seconds: float, starting: bool
     ) -> None:
         try:
             memory = usage.memory_info().rss
@@ -147,18 +151,20 @@ class TracerChild:
         except psutil.Error:
             return  # it has ended: the next read says so
         if memory > self._limits.memory_bytes:
-            raise NotTraced(f"{what} needed more than {format_bytes(self._limits.memory_bytes)} of main memory")
+            kind = "tracer_start_too_large" if starting else "tracer_too_large"
+            raise NotTraced(say(kind, most_bytes=self._limits.memory_bytes))
         if cpu > cpu_seconds or wall > cpu_seconds * WALL_TO_CPU:
-            raise NotTraced(f"{what} took longer than {cpu_seconds:g} s")
+            raise NotTraced(say("tracer_start_too_slow" if starting else "tracer_too_slow", seconds=cpu_seconds))
 
     def _died(self) -> Died:
         assert self._process
         status = self._process.wait()
         self.end()
-        how = f"signal {-status}" if status < 0 else f"exit code {status}"
+        how = say("by_signal", number=-status) if status < 0 else say("by_exit_code", number=status)
         lines = self._log_file.read_text(errors="replace").strip().splitlines()
-        last = f"; its last words: {lines[-1][:300]}" if lines else ""
-        return Died(f"the tracer ended with {how}{last}")
+        return Died(
+            say("tracer_ended_saying", how=how, said=lines[-1][:300]) if lines else say("tracer_ended", how=how)
+        )
 
 
 def cpu_of(process: psutil.Process) -> float:

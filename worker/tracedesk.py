@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tunescope import wire
 from tunescope.memory.trace import Trace
+from tunescope.sentences import Sentence, say
 from tunescope.settings import WorkerSettings
 from tunescope.wire import TraceAnswer, TraceRequest
 from worker.tracechild import TRACER, Died, Limits, NotTraced, Stopped, TracerChild
@@ -86,9 +87,10 @@ class TraceDesk:
             answer = TraceAnswer(key=request.key, machine=self._machine, trace=self._trace(request))
         except Stopped:
             return
-        except NotTraced as reason:
-            log.info("%s… was not traced: %s", request.key[:12], reason)
-            answer = TraceAnswer(key=request.key, machine=self._machine, reason=f"Not traceable: {reason}")
+        except NotTraced as error:
+            log.info("%s… was not traced: %s", request.key[:12], error)
+            reason = say("not_traceable", because=error.because)
+            answer = TraceAnswer(key=request.key, machine=self._machine, reason=reason.text, reason_sentence=reason)
         text = answer.model_dump_json()
         if answer.trace is not None:
             self._answers[request.key] = text
@@ -106,7 +108,7 @@ class TraceDesk:
             answer = self._child.ask(line)
         told: dict[str, Any] = json.loads(answer)
         if told.get("reason"):
-            raise NotTraced(told["reason"])
+            raise NotTraced(Sentence.model_validate(told["sentence"]) if told.get("sentence") else told["reason"])
         return Trace.model_validate(told["trace"])
 
     def _refuse_unreadable(self, data: bytes, error: ValidationError) -> None:
@@ -115,8 +117,10 @@ class TraceDesk:
             key = str(json.loads(data)["key"])
         except (ValueError, TypeError, KeyError):
             return
-        reason = f"The worker on {self._machine} is older than the server and cannot read this spec. Upgrade it."
-        self._send(TraceAnswer(key=key, machine=self._machine, reason=reason).model_dump_json())
+        reason = say("worker_too_old", machine=self._machine)
+        self._send(
+            TraceAnswer(key=key, machine=self._machine, reason=reason.text, reason_sentence=reason).model_dump_json()
+        )
 
     def _send(self, text: str) -> None:
         """Deliver an answer; if Redis is away, until it is back or the worker stops."""

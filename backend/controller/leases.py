@@ -19,6 +19,7 @@ from backend.jobs.transitions import move, requeue
 from backend.telemetry.checkpoints import last_checkpoint_attempt
 from tunescope import wire
 from tunescope.events import Failure
+from tunescope.sentences import say
 from tunescope.states import ACTIVE, FailureReason, JobState
 from tunescope.wire import Control, MachineReport
 
@@ -106,20 +107,16 @@ class Leases:
     def _lost(self, session: Session, row: JobRow) -> None:
         reached = last_checkpoint_attempt(session, row.id)
         if row.attempt >= ATTEMPTS_WITHOUT_PROGRESS and (reached or 0) <= row.attempt - ATTEMPTS_WITHOUT_PROGRESS:
-            failure = Failure(
-                reason=FailureReason.MACHINE_LOST,
-                detail=f"The worker on {row.machine} stopped answering, "
-                f"for the {ATTEMPTS_WITHOUT_PROGRESS}rd time without a checkpoint in between.",
-                advice="Look at the worker's log and whether the machine is up; then retry. "
-                "A smaller schedule.save_steps makes checkpoints more often.",
+            failure = Failure.of(
+                FailureReason.MACHINE_LOST,
+                say("machine_lost", machine=row.machine or "", times=ATTEMPTS_WITHOUT_PROGRESS),
+                say("see_machine"),
             )
             move(session, row.id, JobState.FAILED, fence=row.fence, failure=failure.model_dump(mode="json"))
             log.warning("job %s failed: its machine was lost %d times", row.id, ATTEMPTS_WITHOUT_PROGRESS)
             return
-        failure = Failure(
-            reason=FailureReason.MACHINE_LOST,
-            detail=f"The worker on {row.machine} stopped, or stopped answering.",
-            advice="The job was queued again by itself.",
+        failure = Failure.of(
+            FailureReason.MACHINE_LOST, say("machine_stopped", machine=row.machine or ""), say("queued_again")
         )
         if requeue(session, row, resume_from_attempt=reached, failure=failure.model_dump(mode="json")):
             log.warning("job %s: %s is gone; the job is queued again", row.id, row.machine)

@@ -14,6 +14,7 @@ from backend.database import transaction
 from backend.traces import service
 from backend.traces.tables import TraceRow
 from tunescope import wire
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
 from tunescope.wire import MachineReport, TraceAnswer, TraceRequest
@@ -78,11 +79,11 @@ class Traces:
         now = time.time()
         for row in rows:
             if not readable(row):
-                service.fail(row, "This version of Tunescope cannot read the spec that it was asked to trace.")
+                service.fail(row, say("trace_unreadable_here"))
             elif row.key not in wanted and now - row.asked_at > ABANDONED_SECONDS:
-                service.fail(row, "No worker answered while anybody waited for it. Ask again.")
+                service.fail(row, say("trace_abandoned"))
             elif not able:
-                row.reason = service.NO_TRACER
+                service.tell(row, service.NO_TRACER)
             elif not self._under_way(row, able, now):
                 self._send(row, able, now)
 
@@ -98,14 +99,15 @@ class Traces:
 
     def _send(self, row: TraceRow, able: Sequence[MachineReport], now: float) -> None:
         if row.tries >= TRIES:
-            service.fail(row, f"The worker on {row.sent_to} was asked {TRIES} times and did not answer. See its log.")
+            service.fail(row, say("trace_unanswered", machine=row.sent_to or "", times=TRIES))
             return
         # The machine must have the versions that the key stands for, if any has; then the idlest.
         machine = min(able, key=lambda item: (item.versions != row.versions, len(item.running), item.name))
         queue = wire.trace_requests(machine.name)
         self._client.rpush(queue, payload(row))
         self._client.expire(queue, QUEUE_SECONDS)
-        row.sent_to, row.sent_at, row.tries, row.reason = machine.name, now, row.tries + 1, service.WAITS
+        row.sent_to, row.sent_at, row.tries = machine.name, now, row.tries + 1
+        service.tell(row, service.WAITS)
 
 
 def readable(row: TraceRow) -> bool:

@@ -30,6 +30,13 @@ class JobFailure(BaseModel):
     detail: str
     advice: str = ""
     memory: FailureMemory | None = None
+    detail_sentence: Sentence | None = Field(
+        default=None, description="What happened, without what ``memory`` and ``last_lines`` tell."
+    )
+    advice_sentence: Sentence | None = None
+    last_lines: list[str] = Field(
+        default_factory=list, description="The end of the log of a trainer that ended without a last word."
+    )
     suggestions: list[FailureSuggestion] = Field(
         default_factory=list,
         description="Out of memory, on GET of one job: changes that would help, with their patches.",

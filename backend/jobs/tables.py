@@ -35,6 +35,7 @@ class JobRow(Base):
     resume_from_attempt: Mapped[int | None] = mapped_column(Integer)
     trace_key: Mapped[str | None] = mapped_column(String(64), index=True)
     trace_unknown_because: Mapped[str | None] = mapped_column(Text)
+    trace_unknown_sentence: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     created_at: Mapped[float] = mapped_column(Float)
     assigned_at: Mapped[float | None] = mapped_column(Float)
     started_at: Mapped[float | None] = mapped_column(Float)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from backend.measured.comparison import CategoryComparison
 from tunescope.events import AnatomyPoint, MemoryFigure
+from tunescope.sentences import Sentence
 from tunescope.wire import TrainerRequest
 
 
@@ -60,6 +61,7 @@ class MemoryWarning(BaseModel):
     step: int
     code: str
     message: str
+    message_sentence: Sentence | None = None
     figures: dict[str, float]
 
 

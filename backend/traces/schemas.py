@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from backend.traces.tables import TraceRow
 from tunescope.memory.trace import Trace
 from tunescope.memory.verified import DIFFERS_PERCENT, difference_percent
+from tunescope.sentences import Sentence
 
 TraceState = Literal["pending", "ready", "failed"]
 
@@ -26,6 +27,7 @@ class TraceStatus(BaseModel):
     key: str | None
     state: TraceState
     reason: str | None = Field(description="Why it is still pending, or why there is none.")
+    reason_sentence: Sentence | None = None
     trace: Trace | None = None
     comparison: Comparison | None = None
 
@@ -43,7 +45,9 @@ def comparison_of(formula_bytes: int | None, trace: Trace) -> Comparison | None:
 
 
 def status_of(row: TraceRow) -> TraceStatus:
-    status = TraceStatus.model_validate({"key": row.key, "state": row.state, "reason": row.reason})
+    status = TraceStatus.model_validate(
+        {"key": row.key, "state": row.state, "reason": row.reason, "reason_sentence": row.reason_sentence or None}
+    )
     if row.state == "ready":
         status.trace = Trace.model_validate(row.trace)
         status.comparison = comparison_of(row.formula_bytes, status.trace)

@@ -11,10 +11,11 @@ from backend.estimates.devices import device_of_estimate
 from backend.estimates.resolve import config_of, estimate_spec, padded_spec
 from backend.jobs.tables import JobRow
 from backend.measured.probed import with_trace
-from backend.traces.schemas import TraceStatus, status_of
+from backend.traces.schemas import TraceState, TraceStatus, status_of
 from backend.traces.tables import TraceRow
 from tunescope.memory.trace_key import trace_key
 from tunescope.problems import NotFound, Problem, Unavailable
+from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
 from tunescope.states import TERMINAL
@@ -28,8 +29,8 @@ PERSON_SECONDS = 3.0
 MOST_PENDING = 500
 KEPT_SECONDS = 30 * 86400
 """How long a trace that no job points to is kept."""
-NO_TRACER = "No worker that can trace is connected; it goes on when one is."
-WAITS = "A worker will trace it in a moment."
+NO_TRACER = say("no_tracer")
+WAITS = say("trace_begins")
 
 
 def tracing_machines(machines: Sequence[MachineReport]) -> list[MachineReport]:
@@ -68,13 +69,14 @@ def ask(
             config=config,
             versions=dict(versions),
             formula_bytes=formula_bytes(session, settings, spec),
-            reason=WAITS if versions else NO_TRACER,
             tries=0,
             asked_at=now,
         )
+        tell(row, WAITS if versions else NO_TRACER)
         return insert(session, row)
     if row.state == "failed" and now - (row.answered_at or 0) > again_seconds:
-        row.state, row.reason, row.tries, row.sent_at, row.answered_at = "pending", WAITS, 0, None, None
+        row.state, row.tries, row.sent_at, row.answered_at = "pending", 0, None, None
+        tell(row, WAITS)
     row.asked_at = now
     return row
 
@@ -125,10 +127,15 @@ def status_of_job(session: Session, job: JobRow) -> TraceStatus:
     if job.trace_key is not None:
         return status(session, job.trace_key)
     if job.trace_unknown_because is not None:
-        return TraceStatus(key=None, state="failed", reason=job.trace_unknown_because)
+        sentence = Sentence.model_validate(job.trace_unknown_sentence) if job.trace_unknown_sentence else None
+        return TraceStatus(key=None, state="failed", reason=job.trace_unknown_because, reason_sentence=sentence)
     if job.state in TERMINAL:
-        return TraceStatus(key=None, state="failed", reason="This job ended before anybody asked for its trace.")
-    return TraceStatus(key=None, state="pending", reason=NO_TRACER)
+        return without_key("failed", say("ended_untraced"))
+    return without_key("pending", NO_TRACER)
+
+
+def without_key(state: TraceState, reason: Sentence) -> TraceStatus:
+    return TraceStatus(key=None, state=state, reason=reason.text, reason_sentence=reason)
 
 
 def ask_for_jobs(session: Session, settings: ServerSettings, machines: Sequence[MachineReport]) -> None:
@@ -144,7 +151,8 @@ def ask_for_jobs(session: Session, settings: ServerSettings, machines: Sequence[
         except Unavailable:
             return
         except (Problem, ValueError, OSError) as error:
-            job.trace_unknown_because = f"Not traceable: {error}"
+            reason = say("not_traceable", because=str(error))
+            job.trace_unknown_because, job.trace_unknown_sentence = reason.text, reason.model_dump()
             continue
         job.trace_key = row.key
         session.flush()
@@ -159,16 +167,24 @@ def record(session: Session, answer: TraceAnswer) -> None:
         return
     row.answered_at = time.time()
     if answer.trace is None:
-        fail(row, answer.reason or "The worker gave no reason.")
+        fail(row, answer.reason_sentence or answer.reason or say("trace_unexplained"))
         return
-    row.state, row.reason = "ready", None
+    row.state = "ready"
+    tell(row, None)
     row.trace = answer.trace.model_dump(mode="json")
     session.flush()
     verify_jobs(session, row)
 
 
-def fail(row: TraceRow, reason: str) -> None:
-    row.state, row.reason, row.answered_at = "failed", reason, time.time()
+def fail(row: TraceRow, reason: Sentence | str) -> None:
+    row.state, row.answered_at = "failed", time.time()
+    tell(row, reason)
+
+
+def tell(row: TraceRow, reason: Sentence | str | None) -> None:
+    """A worker of an older release gives its reason in English only."""
+    told = isinstance(reason, Sentence)
+    row.reason, row.reason_sentence = (reason.text, reason.model_dump()) if told else (reason, None)
 
 
 def verify_jobs(session: Session, row: TraceRow) -> None:

@@ -19,6 +19,7 @@ class TraceRow(Base):
     formula_bytes: Mapped[int | None] = mapped_column(BigInteger)
     trace: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     reason: Mapped[str | None] = mapped_column(Text)
+    reason_sentence: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     tries: Mapped[int] = mapped_column(Integer, default=0)
     sent_to: Mapped[str | None] = mapped_column(String(255))
     sent_at: Mapped[float | None] = mapped_column(Float)

@@ -17,11 +17,12 @@ from tests.api.make import spec, state, step
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
 from tunescope.events import Failure, FailureMemory, WarningEvent
-from tunescope.sentences import say
+from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.states import FailureReason, JobState
 from tunescope.units import GIB
 from worker.death import explain_death
+from worker.trainer.failure import explain
 from worker.trainer.watch import StepFacts, Watch
 
 JOB = "toofull"
@@ -40,7 +41,14 @@ def full_job(server: Running) -> str:
     events = [state(JOB, 1, JobState.STARTING), state(JOB, 2, JobState.RUNNING), step(JOB, 3, 19)]
     events += [
         WarningEvent(
-            job=JOB, attempt=1, sequence=4 + index, at=1000.0, step=item.step, code=item.code, message=item.message
+            job=JOB,
+            attempt=1,
+            sequence=4 + index,
+            at=1000.0,
+            step=item.step,
+            code=item.code,
+            message=item.message,
+            message_sentence=item.sentence,
         )
         for index, item in enumerate(found)
     ]
@@ -100,43 +108,62 @@ def test_the_same_in_chinese_on_a_phone_in_the_dark(page: Page, full_job: str) -
 
 
 def test_what_a_library_said_stays_whole_within_a_translated_sentence(page: Page, full_job: str) -> None:
-    said = (
-        "The GPU or its driver failed in the backward phase of step 19: CUDA error: device is lost in phase of step 3"
-    )
+    error = RuntimeError("CUDA error: device is lost {{phase}} $t(job:charts) in phase of step 3")
+    failure = explain(error, "training", FailureMemory(device="GPU", step=19, phase="backward"))
 
     def lost(route: Route) -> None:
-        job = route.fetch().json()
-        route.fulfill(json=job | {"failure": {"reason": "gpu_lost", "detail": said, "advice": ""}})
+        route.fulfill(json=route.fetch().json() | {"failure": failure.model_dump(mode="json")})
 
     page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
     page.route(f"**/api/jobs/{full_job}?*", lost)
     page.goto(f"/jobs/{full_job}")
-    translated = "GPU 或其驱动在第 19 步的反向阶段出错：CUDA error: device is lost in phase of step 3"
+    translated = f"第 19 步的反向阶段，GPU 或其驱动出错：{error}"
     expect(page.get_by_role("alert")).to_contain_text(translated)
 
 
-def test_why_a_job_waits_is_told_in_chinese_from_its_kind_and_values(page: Page, full_job: str) -> None:
-    faults = [
-        say("gpu_fault", machine="box", index=3, because=say("gpu_reset_needed")),
-        say("machine_fault", machine="old", because="said by an older worker"),
-    ]
-    sentences = [
-        say("gpus_cannot_be_used", faults=faults),
-        say("no_gpu_large_enough", need_bytes=60 * GIB, largest_bytes=24 * GIB),
-    ]
-    left = iter(sentences)
+FAULTS = [
+    say("gpu_fault", machine="box", index=3, because=say("gpu_reset_needed")),
+    say("machine_fault", machine="old", because="said by an older worker"),
+]
+
+
+@pytest.mark.parametrize(
+    ("because", "told"),
+    [
+        (
+            say("gpus_cannot_be_used", faults=FAULTS),
+            "GPU 无法使用。box 的 GPU 3：GPU 需要重置后才能继续使用；old：said by an older worker。",
+        ),
+        (
+            say("no_gpu_large_enough", need_bytes=60 * GIB, largest_bytes=24 * GIB),
+            "任务约需一块 GPU 上 60.0 GiB 的显存；已连接的最大 GPU 只有 24.0 GiB",
+        ),
+    ],
+)
+def test_why_a_job_waits_is_told_in_chinese_from_its_kind_and_values(
+    page: Page, full_job: str, because: Sentence, told: str
+) -> None:
+    waiting = {"waiting_because": because.text, "waiting_sentence": because.model_dump()}
 
     def waits(route: Route) -> None:
-        job, because = route.fetch().json(), next(left, sentences[-1])
-        waiting = {"waiting_because": because.text, "waiting_sentence": because.model_dump()}
-        route.fulfill(json=job | waiting | {"failure": None, "state": "queued"})
+        route.fulfill(json=route.fetch().json() | waiting | {"failure": None, "state": "queued"})
 
     page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
     page.route(f"**/api/jobs/{full_job}?*", waits)
     page.goto(f"/jobs/{full_job}")
-    whole = "GPU 无法使用。box 的 GPU 3：GPU 需要重置后才能继续使用；old：said by an older worker。"
-    expect(page.get_by_text(whole)).to_be_visible()
-    expect(page.get_by_text("任务约需一块 GPU 上 60.0 GiB 的显存；已连接的最大 GPU 只有 24.0 GiB")).to_be_visible()
+    expect(page.get_by_text(told)).to_be_visible()
+
+
+def test_a_failure_that_an_older_release_stored_is_shown_as_it_was_told(page: Page, full_job: str) -> None:
+    def old(route: Route) -> None:
+        failure = {"reason": "trainer_crashed", "detail": "The trainer was ended by SIGSEGV.", "advice": "See the log."}
+        route.fulfill(json=route.fetch().json() | {"failure": failure})
+
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.route(f"**/api/jobs/{full_job}?*", old)
+    page.goto(f"/jobs/{full_job}")
+    expect(page.get_by_role("alert")).to_contain_text("The trainer was ended by SIGSEGV.")
+    expect(page.get_by_role("alert")).to_contain_text("See the log.")
 
 
 def test_one_click_starts_it_anew_with_a_change(page: Page, full_job: str) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tunescope.wire import ModelRef
 from worker.hub.fetch import fetch
-from worker.hub.refusal import DownloadStopped, Refusal
+from worker.hub.refusal import DownloadStopped
+from worker.refusal import Refusal
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -27,8 +27,8 @@ HELD = FailureMemory(
 
 
 def test_the_moment_and_the_account_in_words() -> None:
-    assert moment(HELD, "training") == "in the backward phase of step 812"
-    assert moment(None, "loading the model") == "while loading the model"
+    assert moment(HELD, "training").text == "in the backward phase of step 812"
+    assert moment(None, "loading the model").text == "while loading the model"
     assert account(HELD) == "\nHeld then: weights 3.0 GiB, activations 1.0 GiB; 4.0 GiB in all."
     assert "at the peak of step 3" in account(HELD.model_copy(update={"categories_of_step": 3}))
     assert account(None) == ""

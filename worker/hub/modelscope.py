@@ -17,8 +17,10 @@ from modelscope_hub.errors import (
     PermissionDeniedError,
 )
 
+from tunescope.sentences import say
 from worker.hub import refusal
 from worker.hub.progress import Progress
+from worker.refusal import Refusal
 
 NAME = "ModelScope"
 TOKEN_VARIABLE = "MODELSCOPE_API_TOKEN"
@@ -59,7 +61,7 @@ class Repository:
         except (CacheError, HubError, ValueError):
             return None
 
-    def refused(self, error: Exception) -> refusal.Refusal | None:
+    def refused(self, error: Exception) -> Refusal | None:
         """What an error of ModelScope's client means; None for one that says nothing about hub or model."""
         if isinstance(error, FileDownloadError) and error.failed_files:
             first = next(iter(error.failed_files.values()))
@@ -76,5 +78,5 @@ class Repository:
         if isinstance(error, NetworkError | HubError | ConnectionError | TimeoutError) or type(
             error
         ).__module__.startswith(("requests", "urllib3")):
-            return refusal.unreachable(NAME, self.model, "the connection failed")
+            return refusal.unreachable(NAME, self.model, say("connection_failed"))
         return None

@@ -1,15 +1,8 @@
 """Why a model could not be had from its hub, in words for the job's owner."""
 
-from tunescope.events import Failure
+from tunescope.sentences import Sentence, say
 from tunescope.states import FailureReason
-
-
-class Refusal(Exception):
-    """The download cannot go on; ``failure`` says why and what to do."""
-
-    def __init__(self, reason: FailureReason, detail: str, advice: str) -> None:
-        super().__init__(detail)
-        self.failure = Failure(reason=reason, detail=detail, advice=advice)
+from worker.refusal import Refusal
 
 
 class DownloadStopped(BaseException):
@@ -20,49 +13,30 @@ class DownloadStopped(BaseException):
 
 
 def not_found(hub: str, model: str) -> Refusal:
-    return Refusal(
-        FailureReason.INVALID_MODEL,
-        f"{hub} has no model {model}, or it is private.",
-        "Check model.id and model.source. A private model needs the worker's token: see docs/failures.md.",
-    )
+    return Refusal(FailureReason.INVALID_MODEL, say("hub_no_model", hub=hub, model=model), say("check_hub_model"))
 
 
 def no_revision(hub: str, model: str, revision: str) -> Refusal:
-    return Refusal(
-        FailureReason.INVALID_MODEL,
-        f"{model} on {hub} has no revision {revision}.",
-        "Set model.revision to a branch, tag or commit that exists, or to null.",
-    )
+    detail = say("hub_no_revision", hub=hub, model=model, revision=revision)
+    return Refusal(FailureReason.INVALID_MODEL, detail, say("check_revision"))
 
 
 def no_access(hub: str, model: str, variable: str) -> Refusal:
-    return Refusal(
-        FailureReason.INVALID_MODEL,
-        f"{hub} does not give {model} to this worker: it is gated or private.",
-        f"Accept the model's terms on {hub}, set {variable} where the worker runs, and retry.",
-    )
+    detail = say("hub_no_access", hub=hub, model=model)
+    return Refusal(FailureReason.INVALID_MODEL, detail, say("accept_terms", hub=hub, variable=variable))
 
 
 def no_safetensors(model: str, pickled: bool) -> Refusal:
-    why = "only pickled weights, which may run code when they are loaded" if pickled else "no weights"
-    return Refusal(
-        FailureReason.INVALID_MODEL,
-        f"{model} has {why}; nothing was downloaded.",
-        "Choose a model with *.safetensors files, or convert it with save_pretrained and add it to the library.",
-    )
+    detail = say("hub_only_pickles" if pickled else "hub_no_weights", model=model)
+    return Refusal(FailureReason.INVALID_MODEL, detail, say("convert_for_library"))
 
 
-def unreachable(hub: str, model: str, why: str) -> Refusal:
-    return Refusal(
-        FailureReason.MODEL_UNREACHABLE,
-        f"{model} could not be fetched from {hub}: {why}.",
-        "Retry: what arrived is kept. If this machine has no network, add the model's directory to the library instead.",
-    )
+def unreachable(hub: str, model: str, because: Sentence | str) -> Refusal:
+    """``because`` is a string where the hub said it."""
+    detail = say("hub_unreachable", hub=hub, model=model, because=because)
+    return Refusal(FailureReason.MODEL_UNREACHABLE, detail, say("retry_download"))
 
 
-def too_large(model: str, needed: str, free: str, folder: str) -> Refusal:
-    return Refusal(
-        FailureReason.DISK_FULL,
-        f"{model} needs {needed} in {folder}, where {free} are free.",
-        "Free space there, or point HF_HOME (or MODELSCOPE_CACHE) of the worker to a larger disk, then retry.",
-    )
+def too_large(model: str, needed_bytes: int, free_bytes: int, folder: str) -> Refusal:
+    detail = say("model_too_large", model=model, needed_bytes=needed_bytes, free_bytes=free_bytes, folder=folder)
+    return Refusal(FailureReason.DISK_FULL, detail, say("larger_disk"))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tunescope.problems import Problem
+from tunescope.sentences import say
 from tunescope.spec import parse_spec
 
 NICENESS = 10
@@ -18,14 +19,15 @@ NICENESS = 10
 
 
 def answer(line: str, trace: Callable[..., Any]) -> dict[str, Any]:
-    """{"trace": …}, or {"reason": …} in words."""
+    """{"trace": …}, or {"reason": …} in words, with its "sentence" where we say it and not a model's own code."""
     try:
         request: dict[str, Any] = json.loads(line)
         found = trace(parse_spec(request["spec"]), request["config"])
     except Problem as problem:
         return {"reason": str(problem)}
     except MemoryError:
-        return {"reason": "the machine's main memory is full"}
+        full = say("main_memory_full")
+        return {"reason": full.text, "sentence": full.model_dump()}
     except Exception as error:  # whatever a model's own code raises on meta tensors is a reason, not our end
         first = (str(error).strip().splitlines() or [""])[0]
         return {"reason": f"{type(error).__name__}: {first}"[:500]}

@@ -9,12 +9,11 @@ from transformers import PreTrainedTokenizerBase
 
 from tunescope.datasets.formats import Completion, Conversation, PlainText, TrainingRow
 from tunescope.datasets.reading import RowProblem, read_training_rows
+from tunescope.sentences import say
 from tunescope.spec import Data
+from tunescope.states import FailureReason
+from worker.refusal import Refusal
 from worker.trainer.templates import mark_assistant
-
-
-class EmptyData(Exception):
-    """The file holds no row that can be trained on."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def as_columns(row: TrainingRow) -> dict[str, Any]:
 
 
 def build_data(path: Path, data: Data, tokenizer: PreTrainedTokenizerBase, seed: int) -> TrainingData:
-    """Read every usable row, and decide how the loss is masked. Raises EmptyData."""
+    """Read every usable row, and decide how the loss is masked. Raises Refusal where there is none."""
     rows: list[dict[str, Any]] = []
     skipped = 0
     for item in read_training_rows(path):
@@ -45,7 +44,8 @@ def build_data(path: Path, data: Data, tokenizer: PreTrainedTokenizerBase, seed:
         else:
             rows.append(as_columns(item[1]))
     if not rows:
-        raise EmptyData(f"{path.name} has no usable row; {skipped} rows have problems")
+        detail = say("no_usable_row", file=path.name, skipped=skipped)
+        raise Refusal(FailureReason.INVALID_DATASET, detail, say("mend_rows"))
     notes = [f"{skipped} rows with problems were left out."] if skipped else []
     kinds = {tuple(row) for row in rows}
     assert len(kinds) == 1, "read_training_rows keeps to the format of the first row"

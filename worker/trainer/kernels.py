@@ -5,18 +5,20 @@ from importlib.util import find_spec
 import torch
 from transformers.utils.import_utils import is_flash_attn_2_available
 
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
+from tunescope.states import FailureReason
+from worker.refusal import Refusal
 
 AMPERE = (8, 0)
 """The lowest compute capability that FlashAttention-2 runs on."""
 
 
-class NoKernel(Exception):
-    """The kernel cannot run here; the text says why, ``mend`` what would change that on this machine."""
+class NoKernel(Refusal):
+    """The kernel cannot run here; ``advice`` says what would help."""
 
-    def __init__(self, why: str, mend: str = "") -> None:
-        super().__init__(why)
-        self.mend = mend
+    def __init__(self, why: Sentence, advice: Sentence | None = None) -> None:
+        super().__init__(FailureReason.INVALID_SETTINGS, why, advice or say("choose_sdpa"))
 
 
 def refuse_without_kernel(spec: JobSpec) -> None:
@@ -24,13 +26,9 @@ def refuse_without_kernel(spec: JobSpec) -> None:
     if spec.memory_savers.attention != "flash_attention_2":
         return
     if not torch.cuda.is_available():
-        raise NoKernel("flash_attention_2 runs on a GPU only, and this job's machine has none for it.")
+        raise NoKernel(say("flash_needs_gpu"))
     if torch.cuda.get_device_capability() < AMPERE:
-        name = torch.cuda.get_device_name()
-        raise NoKernel(f"flash_attention_2 needs a GPU of the Ampere generation or newer; this job's is {name}.")
+        raise NoKernel(say("flash_needs_ampere", gpu=torch.cuda.get_device_name()))
     if not is_flash_attn_2_available():
-        why = "there is none" if find_spec("flash_attn") is None else "the one there is too old or another package"
-        raise NoKernel(
-            f"flash_attention_2 needs the package flash-attn 2.3.3 or newer where the worker runs, and {why}.",
-            "Or install flash-attn there (`pip install flash-attn`), then retry.",
-        )
+        missing = find_spec("flash_attn") is None
+        raise NoKernel(say("flash_not_installed" if missing else "flash_too_old"), say("choose_sdpa_or_install"))

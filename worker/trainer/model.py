@@ -17,18 +17,17 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from tunescope.sentences import say
 from tunescope.spec import Adaptation, JobSpec, Precision
+from tunescope.states import FailureReason
 from tunescope.wire import ModelRef
 from worker.hub.fetch import fetch
 from worker.hub.progress import Tell
+from worker.refusal import Refusal
 from worker.trainer.demo import prepare_demo
 from worker.trainer.modules import refuse_unmatched
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-
-
-class NoWeights(Exception):
-    """The model's directory holds no safetensors weights; pickled ones are never loaded."""
 
 
 def locate(model: ModelRef, models_dir: Path, tell: Tell, stopped: Callable[[], bool]) -> Path:
@@ -54,9 +53,9 @@ def quantization_config(precision: Precision) -> BitsAndBytesConfig | None:
 
 
 def load_model(folder: Path, spec: JobSpec) -> PreTrainedModel:
-    """Load the weights as the spec's precision says. Raises NoWeights, or NoModule where the spec names modules it has not."""
+    """Load the weights as the spec's precision says. Raises Refusal: it has none, or not the modules of the spec."""
     if not any(folder.glob("*.safetensors")):
-        raise NoWeights(str(folder))
+        raise Refusal(FailureReason.INVALID_MODEL, say("no_safetensors"), say("choose_safetensors"))
     precision = spec.precision
     # fp32 master weights: parameters are fp32 and autocast computes in the compute dtype.
     masters = spec.adaptation.method == "full" and precision.master_weights

@@ -5,17 +5,24 @@ from collections.abc import Iterable
 import torch
 
 from tunescope.memory.families import expert_names_of
+from tunescope.sentences import say
 from tunescope.spec import Adaptation
+from tunescope.states import FailureReason
+from worker.refusal import Refusal
 
 SHOWN = 20
 
 
-class NoModule(Exception):
+class NoModule(Refusal):
     """A spec names modules that the model has not; ``field`` is the one of the spec, ``known`` are names that it could have."""
 
     def __init__(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
-        super().__init__(f"adaptation.{field} names what this model has not: {', '.join(names)}.")
-        self.field, self.known = field, tuple(known)
+        field = f"adaptation.{field}"
+        super().__init__(
+            FailureReason.INVALID_SETTINGS,
+            say("no_such_modules", field=field, names=", ".join(names)),
+            say("other_modules", field=field, known=", ".join(known)),
+        )
 
 
 def refuse_unmatched(model: torch.nn.Module, adaptation: Adaptation) -> None:

@@ -19,6 +19,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 
 from tunescope.events import Failure
+from tunescope.sentences import say
 from tunescope.settings import WorkerSettings
 from tunescope.spec import JobSpec
 from tunescope.wire import Order
@@ -56,7 +57,8 @@ def run_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
         failure = Failure.model_validate_json(told.read_text())
     else:
         failure = explain_death(status, before, oom_kills(), [])
-    return failure.model_copy(update={"detail": f"In the probe run: {failure.detail}"})
+    within = say("in_probe_run", failure=failure.detail_sentence or failure.detail)
+    return failure.model_copy(update={"detail": f"In the probe run: {failure.detail}", "detail_sentence": within})
 
 
 def shortened(spec: JobSpec) -> JobSpec:

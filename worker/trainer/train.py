@@ -15,6 +15,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent, WarningEvent
+from tunescope.sentences import Sentence
 from tunescope.spec import JobSpec
 from worker.outbox import Outbox
 from worker.trainer.data import TrainingData
@@ -37,7 +38,7 @@ class StopSwitch:
     def __init__(self) -> None:
         self.pressed = False
         self.cancelled = False
-        self.exhausted: str | None = None
+        self.exhausted: Sentence | None = None
         """Why the trainer stopped by itself: memory was about to run out."""
         signal.signal(signal.SIGTERM, self._press)
         signal.signal(signal.SIGUSR1, self._press)
@@ -127,10 +128,15 @@ class Telling(TrainerCallback):
         """Tell of climbs; stop in time if the spec says so."""
         for finding in self._watch.step(facts_of(step, self._figures)):
             self._outbox.emit(
-                WarningEvent, code=finding.code, step=step, message=finding.message, figures=finding.figures
+                WarningEvent,
+                code=finding.code,
+                step=step,
+                message=finding.message,
+                message_sentence=finding.sentence,
+                figures=finding.figures,
             )
             if finding.exhausting and self._stop_before_oom:
-                self._stop.exhausted = finding.message
+                self._stop.exhausted = finding.sentence
                 self._stop.pressed = True
 
     def on_log(

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tunescope.units import MIB, format_bytes
+from tunescope.sentences import Sentence, say
+from tunescope.units import MIB
 
 Code = Literal["length_outlier", "fragmentation", "allocator_retry", "rising", "other_process", "nearly_full"]
 
@@ -59,9 +60,13 @@ class Finding:
 
     code: Code
     step: int
-    message: str
+    sentence: Sentence
     figures: dict[str, float]
     exhausting: bool = False
+
+    @property
+    def message(self) -> str:
+        return self.sentence.text
 
 
 @dataclass
@@ -104,7 +109,7 @@ class Watch:
         self._longest = max(before, length)
         if self._steps <= WARM_UP_STEPS or length < OUTLIER * before or length < before + OUTLIER_TOKENS:
             return None
-        message = f"Step {facts.step} held the longest sample: {length:,} tokens; the longest before had {before:,}."
+        message = say("length_outlier", step=facts.step, tokens=length, before_tokens=before)
         return Finding("length_outlier", facts.step, message, {"tokens": length, "tokens_before": before})
 
     def _allocator_retry(self, facts: StepFacts) -> Finding | None:
@@ -114,10 +119,7 @@ class Watch:
         more = facts.retries - (before or 0)
         if more <= 0:
             return None
-        message = (
-            f"In step {facts.step} torch's allocator found no room {more} time{'s' if more > 1 else ''}, gave its cached blocks "
-            "back and tried again. The job still fits, but barely, and slower."
-        )
+        message = say("allocator_retries" if more > 1 else "allocator_retry", step=facts.step, retries=more)
         return Finding("allocator_retry", facts.step, message, {"retries": more, "retries_in_all": facts.retries})
 
     def _fragmentation(self, facts: StepFacts) -> Finding | None:
@@ -127,10 +129,12 @@ class Watch:
         self._gaps.append(gap)
         if self._steps <= WARM_UP_STEPS or gap < HOLES * facts.reserved or gap - min(self._gaps) < LEAST_GROWTH:
             return None
-        message = (
-            f"At step {facts.step} torch has reserved {format_bytes(facts.reserved)} and needed at most "
-            f"{format_bytes(facts.allocated_peak)}: {format_bytes(gap)} are holes between blocks, and they grow. "
-            "Rows of many lengths do that; PYTORCH_ALLOC_CONF=expandable_segments:True or data.packing helps."
+        message = say(
+            "fragmentation",
+            step=facts.step,
+            reserved_bytes=facts.reserved,
+            needed_bytes=facts.allocated_peak,
+            gap_bytes=gap,
         )
         figures: dict[str, float] = {"gap": gap, "reserved": facts.reserved, "allocated_peak": facts.allocated_peak}
         return Finding("fragmentation", facts.step, message, figures)
@@ -144,9 +148,10 @@ class Watch:
         room = free_bytes(facts)
         if grown < LEAST_GROWTH or (room is not None and room > 4 * grown):
             return None
-        message = f"Another process on this GPU has grown by {format_bytes(grown)} to {format_bytes(facts.others)}" + (
-            f"; {format_bytes(room)} are left." if room is not None else "."
-        )
+        if room is None:
+            message = say("other_process", grown_bytes=grown, others_bytes=facts.others)
+        else:
+            message = say("other_process_leaves", grown_bytes=grown, others_bytes=facts.others, free_bytes=room)
         figures: dict[str, float] = {"others": facts.others, "grown": grown}
         if room is not None:
             figures["free"] = room
@@ -166,10 +171,7 @@ class Watch:
         left = room / slope
         if left > HORIZON_STEPS:
             return None
-        message = (
-            f"Memory rises by {format_bytes(int(slope))} a step since step {self._history[0][0]}; at this rate the device is full "
-            f"in about {int(left)} steps."
-        )
+        message = say("rising", step_bytes=int(slope), since=self._history[0][0], steps=int(left))
         figures = {"bytes_a_step": slope, "free": room, "steps_left": left}
         return Finding("rising", facts.step, message, figures, exhausting=left < WINDOW)
 
@@ -177,7 +179,7 @@ class Watch:
         room = free_bytes(facts)
         if room is None or not facts.device_total or room >= NEARLY_FULL * facts.device_total:
             return None
-        message = f"The device is nearly full: {format_bytes(room)} of {format_bytes(facts.device_total)} are left at step {facts.step}."
+        message = say("nearly_full", free_bytes=room, total_bytes=facts.device_total, step=facts.step)
         return Finding("nearly_full", facts.step, message, {"free": room, "total": facts.device_total})
 
 

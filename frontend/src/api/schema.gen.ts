@@ -1453,6 +1453,14 @@ export interface components {
              */
             advice: string;
             memory?: components["schemas"]["FailureMemory"] | null;
+            /** @description What happened, without what ``memory`` and ``last_lines`` tell. */
+            detail_sentence?: components["schemas"]["Sentence"] | null;
+            advice_sentence?: components["schemas"]["Sentence"] | null;
+            /**
+             * Last Lines
+             * @description The end of the log of a trainer that ended without a last word.
+             */
+            last_lines?: string[];
         };
         /**
          * FailureMemory
@@ -1740,6 +1748,14 @@ export interface components {
              */
             advice: string;
             memory?: components["schemas"]["FailureMemory"] | null;
+            /** @description What happened, without what ``memory`` and ``last_lines`` tell. */
+            detail_sentence?: components["schemas"]["Sentence"] | null;
+            advice_sentence?: components["schemas"]["Sentence"] | null;
+            /**
+             * Last Lines
+             * @description The end of the log of a trainer that ended without a last word.
+             */
+            last_lines?: string[];
             /**
              * Suggestions
              * @description Out of memory, on GET of one job: changes that would help, with their patches.
@@ -2123,6 +2139,7 @@ export interface components {
             code: string;
             /** Message */
             message: string;
+            message_sentence?: components["schemas"]["Sentence"] | null;
             /** Figures */
             figures: {
                 [key: string]: number;
@@ -2584,7 +2601,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "cpu_in_use" | "cpu_keeps_other_tensors" | "cpu_no_context" | "cpu_no_fragmentation" | "cpu_shared_memory" | "driver_failed" | "driver_not_loaded" | "driver_restarted" | "driver_timeout" | "driver_updated" | "file_unreadable" | "first_step_without_states" | "fitting_gpus_in_use" | "gpu_fault" | "gpu_in_other_use" | "gpu_not_listed" | "gpu_not_ready" | "gpu_off_the_bus" | "gpu_reset_needed" | "gpus_cannot_be_used" | "gpus_in_use" | "held_by_jobs" | "held_by_others" | "inforom_damaged" | "interrupt_problem" | "kept_by_system" | "less_than_reserved" | "machine_fault" | "mig_without_instance" | "no_driver" | "no_estimate" | "no_gpu_for_several" | "no_gpu_found" | "no_gpu_large_enough" | "no_peak_from_kernel" | "no_permission" | "no_power_cable" | "no_such_figure" | "no_worker" | "not_found" | "not_measured" | "not_told_by_driver" | "not_told_by_gpu" | "not_told_of_device" | "nvml_error" | "nvml_raised" | "nvml_silent" | "only_whole_gpu" | "other_dtype" | "other_moment" | "other_process_numbers" | "phase_too_short" | "process_ended" | "process_memory_hidden" | "process_not_listed" | "process_not_ours" | "reserve_not_told" | "too_few_gpus" | "xid_109" | "xid_119" | "xid_120" | "xid_13" | "xid_31" | "xid_43" | "xid_45" | "xid_48" | "xid_61" | "xid_62" | "xid_63" | "xid_64" | "xid_74" | "xid_79" | "xid_92" | "xid_94" | "xid_95" | "xid_other";
+            kind: "accept_terms" | "after_step" | "allocator_retries" | "allocator_retry" | "by_exit_code" | "by_signal" | "check_hub_model" | "check_model" | "check_preview" | "check_revision" | "choose_safetensors" | "choose_sdpa" | "choose_sdpa_or_install" | "connection_failed" | "convert_for_library" | "cpu_in_use" | "cpu_keeps_other_tensors" | "cpu_no_context" | "cpu_no_fragmentation" | "cpu_shared_memory" | "data_not_prepared" | "disk_full" | "driver_failed" | "driver_not_loaded" | "driver_restarted" | "driver_timeout" | "driver_updated" | "ended_by_signal" | "ended_untraced" | "ended_with_status" | "experts_refused" | "file_unreadable" | "first_step_without_states" | "fitting_gpus_in_use" | "flash_needs_ampere" | "flash_needs_gpu" | "flash_not_installed" | "flash_too_old" | "fragmentation" | "free_space" | "gpu_failed" | "gpu_fault" | "gpu_in_other_use" | "gpu_not_listed" | "gpu_not_ready" | "gpu_off_the_bus" | "gpu_reset_needed" | "gpus_cannot_be_used" | "gpus_in_use" | "held_by_jobs" | "held_by_others" | "hub_answered" | "hub_no_access" | "hub_no_model" | "hub_no_revision" | "hub_no_weights" | "hub_only_pickles" | "hub_unreachable" | "in_phase" | "in_probe_run" | "in_stage" | "inforom_damaged" | "install_demo_model" | "interrupt_problem" | "kept_by_system" | "killed" | "killed_for_memory" | "larger_disk" | "length_outlier" | "less_than_reserved" | "machine_fault" | "machine_lost" | "machine_stopped" | "main_memory_full" | "mend_rows" | "mig_without_instance" | "model_not_loaded" | "model_too_large" | "nearly_full" | "need_less_main_memory" | "no_demo_model" | "no_driver" | "no_estimate" | "no_gpu_for_several" | "no_gpu_found" | "no_gpu_large_enough" | "no_peak_from_kernel" | "no_permission" | "no_power_cable" | "no_safetensors" | "no_such_figure" | "no_such_modules" | "no_tracer" | "no_usable_row" | "no_worker" | "not_found" | "not_measured" | "not_told_by_driver" | "not_told_by_gpu" | "not_told_of_device" | "not_traceable" | "nvml_error" | "nvml_raised" | "nvml_silent" | "only_whole_gpu" | "other_dtype" | "other_modules" | "other_moment" | "other_process" | "other_process_leaves" | "other_process_numbers" | "other_targets" | "out_of_memory" | "phase_too_short" | "plain_adapters" | "process_ended" | "process_memory_hidden" | "process_not_listed" | "process_not_ours" | "queued_again" | "reserve_not_told" | "retry_download" | "retry_or_report" | "retry_with_room" | "rising" | "see_gpu" | "see_kernel_log" | "see_log" | "see_machine" | "see_worker_log" | "shorten" | "stopped_before_oom" | "targets_refused" | "too_few_gpus" | "trace_abandoned" | "trace_begins" | "trace_unanswered" | "trace_unexplained" | "trace_unreadable_here" | "tracer_ended" | "tracer_ended_saying" | "tracer_start_too_large" | "tracer_start_too_slow" | "tracer_too_large" | "tracer_too_slow" | "trainer_not_run" | "trainer_raised" | "worker_too_old" | "xid_109" | "xid_119" | "xid_120" | "xid_13" | "xid_31" | "xid_43" | "xid_45" | "xid_48" | "xid_61" | "xid_62" | "xid_63" | "xid_64" | "xid_74" | "xid_79" | "xid_92" | "xid_94" | "xid_95" | "xid_other";
             /**
              * Text
              * @description The same in English.
@@ -2855,6 +2872,7 @@ export interface components {
              * @description Why it is still pending, or why there is none.
              */
             reason: string | null;
+            reason_sentence?: components["schemas"]["Sentence"] | null;
             trace?: components["schemas"]["Trace"] | null;
             comparison?: components["schemas"]["Comparison"] | null;
         };
@@ -2910,6 +2928,7 @@ export interface components {
             step: number;
             /** Message */
             message: string;
+            message_sentence?: components["schemas"]["Sentence"] | null;
             /**
              * Figures
              * @description The figures behind the message, bytes or tokens.

@@ -30,8 +30,13 @@ type Value = NonNullable<Sentence["values"]>[string];
 function valueInWords(name: string, value: Value, t: TFunction): string {
   if (Array.isArray(value)) return value.map((item) => inWords(item, t)).join("；");
   if (typeof value === "object") return inWords(value, t);
-  if (typeof value === "number") return name.endsWith("_bytes") ? formatBytes(value) : String(value);
+  if (typeof value === "number") return numberInWords(name, value);
   if (name === "phase") return t(`anatomy:${value}`, { defaultValue: value });
   if (name === "stage") return t(`job:stage_${value.replaceAll(" ", "_")}`, { defaultValue: value });
   return value;
+}
+
+function numberInWords(name: string, value: number): string {
+  if (name.endsWith("_bytes")) return formatBytes(value);
+  return name.endsWith("tokens") ? value.toLocaleString("en-US") : String(value);
 }

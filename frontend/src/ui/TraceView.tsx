@@ -2,7 +2,7 @@ import { Alert, Badge, Button, Group, Loader, SimpleGrid, Stack, Text } from "@m
 import { useTranslation } from "react-i18next";
 import type { Trace, TraceStatus } from "../api/types";
 import { StepAnatomy } from "../charts/StepAnatomy";
-import { useTold } from "../i18n/told";
+import { useSaid } from "../i18n/sentence";
 import { formatBytes } from "../units";
 
 /** Mantine's own title colour is too pale on its light background (WCAG AA). */
@@ -13,7 +13,7 @@ type Props = { status: TraceStatus; again?: () => void };
 /** An exact trace, however far it is: pending, failed with its reason, or the figures and the timeline of a step. */
 export function TraceView({ status, again }: Props) {
   const { t } = useTranslation("trace");
-  const told = useTold();
+  const said = useSaid();
   if (status.state === "pending")
     return (
       <Group gap="sm" wrap="nowrap" role="status">
@@ -21,7 +21,7 @@ export function TraceView({ status, again }: Props) {
         <div>
           <Text>{t("pending")}</Text>
           <Text size="sm" className="muted">
-            {told(status.reason ?? "")}
+            {said(status.reason ?? "", status.reason_sentence)}
           </Text>
         </div>
       </Group>
@@ -30,7 +30,7 @@ export function TraceView({ status, again }: Props) {
     return (
       <Alert color="yellow" title={t("failed")} styles={READABLE}>
         <Text size="sm" style={{ whiteSpace: "pre-line" }}>
-          {told(status.reason ?? "")}
+          {said(status.reason ?? "", status.reason_sentence)}
         </Text>
         {again && (
           <Button mt="sm" size="xs" variant="default" onClick={again}>

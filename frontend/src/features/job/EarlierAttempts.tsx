@@ -1,14 +1,14 @@
 import { Group, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
-import { useTold } from "../../i18n/told";
+import { useSaid } from "../../i18n/sentence";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatDate } from "../../units";
 
 /** How the attempts before this one ended: a retried or moved job keeps the reasons. */
 export function EarlierAttempts({ attempts }: { attempts: NonNullable<Job["earlier_attempts"]> }) {
   const { t } = useTranslation("job");
-  const told = useTold();
+  const said = useSaid();
   if (attempts.length === 0) return null;
   return (
     <details className="card">
@@ -28,7 +28,7 @@ export function EarlierAttempts({ attempts }: { attempts: NonNullable<Job["earli
           </Group>
           {failure && (
             <Text size="sm" mt={4} style={{ overflowWrap: "anywhere" }}>
-              {told(failure.detail.split("\n", 1)[0] ?? "")}
+              {said(failure.detail.split("\n", 1)[0] ?? "", failure.detail_sentence)}
             </Text>
           )}
         </div>

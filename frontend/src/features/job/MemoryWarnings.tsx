@@ -5,14 +5,14 @@ import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
-import { useTold } from "../../i18n/told";
+import { useSaid } from "../../i18n/sentence";
 
 const REFRESH_MILLISECONDS = 3000;
 
 /** What was seen about memory while the job runs: climbs, outliers, other programs. The newest is always in sight. */
 export function MemoryWarnings({ job }: { job: Job }) {
   const { t } = useTranslation("measured");
-  const told = useTold();
+  const said = useSaid();
   const [open, { toggle }] = useDisclosure();
   const warnings = useQuery({
     queryKey: ["warnings", job.id],
@@ -29,7 +29,7 @@ export function MemoryWarnings({ job }: { job: Job }) {
       role="status"
       styles={{ message: { overflowWrap: "anywhere" } }}
     >
-      {told(newest.message)}
+      {said(newest.message, newest.message_sentence)}
       {older.length > 0 && (
         <>
           <Button variant="subtle" size="compact-xs" ml="xs" onClick={toggle} aria-expanded={open}>
@@ -38,7 +38,7 @@ export function MemoryWarnings({ job }: { job: Job }) {
           <Collapse in={open}>
             {older.map((warning) => (
               <Text key={`${warning.attempt}-${warning.sequence}`} size="sm" mt={4}>
-                {told(warning.message)}
+                {said(warning.message, warning.message_sentence)}
               </Text>
             ))}
           </Collapse>

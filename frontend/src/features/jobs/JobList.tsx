@@ -4,7 +4,6 @@ import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
-import { useTold } from "../../i18n/told";
 import { StateBadge } from "../../ui/StateBadge";
 import { useNow } from "../../ui/useNow";
 import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
@@ -105,10 +104,9 @@ function Name({ job }: { job: Job }) {
 
 /** Why it waits or failed, in a line. */
 function Why({ job }: { job: Job }) {
-  const told = useTold();
   const said = useSaid();
   const why = job.failure
-    ? told(job.failure.detail.split("\n")[0] ?? "")
+    ? said(job.failure.detail.split("\n")[0] ?? "", job.failure.detail_sentence)
     : job.waiting_because && said(job.waiting_because, job.waiting_sentence);
   if (!why) return null;
   return (

@@ -11,7 +11,7 @@ from tunescope.memory.trace import Trace
 from tunescope.memory.verified import verified
 
 PROBE = "probe"
-OF_THE_CALCULATION = frozenset({"least_bytes", "sites", "assumptions"})
+OF_THE_CALCULATION = frozenset({"least_bytes", "sites", "assumptions", "assumption_sentences"})
 """What only a calculated estimate tells. ``least_bytes`` above all: placement would go by it and not by what was measured."""
 
 

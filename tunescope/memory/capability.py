@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tunescope.memory.devices import Device
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 
 AMPERE = (8, 0)
@@ -11,9 +12,11 @@ AMPERE = (8, 0)
 
 @dataclass(frozen=True)
 class Lack:
-    """What a GPU cannot do that a spec asks for: English, Chinese."""
+    """What a GPU cannot do that a spec asks for."""
 
+    sentence: Sentence
     text: tuple[str, str]
+    """English, Chinese."""
 
 
 def lack_of(spec: JobSpec, device: Device) -> Lack | None:
@@ -24,14 +27,11 @@ def lack_of(spec: JobSpec, device: Device) -> Lack | None:
     if not needs:
         return None
     has = ".".join(map(str, device.capability))
-    return Lack(
-        (
-            f"{' and '.join(needs)} need compute capability 8.0 or higher; it has {has}"
-            if len(needs) > 1
-            else f"{needs[0]} needs compute capability 8.0 or higher; it has {has}",
-            f"{' 与 '.join(needs)} 需要计算能力 8.0 或更高，它只有 {has}",
-        )
-    )
+    if len(needs) == 1:
+        sentence = say("needs_capability", what=needs[0], has=has)
+    else:
+        sentence = say("both_need_capability", what=needs[0], other=needs[1], has=has)
+    return Lack(sentence, (sentence.text, f"{' 与 '.join(needs)} 需要计算能力 8.0 或更高，它只有 {has}"))
 
 
 def _needs_ampere(spec: JobSpec) -> list[str]:

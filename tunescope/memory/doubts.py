@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.persistent import EMBEDDINGS, HEADS, outer_targets
 from tunescope.memory.stack import Stack
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 
 
@@ -17,7 +18,11 @@ class Doubt:
     """``percent`` of the tensors' bytes, either way."""
 
     percent: int
-    reason: str
+    sentence: Sentence
+
+    @property
+    def reason(self) -> str:
+        return self.sentence.text
 
 
 def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[Doubt]:
@@ -25,28 +30,28 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     precision, adaptation = spec.precision, spec.adaptation
     lora = adaptation.method == "lora"
     if spec.parallelism.strategy != "none":
-        yield Doubt(10, "sharding and communication are by formula and less certain")
+        yield Doubt(10, say("doubt_sharding"))
     if architecture.is_mixture and stack.transformers == 4:
-        yield Doubt(5, "experts run one after the other and are taken to be evenly loaded: by analogy")
+        yield Doubt(5, say("doubt_experts_even"))
     if not architecture.traits.certain:
-        yield Doubt(5, f"{architecture.family}: weights are exact, activations by analogy")
+        yield Doubt(5, say("doubt_family", family=architecture.family))
     if architecture.family == "seed_oss":
-        yield Doubt(3, "seed_oss: quantized or without checkpointing, activations are up to 3 % low")
+        yield Doubt(3, say("doubt_seed_oss"))
     if lora and adaptation.use_dora:
-        yield Doubt(15, "DoRA: what its norms need for a moment is only estimated")
+        yield Doubt(15, say("doubt_dora"))
     if lora and precision.quantization == "int8":
-        yield Doubt(11, "int8: what its layers keep of their inputs is only estimated")
+        yield Doubt(11, say("doubt_int8"))
     if lora and precision.dtype == "float32":
         percent = 21 if architecture.family == "seed_oss" else 2
-        yield Doubt(percent, f"adapters on an fp32 model: activations within {percent} %")
+        yield Doubt(percent, say("doubt_fp32_model", percent=percent))
     if not lora and precision.master_weights and architecture.is_mixture:
-        yield Doubt(4, "fp32 masters of a mixture of experts: the experts' 16-bit copies are only estimated")
+        yield Doubt(4, say("doubt_masters_of_experts"))
     saved = {module.split(".")[-1] for module in adaptation.modules_to_save} if lora else set[str]()
     if saved - HEADS - EMBEDDINGS:
-        yield Doubt(5, "norms or layers trained in full beside adapters: activations around them are only estimated")
+        yield Doubt(5, say("doubt_layers_in_full"))
     elif saved & EMBEDDINGS:
-        yield Doubt(2, "an embedding trained in full beside adapters: activations within 2 %")
+        yield Doubt(2, say("doubt_embedding_in_full"))
     if lora and outer_targets(spec):
-        yield Doubt(2, "adapters on embedding or head: activations within 2 %")
+        yield Doubt(2, say("doubt_outer_adapters"))
     if lora and precision.quantization != "none" and stack.upcast != "nothing":
-        yield Doubt(2, "the k-bit preparation's fp32 norms: activations within 2 %")
+        yield Doubt(2, say("doubt_k_bit_norms"))

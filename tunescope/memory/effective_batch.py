@@ -1,5 +1,6 @@
 """The effective batch: how many rows one optimizer step learns from. It decides what is learned, and costs no memory by itself."""
 
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 
 
@@ -8,14 +9,14 @@ def effective_batch(spec: JobSpec) -> int:
     return spec.batch.per_device_train_batch_size * spec.batch.gradient_accumulation_steps * spec.parallelism.gpus
 
 
-def effective_batch_words(spec: JobSpec) -> str:
-    micro, steps, gpus = (
-        spec.batch.per_device_train_batch_size,
-        spec.batch.gradient_accumulation_steps,
-        spec.parallelism.gpus,
-    )
-    return (
-        f"{micro} x {steps} accumulation x {gpus} GPU{'s' if gpus > 1 else ''} = {effective_batch(spec):,} rows a step"
+def effective_batch_sentence(spec: JobSpec) -> Sentence:
+    gpus = spec.parallelism.gpus
+    return say(
+        "effective_batch" if gpus == 1 else "effective_batch_on_several",
+        micro=spec.batch.per_device_train_batch_size,
+        steps=spec.batch.gradient_accumulation_steps,
+        gpus=gpus,
+        rows=effective_batch(spec),
     )
 
 

@@ -14,7 +14,7 @@ from tunescope.memory.cached_blocks import cached_blocks
 from tunescope.memory.capability import lack_of
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.doubts import doubts
-from tunescope.memory.effective_batch import effective_batch_words
+from tunescope.memory.effective_batch import effective_batch_sentence
 from tunescope.memory.expert_adapters import refused_adapters
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
@@ -25,6 +25,7 @@ from tunescope.memory.sites import Site, Workload, training_sites
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.memory.stored_weights import StoredWeights
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 from tunescope.units import MIB
 
@@ -49,12 +50,17 @@ class Estimate:
     site: str
     sites: tuple[SiteTotal, ...]
     interval: tuple[int, int]
-    assumptions: tuple[str, ...]
+    assumption_sentences: tuple[Sentence, ...]
     trainable_parameters: int
     allocated_bytes: int
     """What ``torch.cuda.max_memory_allocated`` will say."""
     tier: Literal["formula"] = "formula"
     per_gpu: bool = field(default=True)
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the answer takes for granted, in words."""
+        return tuple(sentence.text for sentence in self.assumption_sentences)
 
     @property
     def total_bytes(self) -> int:
@@ -81,6 +87,7 @@ class Estimate:
             "fits": self.fits,
             "fit": self.fit,
             "assumptions": list(self.assumptions),
+            "assumption_sentences": [sentence.model_dump() for sentence in self.assumption_sentences],
             "interval": list(self.interval),
             "tier": self.tier,
             "site": self.site,
@@ -254,49 +261,50 @@ def _interval(
 def _assumptions(
     spec: JobSpec, architecture: Architecture, work: Workload, lengths: Lengths | None, stack: Stack, device: Device,
     unmatched: tuple[str, ...], varying: bool, gives_back: bool,
-) -> tuple[str, ...]:  # fmt: skip
-    notes = [f"library versions: {stack.title}", f"longest micro batch: {work.batch} x {work.sequence} tokens"]
-    notes.append(f"effective batch: {effective_batch_words(spec)}")
+) -> tuple[Sentence, ...]:  # fmt: skip
+    notes = [
+        say("library_versions", stack=stack.title),
+        say("longest_batch", rows=work.batch, tokens=work.sequence),
+        effective_batch_sentence(spec),
+    ]
     if lengths is None:
-        notes.append("the data set's lengths are unknown: every batch is taken to reach max_length")
+        notes.append(say("lengths_unknown"))
     if varying:
-        notes.append("row lengths vary: the allocator's cache is an expectation, not a bound")
+        notes.append(say("lengths_vary"))
     if gives_back:
-        notes.append(
-            "the card is full for a moment, then the allocator gives cached blocks back: what stays reserved is counted"
-        )
+        notes.append(say("blocks_given_back"))
     notes += context_notes(device, stack)
     lack = lack_of(spec, device)
     if lack is not None:
-        notes.append(f"only memory is estimated, {device.name} cannot run this: {lack.text[0]}")
+        notes.append(say("only_memory", device=device.name, because=lack.sentence))
     if spec.parallelism.strategy != "none":
         notes += _sharding_notes(spec)
     if spec.optimizer.name.startswith("paged"):
-        notes.append("paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi")
-    notes += [f"{doubt.reason} ({doubt.percent} %)" for doubt in doubts(spec, architecture, stack)]
+        notes.append(say("paged_not_counted"))
+    notes += [say("doubt", why=doubt.sentence, percent=doubt.percent) for doubt in doubts(spec, architecture, stack)]
     if work.sequence < spec.data.max_length and architecture.traits.learned_positions:
-        notes.append(f"rows are cut to the {work.sequence} positions that the model has")
+        notes.append(say("rows_cut", positions=work.sequence))
     if unmatched:
-        notes.append("target_modules that match nothing here: " + ", ".join(unmatched))
+        notes.append(say("targets_unmatched", names=", ".join(unmatched)))
     return tuple(notes)
 
 
-def _sharding_notes(spec: JobSpec) -> list[str]:
-    notes: list[str] = []
+def _sharding_notes(spec: JobSpec) -> list[Sentence]:
+    notes: list[Sentence] = []
     strategy, offload = spec.parallelism.strategy, spec.parallelism.offload
     if strategy in ("zero3", "fsdp") and spec.precision.quantization != "none":
-        notes.append("4-bit weights are divided among the GPUs only if bnb_4bit_quant_storage is a 16-bit type")
+        notes.append(say("four_bit_sharding"))
     if offload == "all" and not offloads_weights(spec):
-        notes.append(f"{strategy} moves only the optimizer to host memory: weights need zero3 or fsdp")
+        notes.append(say("only_optimizer_moves", strategy=strategy))
     if offload == "optimizer" and offloads_weights(spec):
-        notes.append("fsdp moves weights together with the optimizer to host memory")
+        notes.append(say("weights_move_too"))
     return notes
 
 
-def context_notes(device: Device, stack: Stack) -> list[str]:
+def context_notes(device: Device, stack: Stack) -> list[Sentence]:
     """Where the figure of the CUDA context comes from; nothing to say where a worker measured it."""
     if device.context_bytes is not None:
         return []
     if stack.context_bytes is not None:
-        return [f"CUDA context as measured with these versions on another machine: {stack.context_bytes // MIB:,} MiB"]
-    return ["CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960"]
+        return [say("context_of_another_machine", mebibytes=stack.context_bytes // MIB)]
+    return [say("context_not_measured")]

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunescope.sentences import Sentence
+
 Phase = Literal["load", "data", "forward", "loss", "backward", "optimizer", "evaluation", "checkpoint"]
 """The parts of a run that memory is told for."""
 
@@ -44,4 +46,5 @@ class Trace(BaseModel):
     timeline: list[TracePoint] = Field(description="The steady step, at most 600 points, in order of time.")
     versions: dict[str, str]
     assumptions: list[str] = Field(default_factory=list)
+    assumption_sentences: list[Sentence] = Field(default_factory=list[Sentence])
     seconds: float = Field(description="How long the trace took.")

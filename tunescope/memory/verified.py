@@ -10,6 +10,7 @@ from tunescope.memory.estimate import context_notes
 from tunescope.memory.ledger import CATEGORIES
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.memory.trace import Trace
+from tunescope.sentences import Sentence, say
 
 DIFFERS_PERCENT = 1.0
 """Formula and trace are to agree within this share of the allocated bytes; else both are shown."""
@@ -31,6 +32,7 @@ def verified(estimate: dict[str, Any], trace: Trace, device: Device, stack: Stac
     ledger["workspace"] += workspaces
     ledger["fragmentation"] += overhead - expected
     ledger["runtime_context"] += expected
+    notes = _of_the_device(device, stack)
     sites = sorted(trace.sites.items(), key=lambda item: -item[1])
     formula = estimate.get("formula") or {name: estimate[name] for name in ("total_bytes", "allocated_bytes", "ledger")}
     return {
@@ -45,18 +47,20 @@ def verified(estimate: dict[str, Any], trace: Trace, device: Device, stack: Stac
         "fit": "yes" if roomy <= device.total_bytes else "tight" if tight <= device.total_bytes else "no",
         "site": trace.peak_site,
         "sites": [{"name": name, "total_bytes": count + workspaces + overhead} for name, count in sites],
-        "assumptions": [*trace.assumptions, *_of_the_device(device, stack)],
+        "assumptions": [*trace.assumptions, *(note.text for note in notes)],
+        "assumption_sentences": [
+            *(note.model_dump() for note in trace.assumption_sentences),
+            *(note.model_dump() for note in notes),
+        ],
         "formula": formula,
     }
 
 
-def _of_the_device(device: Device, stack: Stack) -> list[str]:
+def _of_the_device(device: Device, stack: Stack) -> list[Sentence]:
     """What the trace cannot know: where the figure of the CUDA context comes from, and whose workspaces were put in."""
     notes = context_notes(device, stack)
     if device.cublas_workspace_bytes != DEFAULT_DEVICE.cublas_workspace_bytes:
-        notes.append(
-            f"traced for {DEFAULT_DEVICE.name}, with the cuBLAS workspaces of {device.name} in the place of its"
-        )
+        notes.append(say("traced_for", reference=DEFAULT_DEVICE.name, device=device.name))
     return notes
 
 

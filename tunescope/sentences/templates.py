@@ -214,4 +214,49 @@ TRACES = {
 }
 """How far an exact trace is, and why there is none."""
 
-TEMPLATES: dict[str, str] = WAITING | GPUS | XIDS | FIGURES | CLIMBS | MOMENTS | FAILURES | ADVICE | TRACES
+ASSUMPTIONS = {
+    "library_versions": "library versions: {stack}",
+    "longest_batch": "longest micro batch: {rows} x {tokens} tokens",
+    "effective_batch": "effective batch: {micro} x {steps} accumulation x {gpus} GPU = {rows:,} rows a step",
+    "effective_batch_on_several": "effective batch: {micro} x {steps} accumulation x {gpus} GPUs = {rows:,} rows a step",
+    "lengths_unknown": "the data set's lengths are unknown: every batch is taken to reach max_length",
+    "lengths_vary": "row lengths vary: the allocator's cache is an expectation, not a bound",
+    "blocks_given_back": "the card is full for a moment, then the allocator gives cached blocks back: what stays reserved is counted",
+    "context_of_another_machine": "CUDA context as measured with these versions on another machine: {mebibytes:,} MiB",
+    "context_not_measured": "CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960",
+    "only_memory": "only memory is estimated, {device} cannot run this: {because}",
+    "needs_capability": "{what} needs compute capability 8.0 or higher; it has {has}",
+    "both_need_capability": "{what} and {other} need compute capability 8.0 or higher; it has {has}",
+    "paged_not_counted": "paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi",
+    "rows_cut": "rows are cut to the {positions} positions that the model has",
+    "targets_unmatched": "target_modules that match nothing here: {names}",
+    "four_bit_sharding": "4-bit weights are divided among the GPUs only if bnb_4bit_quant_storage is a 16-bit type",
+    "only_optimizer_moves": "{strategy} moves only the optimizer to host memory: weights need zero3 or fsdp",
+    "weights_move_too": "fsdp moves weights together with the optimizer to host memory",
+    "traced_for": "traced for {reference}, with the cuBLAS workspaces of {device} in the place of its",
+    "cublas_workspaces": "cuBLAS workspaces of {device}: 2 x {size:,} bytes",
+    "every_label_counts": "every token's label counts: with fewer (assistant_only_loss) the loss needs less",
+    "no_outliers": "LLM.int8: no outlier columns",
+}
+"""What an estimate or a trace takes for granted."""
+
+DOUBTS = {
+    "doubt": "{why} ({percent} %)",
+    "doubt_sharding": "sharding and communication are by formula and less certain",
+    "doubt_experts_even": "experts run one after the other and are taken to be evenly loaded: by analogy",
+    "doubt_family": "{family}: weights are exact, activations by analogy",
+    "doubt_seed_oss": "seed_oss: quantized or without checkpointing, activations are up to 3 % low",
+    "doubt_dora": "DoRA: what its norms need for a moment is only estimated",
+    "doubt_int8": "int8: what its layers keep of their inputs is only estimated",
+    "doubt_fp32_model": "adapters on an fp32 model: activations within {percent} %",
+    "doubt_masters_of_experts": "fp32 masters of a mixture of experts: the experts' 16-bit copies are only estimated",
+    "doubt_layers_in_full": "norms or layers trained in full beside adapters: activations around them are only estimated",
+    "doubt_embedding_in_full": "an embedding trained in full beside adapters: activations within 2 %",
+    "doubt_outer_adapters": "adapters on embedding or head: activations within 2 %",
+    "doubt_k_bit_norms": "the k-bit preparation's fp32 norms: activations within 2 %",
+}
+"""Where the closed form is known to miss."""
+
+TEMPLATES: dict[str, str] = (
+    WAITING | GPUS | XIDS | FIGURES | CLIMBS | MOMENTS | FAILURES | ADVICE | TRACES | ASSUMPTIONS | DOUBTS
+)

@@ -9,6 +9,7 @@ from tunescope.memory.estimate import MAX_TOKENS
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.memory.trace import Trace
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 from worker.tracer.follower import Event
 from worker.tracer.moments import MIDDLE
@@ -35,7 +36,8 @@ def trace(
     with as_on_cuda(work):
         recording = record(spec, config, stack, work, device.cublas_workspace_bytes)
     answer = _answer(recording, expandable)
-    answer.assumptions = _assumptions(spec, stack, work, device)
+    answer.assumption_sentences = _assumptions(spec, stack, work, device)
+    answer.assumptions = [note.text for note in answer.assumption_sentences]
     answer.seconds = time.perf_counter() - began
     return answer
 
@@ -110,14 +112,14 @@ def _live_at(last: Event, events: list[Event], before: list[Event]) -> int:
     return _live(before) + _live(events[: events.index(last) + 1])
 
 
-def _assumptions(spec: JobSpec, stack: Stack, work: Workload, device: Device) -> list[str]:
+def _assumptions(spec: JobSpec, stack: Stack, work: Workload, device: Device) -> list[Sentence]:
     rows, tokens = work.shape
-    notes = [f"library versions: {stack.title}", f"longest micro batch: {rows} x {tokens} tokens"]
-    notes.append(f"cuBLAS workspaces of {device.name}: 2 x {device.cublas_workspace_bytes:,} bytes")
+    notes = [say("library_versions", stack=stack.title), say("longest_batch", rows=rows, tokens=tokens)]
+    notes.append(say("cublas_workspaces", device=device.name, size=device.cublas_workspace_bytes))
     if spec.memory_savers.fused_loss:
-        notes.append("every token's label counts: with fewer (assistant_only_loss) the loss needs less")
+        notes.append(say("every_label_counts"))
     if spec.precision.quantization == "int8":
-        notes.append("LLM.int8: no outlier columns")
+        notes.append(say("no_outliers"))
     if spec.optimizer.name.startswith("paged"):
-        notes.append("paged optimizer states live in managed memory and are not counted; they may show in nvidia-smi")
+        notes.append(say("paged_not_counted"))
     return notes

@@ -64,6 +64,8 @@ export type Estimate = {
   fits: boolean;
   tier?: "formula" | "trace";
   assumptions: string[];
+  /** In the order of ``assumptions``; a job of an older release has none. */
+  assumption_sentences?: Sentence[];
   interval?: [number, number];
   /** What the queue keeps on each GPU: the estimate and the spec's margin. */
   reserve_bytes?: number;

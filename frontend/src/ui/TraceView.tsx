@@ -4,6 +4,7 @@ import type { Trace, TraceStatus } from "../api/types";
 import { StepAnatomy } from "../charts/StepAnatomy";
 import { useSaid } from "../i18n/sentence";
 import { formatBytes } from "../units";
+import { Assumptions } from "./Assumptions";
 
 /** Mantine's own title colour is too pale on its light background (WCAG AA). */
 const READABLE = { title: { color: "light-dark(#7a3b00, #ffd43b)" } };
@@ -88,13 +89,7 @@ function Ready({ trace, comparison }: { trace: Trace; comparison: TraceStatus["c
         <Text size="sm" mt={4}>
           {t("howAbout", { versions, seconds: trace.seconds.toFixed(1) })}
         </Text>
-        <ul>
-          {trace.assumptions.map((assumption) => (
-            <li key={assumption}>
-              <Text size="sm">{assumption}</Text>
-            </li>
-          ))}
-        </ul>
+        <Assumptions assumptions={trace.assumptions} sentences={trace.assumption_sentences} />
       </details>
     </Stack>
   );

@@ -3,6 +3,7 @@ import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../../api/client";
 import type { Estimate } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
+import { Assumptions } from "../../ui/Assumptions";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
 import { Advice } from "./Advice";
@@ -71,13 +72,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
           <VerifyPanel spec={draft.spec} />
           <details>
             <summary>{t("assumptions")}</summary>
-            <ul style={{ paddingLeft: 18, margin: "8px 0 0" }}>
-              {data.assumptions.map((assumption) => (
-                <li key={assumption}>
-                  <Text size="sm">{assumption}</Text>
-                </li>
-              ))}
-            </ul>
+            <Assumptions assumptions={data.assumptions} sentences={data.assumption_sentences} />
           </details>
         </Stack>
       )}

@@ -1,7 +1,7 @@
 """What config.json does not say about each model_type: module names, norms, biases. Data, read in transformers' sources."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tunescope.memory.config_reader import PUBLISHED
 from tunescope.memory.windows import DEFAULT_WINDOW, Windows
@@ -43,6 +43,10 @@ class Family:
     own_loss: bool = False
     """Cross-entropy of the logits as they are, without the fp32 copy that other models make (transformers 4)."""
     learned_positions: bool = False
+    rotary: Literal["none", "one", "by_window"] = "one"
+    """Tables of cos and sin that a step makes for the layers (transformers' ``RotaryEmbedding``): one for all, or one for those with
+    a window and one for those without. None with learned positions or ALiBi, where the model's own code keeps them from step to step,
+    and where only a part of each head is rotated: too few bytes."""
     head_bias: bool = False
     halved_intermediate: bool = False
     mixture: bool = False
@@ -73,7 +77,8 @@ FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
     "mistral": Family(kv_heads=8, windows="all"),
     "qwen": Family(
-        mlp=("mlp.w1", "mlp.w2", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", qkv_bias=True, halved_intermediate=True
+        mlp=("mlp.w1", "mlp.w2", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", qkv_bias=True, halved_intermediate=True,
+        rotary="none",
     ),
     "qwen2": Family(kv_heads=32, qkv_bias=True, windows="from_layer"),
     "qwen3": Family(kv_heads=32, head_dim=128, qk_norm=True, out_bias=None, windows="from_layer"),
@@ -85,39 +90,41 @@ FAMILIES: dict[str, Family] = {
     ),
     "gemma3_text": Family(
         heads=8, kv_heads=4, head_dim=256, vocab=262_208, tied=True, norms_per_layer=4, qk_norm=True, out_bias=None,
-        windows="but_every_sixth", fp32_norm_weight=True,
+        windows="but_every_sixth", fp32_norm_weight=True, rotary="by_window",
     ),
     "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj", windows="all", default_window=None),
     "granite": Family(multipliers=True, out_bias=None),
     "smollm3": Family(kv_heads=4, out_bias=None, tied=True, windows="without_rope", default_window=None),
     "seed_oss": Family(kv_heads=8, head_dim=128, qkv_bias=True),
     "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),
-    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, windows="but_every_fourth", certain=False),
+    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, windows="but_every_fourth", rotary="by_window", certain=False),
     "mimo": Family(qkv_bias=True, certain=False),
     "chatglm": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
-        qkv_bias=True, certain=False,
+        qkv_bias=True, rotary="none", certain=False,
     ),
-    "baichuan": Family(fused_qkv="self_attn.W_pack", certain=False),
-    "minicpm": Family(tied=True, certain=False),
+    "baichuan": Family(fused_qkv="self_attn.W_pack", rotary="none", certain=False),
+    "minicpm": Family(tied=True, rotary="none", certain=False),
     "hunyuan_v1_dense": Family(qk_norm=True, certain=False),
     "arcee": Family(mlp=("mlp.up_proj", "mlp.down_proj"), gated=False, certain=False),
     "apertus": Family(mlp=("mlp.up_proj", "mlp.down_proj"), gated=False, qk_norm=True, certain=False),
     "phi": Family(
         mlp=("mlp.fc1", "mlp.fc2"), output="self_attn.dense", gated=False, qkv_bias=True, out_bias=True, mlp_bias=True,
-        norms_per_layer=1, layer_norm=True, spelled_gelu=True, head_bias=True, certain=False,
+        norms_per_layer=1, layer_norm=True, spelled_gelu=True, head_bias=True, rotary="none", certain=False,
     ),
     "gpt_bigcode": Family(
         mlp=("mlp.c_fc", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", gated=False, qkv_bias=True, out_bias=True,
-        mlp_bias=True, tied=True, layer_norm=True, caches_projection=True, own_loss=True, learned_positions=True, certain=False,
+        mlp_bias=True, tied=True, layer_norm=True, caches_projection=True, own_loss=True, learned_positions=True, rotary="none",
+        certain=False,
     ),
     "gpt_neox": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="attention.dense", fused_qkv="attention.query_key_value", gated=False,
-        qkv_bias=True, out_bias=True, mlp_bias=True, layer_norm=True, certain=False,
+        qkv_bias=True, out_bias=True, mlp_bias=True, layer_norm=True, rotary="none", certain=False,
     ),
     "bloom": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",
-        gated=False, qkv_bias=True, out_bias=True, mlp_bias=True, tied=True, layer_norm=True, attentions=("eager",), certain=False,
+        gated=False, qkv_bias=True, out_bias=True, mlp_bias=True, tied=True, layer_norm=True, attentions=("eager",), rotary="none",
+        certain=False,
     ),
     "falcon": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",

@@ -98,8 +98,9 @@ class LayersOfStep:
     """Before the first of this backward."""
     head_gradients: int
     """Those there are when the last layer's backward begins."""
-    masks: tuple[tuple[int, int], ...]
-    """(first layer that is given it, bytes) of every mask: all are among what lives through the step, but go with that layer."""
+    shared: tuple[tuple[int, int], ...]
+    """(first layer that is given it, bytes) of every mask and rotary table: all are among what lives through the step, but go with
+    that layer."""
 
     @cached_property
     def kept(self) -> int:
@@ -140,7 +141,7 @@ class LayersOfStep:
     def _moment(self, index: int, made: int) -> Moment:
         counts, kind = self._counts(index), self.kinds[self.order[index]]
         casts = kind.weight_casts if self.checkpointed else self._weight_casts(counts)
-        gone = sum(size for first, size in self.masks if first > index)
+        gone = sum(size for first, size in self.shared if first > index)
         return Moment(self._kept(index) + kind.climb - gone, casts, max(self.gradients_there, made))
 
     def _made(self, index: int) -> int:

@@ -96,7 +96,7 @@ class _LayerStep(ExpertsStep, LayerLinears):
                 )
                 self.passing = self.experts_passing()
             else:
-                self.recompute_end(product, product_kept, up_inputs)
+                self.recompute_end(product, product_kept, up_inputs, after)
         if after:
             m.at("norm")
             self.norm_backward(s.stream * self.h)
@@ -162,8 +162,12 @@ class _LayerStep(ExpertsStep, LayerLinears):
         m.free(product + hidden)
         return shared, self.linear_backward(self.shared_gate, self.h, self.shared_gate_kept())
 
-    def recompute_end(self, product: int, product_kept: int, up_inputs: int) -> None:
-        """The end of recomputation, inside the last matrix: Python frames still hold the stream and the MLP's input."""
+    def recompute_end(self, product: int, product_kept: int, up_inputs: int, after: int) -> None:
+        """The end of recomputation, inside the last matrix: Python frames still hold the stream and the MLP's input.
+
+        Backward stands at the first node that needs what is recomputed: the last adapter's, with its gradient scaled, or a norm
+        ``after`` the MLP, with its gradient in fp32 and nothing kept of it yet.
+        """
         if self.down is None:
             return
         m, s, c = self.meter, self.s, self.s.compute
@@ -172,7 +176,8 @@ class _LayerStep(ExpertsStep, LayerLinears):
         own_copy = adapted and (inner != c or s.dropout)
         frames = s.stream * self.h + (0 if up_inputs and not own_copy else 2 * c * self.h) + c * self.h
         frames += c * self.h if self.a.traits.multipliers else 0
-        held = m.take(frames) + (m.take(c * product) if own_copy or not product_kept else 0)
+        gradient = (4 - (c if adapted else 0)) * self.h - after if after else 0
+        held = m.take(frames + gradient) + (m.take(c * product) if own_copy or not product_kept else 0)
         if own_copy:
             m.free(product_kept)
         m.free(self.restored(self.down))
@@ -187,6 +192,9 @@ class _LayerStep(ExpertsStep, LayerLinears):
                 # lora_B(lora_A(eye)): an identity, the product, and the weight and its sum in fp32 for the norm.
                 wide += m.take(c * self.down.inputs**2 + (3 * c + 8) * self.down.weight_count)
             m.free(wide)
+            if after and inner == c:
+                # A norm is to come, so what the adapter gives is computed as well, and its scaled copy.
+                m.free(m.take(2 * c * self.h))
         m.free(held)
 
     def mlp_backward(self, product: int, product_kept: int, up_inputs: int, middle: int) -> None:

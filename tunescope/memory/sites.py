@@ -138,7 +138,8 @@ def training_sites(
     ungraded = 0 if checkpointed or _embedding_trains(spec) else each[architecture.order[0]].without_input_gradient
     # What the embedding gives is in compute dtype even where the layers' sums are not.
     narrower = hidden * (settings.stream - settings.compute) if _layers_widen(spec, architecture, stack) else 0
-    always = _always(spec, architecture, work)
+    tables = _rotary_tables(spec, architecture, work, settings.stream if not narrower else settings.compute)
+    always = _always(spec, architecture, work) + sum(size for _, size in tables)
     multiplied = boundary if architecture.traits.multipliers and checkpointed and not settings.full else 0
     always += multiplied
     head_casts = _head_casts(spec, architecture, settings, stack)
@@ -160,7 +161,7 @@ def training_sites(
         earlier_gradients=_embedding_gradient(spec, architecture, persistent),
         gradients_there=accumulated + waiting,
         head_gradients=head_gradient,
-        masks=_masks_until(spec, architecture, work),
+        shared=(*_masks_until(spec, architecture, work), *tables),
     )
     at_end = layers.kept + head, forward
     # With the loss in tiles, forward may be higher inside a layer than at the loss.
@@ -246,6 +247,19 @@ def _masks_until(spec: JobSpec, architecture: Architecture, work: Workload) -> t
     each = [architecture.layers[kind].window for kind in architecture.order]
     masked = masked_windows(set(each), work.sequence, spec.memory_savers.attention, spec.data.packing)
     return tuple((each.index(window), _mask(spec, work)) for window in masked)
+
+
+def _rotary_tables(
+    spec: JobSpec, architecture: Architecture, work: Workload, width: int
+) -> tuple[tuple[int, int], ...]:
+    """(first layer that reads it, bytes) of each pair of cos and sin. Rows share one; packed rows have positions of their own."""
+    if architecture.traits.rotary == "none":
+        return ()
+    positions = work.tokens if spec.data.packing else work.sequence
+    size = 2 * width * architecture.head_dim * positions
+    each = [architecture.layers[kind].window for kind in architecture.order]
+    readers = set(each) if architecture.traits.rotary == "by_window" else {each[0]}
+    return tuple((each.index(window), size) for window in readers)
 
 
 def _inputs(spec: JobSpec, work: Workload) -> int:

@@ -13,6 +13,7 @@ from backend.database import transaction
 from backend.users import service as users
 from backend.users.tables import UserRow
 from tunescope.problems import Forbidden, NotSignedIn
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 
 COOKIE = "tunescope_session"
@@ -68,7 +69,7 @@ def signed_in(request: Request, session: Session, settings: ServerSettings) -> U
     cookie = request.cookies.get(COOKIE)
     user = users.user_of(session, cookie, "session") if cookie else None
     if user is None:
-        raise NotSignedIn("You are not signed in.", "Sign in on the page, or send an API token.")
+        raise NotSignedIn(say("not_signed_in"), say("sign_in"))
     refuse_cross_site(request)
     return user
 
@@ -82,7 +83,7 @@ CurrentUser = Annotated[UserRow, Depends(current_user)]
 
 def current_admin(user: CurrentUser) -> UserRow:
     if user.role != "admin":
-        raise Forbidden("Only an admin may do this.", "Ask an admin of this server.")
+        raise Forbidden(say("admins_only"), say("ask_admin"))
     return user
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from tunescope.problems import FieldError, Problem, TooMany
+from tunescope.sentences import Sentence
 from tunescope.spec import LIMITS
 from tunescope.validation import field_errors
 
@@ -50,11 +51,19 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str
     fix: str = Field(default="", description="What to do next.")
+    detail_sentence: Sentence | None = None
+    fix_sentence: Sentence | None = None
     errors: list[ProblemField] = []
 
 
 def response(
-    status: int, code: str, title: str, detail: str, fix: str = "", errors: list[FieldError] | None = None
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    fix: str = "",
+    errors: list[FieldError] | None = None,
+    sentences: tuple[Sentence | None, Sentence | None] = (None, None),
 ) -> JSONResponse:
     body = ProblemDetails(
         type=f"urn:tunescope:{code}",
@@ -62,6 +71,8 @@ def response(
         status=status,
         detail=detail,
         fix=fix,
+        detail_sentence=sentences[0],
+        fix_sentence=sentences[1],
         errors=[problem_field(error) for error in (errors or [])[:MOST_ERRORS]],
     )
     return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
@@ -74,7 +85,8 @@ def problem_field(error: FieldError) -> ProblemField:
 
 
 def problem_response(error: Problem) -> JSONResponse:
-    answer = response(error.status, error.code, error.title, error.detail, error.fix, error.errors)
+    sentences = error.detail_sentence, error.fix_sentence
+    answer = response(error.status, error.code, error.title, error.detail, error.fix, error.errors, sentences)
     if isinstance(error, TooMany):
         answer.headers["Retry-After"] = str(error.retry_after_seconds)
     return answer

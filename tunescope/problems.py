@@ -14,6 +14,8 @@ Problem
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tunescope.sentences import Sentence
+
 
 @dataclass(frozen=True)
 class FieldError:
@@ -40,10 +42,12 @@ class Problem(Exception):
     code = "problem"
     title = "Something went wrong"
 
-    def __init__(self, detail: str, fix: str = "", errors: list[FieldError] | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.fix = fix
+    def __init__(
+        self, detail: str | Sentence, fix: str | Sentence = "", errors: list[FieldError] | None = None
+    ) -> None:
+        self.detail, self.detail_sentence = _told(detail)
+        self.fix, self.fix_sentence = _told(fix)
+        super().__init__(self.detail)
         self.errors = errors or []
 
     def __str__(self) -> str:
@@ -51,6 +55,10 @@ class Problem(Exception):
         text = "\n".join([self.detail, *lines])
         told = any(error.fix == self.fix for error in self.errors)
         return f"{text}\n{self.fix}" if self.fix and not told else text
+
+
+def _told(what: str | Sentence) -> tuple[str, Sentence | None]:
+    return (what.text, what) if isinstance(what, Sentence) else (what, None)
 
 
 class InvalidInput(Problem):
@@ -94,7 +102,7 @@ class TooMany(Problem):
     code = "too-many"
     title = "Too many tries"
 
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+    def __init__(self, detail: str | Sentence, retry_after_seconds: int) -> None:
         minutes = -(-retry_after_seconds // 60)
         super().__init__(detail, f"Try again in {minutes} minute{'s' if minutes != 1 else ''}.")
         self.retry_after_seconds = retry_after_seconds

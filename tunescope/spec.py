@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 from tunescope.validation import NO_FIELD, Limits, field_errors, limits_of, wrong_together
 from tunescope.yaml_text import read_yaml, write_yaml
 
@@ -268,7 +269,7 @@ def parse_spec(values: Any) -> JobSpec:
     try:
         return JobSpec.model_validate(values)
     except ValidationError as error:
-        raise InvalidInput("The job spec has errors.", errors=field_errors(error.errors(), limits=LIMITS)) from error
+        raise InvalidInput(say("spec_has_errors"), errors=field_errors(error.errors(), limits=LIMITS)) from error
 
 
 def patched(spec: JobSpec, patch: Mapping[str, Any]) -> JobSpec:

@@ -20,6 +20,7 @@ from backend.models.service import reference
 from tunescope import wire
 from tunescope.events import Failure
 from tunescope.problems import Problem
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.states import ACTIVE, FailureReason, JobState
 from tunescope.stored_spec import runnable_spec, stored_spec
@@ -105,9 +106,7 @@ def make_order(session: Session, settings: ServerSettings, row: JobRow) -> Order
     spec = runnable_spec(row.spec)
     dataset = find_dataset(session, spec.data.dataset)
     if dataset is None:
-        raise MissingDataset(
-            f"The data set {spec.data.dataset} was deleted before the job began.", "Upload it again, then retry."
-        )
+        raise MissingDataset(say("dataset_deleted", name=spec.data.dataset), say("upload_again"))
     path = path_of(settings, dataset).relative_to(settings.data_dir)
     return Order(
         job=row.id,
@@ -162,5 +161,11 @@ class Dispatcher:
 
 def fail_unrunnable(session: Session, row: JobRow, problem: Problem) -> None:
     reason = FailureReason.INVALID_DATASET if isinstance(problem, MissingDataset) else FailureReason.INVALID_MODEL
-    failure = Failure(reason=reason, detail=problem.detail, advice=problem.fix)
+    failure = Failure(
+        reason=reason,
+        detail=problem.detail,
+        advice=problem.fix,
+        detail_sentence=problem.detail_sentence,
+        advice_sentence=problem.fix_sentence,
+    )
     move(session, row.id, JobState.FAILED, fence=row.fence, failure=failure.model_dump(mode="json"))

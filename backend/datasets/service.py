@@ -17,8 +17,8 @@ from backend.users.service import new_id
 from backend.users.tables import UserRow
 from tunescope.datasets.reading import check_dataset
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, TooLarge
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
-from tunescope.units import format_bytes
 
 BUILTIN = "vram-questions"
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -32,7 +32,7 @@ def find_dataset(session: Session, name: str) -> DatasetRow | None:
 def get(session: Session, name: str) -> DatasetRow:
     row = find_dataset(session, name)
     if row is None:
-        raise NotFound(f"There is no data set {name}.", "See the Data sets page for what is there.")
+        raise NotFound(say("no_such_dataset", name=name), say("see_datasets"))
     return row
 
 
@@ -47,13 +47,11 @@ def add(
     name = name.strip() or Path(file_name).stem
     if not re.fullmatch(r"[\w.-]{1,100}", name) or not name.strip("."):
         fix = "use letters, digits, dots, dashes and underscores, at most 100 of them"
-        raise InvalidInput("This name cannot be used.", errors=[FieldError("name", "cannot be a data set's name", fix)])
+        raise InvalidInput(say("name_unusable"), errors=[FieldError("name", "cannot be a data set's name", fix)])
     suffix = Path(file_name).suffix.lower()
     if suffix not in SUFFIXES:
         message = f"{suffix or 'a file without an ending'} is not a kind of data set file"
-        raise InvalidInput(
-            "This file cannot be read.", errors=[FieldError("file", message, f"use {', '.join(SUFFIXES)}")]
-        )
+        raise InvalidInput(say("unreadable_file"), errors=[FieldError("file", message, f"use {', '.join(SUFFIXES)}")])
     if find_dataset(session, name) is not None:
         raise name_taken(name)
     folder = settings.datasets_dir() / new_id()
@@ -86,8 +84,8 @@ def receive(stream: BinaryIO, file: Path, limit: int) -> str:
             received += len(chunk)
             if received > limit:
                 raise TooLarge(
-                    f"The file is larger than this server's limit of {format_bytes(limit)}.",
-                    "Split it, use Parquet, or ask the operator to raise TUNESCOPE_MAX_UPLOAD_BYTES.",
+                    say("file_too_large", limit_bytes=limit),
+                    say("split_file"),
                 )
             hashed.update(chunk)
             out.write(chunk)
@@ -104,8 +102,8 @@ def check_and_register(
             for problem in report.problems[:20]
         ]
         raise InvalidInput(
-            "This file is empty." if report.empty else "This file has no usable row.",
-            "Rows are messages, ShareGPT conversations, Alpaca, prompt and completion, or text.",
+            say("file_empty" if report.empty else "file_without_rows"),
+            say("row_formats"),
             errors=[FieldError("file", "it holds no rows", "choose another file")] if report.empty else errors,
         )
     row = DatasetRow(
@@ -147,9 +145,9 @@ def register_builtin(session: Session, settings: ServerSettings) -> None:
 def remove(session: Session, settings: ServerSettings, user: UserRow, name: str) -> None:
     row = get(session, name)
     if row.builtin:
-        raise Conflict("This data set belongs to Tunescope and stays.", "Upload your own beside it.")
+        raise Conflict(say("dataset_stays"), say("upload_your_own"))
     if user.role != "admin" and row.owner_id != user.id:
-        raise Forbidden("This data set belongs to somebody else.", "Ask its owner or an admin.")
+        raise Forbidden(say("not_your_dataset"), say("ask_its_owner"))
     session.delete(row)
     session.flush()
     shutil.rmtree(path_of(settings, row).parent, ignore_errors=True)

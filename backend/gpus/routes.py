@@ -13,6 +13,7 @@ from backend.jobs.tables import JobRow
 from backend.users.tables import UserRow
 from tunescope import wire
 from tunescope.problems import Unavailable
+from tunescope.sentences import say
 from tunescope.states import ACTIVE, JobState
 
 router = APIRouter(prefix="/gpus", tags=["gpus"])
@@ -46,7 +47,7 @@ def list_gpus(connection: RedisDep, session: SessionDep, _user: CurrentUser) -> 
     try:
         found = reports(connection)
     except redis.RedisError as error:
-        raise Unavailable("Redis does not answer, so machines are unknown.", "Try again in a moment.") from error
+        raise Unavailable(say("redis_silent"), say("try_again")) from error
     jobs = jobs_by_machine(session)
     return Machines(machines=[Machine(**dict(report), jobs=jobs.get(report.name, [])) for report in found])
 

@@ -18,6 +18,7 @@ from tunescope.memory.attention_choice import refused_attention
 from tunescope.memory.expert_adapters import expert_names, refused_adapters
 from tunescope.memory.stack import DEFAULT
 from tunescope.problems import FieldError, InvalidInput, Problem
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.spec import HEADS, JobSpec
 
@@ -48,7 +49,7 @@ def refuse_what_cannot_run(session: Session, settings: ServerSettings, spec: Job
         # Only for a model that is here: of one that is not, every module is unknown.
         errors = [*unknown_modules(it), *impossible_in_model(it)]
     if errors:
-        raise InvalidInput("This job cannot run as it is.", errors=errors)
+        raise InvalidInput(say("job_cannot_run"), errors=errors)
 
 
 def misleading_name(it: Submitted) -> Iterator[FieldError]:

@@ -16,6 +16,7 @@ from backend.telemetry.checkpoints import last_checkpoint_attempt
 from backend.users.service import new_id
 from backend.users.tables import UserRow
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
 from tunescope.states import TERMINAL, JobState
@@ -55,7 +56,7 @@ def readable() -> Select[JobRow, str]:
 def get(session: Session, job_id: str) -> tuple[JobRow, str]:
     found = session.execute(readable().where(JobRow.id == job_id).execution_options(populate_existing=True)).first()
     if found is None:
-        raise NotFound(f"There is no job {job_id}.", "See the list of jobs.")
+        raise NotFound(say("no_such_job", job=job_id), say("see_jobs"))
     return found[0], found[1]
 
 
@@ -63,7 +64,7 @@ def get_own(session: Session, user: UserRow, job_id: str) -> tuple[JobRow, str]:
     """A job that ``user`` may change."""
     row, username = get(session, job_id)
     if user.role != "admin" and row.owner_id != user.id:
-        raise Forbidden("This job belongs to somebody else.", f"Ask {username} or an admin.")
+        raise Forbidden(say("not_your_job"), say("ask_owner", owner=username))
     return row, username
 
 
@@ -112,7 +113,7 @@ def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:
     """Queued jobs end at once; running ones are told to save and leave."""
     row, _ = get_own(session, user, job_id)
     if row.state in TERMINAL:
-        raise Conflict(f"This job has already ended: it is {row.state}.", "Retry or clone it to run it again.")
+        raise Conflict(say("job_has_ended", state=row.state), say("retry_or_clone"))
     moved = move(session, job_id, JobState.CANCELLED) if row.state == JobState.QUEUED else False
     if not moved:
         move(session, job_id, JobState.CANCELLING)
@@ -123,7 +124,7 @@ def retry(session: Session, user: UserRow, job_id: str) -> JobRow:
     """Queue a failed or cancelled job again as a new attempt, from its last checkpoint if it has one."""
     row, _ = get_own(session, user, job_id)
     if row.state not in (JobState.FAILED, JobState.CANCELLED):
-        raise Conflict(f"Only failed or cancelled jobs can be retried; this one is {row.state}.", "Clone it instead.")
+        raise Conflict(say("cannot_be_retried", state=row.state), say("clone_instead"))
     refuse_outdated(row)
     requeue(session, row, resume_from_attempt=last_checkpoint_attempt(session, row.id))
     return get(session, job_id)[0]
@@ -134,7 +135,7 @@ def refuse_outdated(row: JobRow) -> None:
     try:
         runnable_spec(row.spec)
     except InvalidInput as error:
-        raise InvalidInput("This job's spec is refused by now.", "Clone it, with changes.", error.errors) from error
+        raise InvalidInput(say("spec_outdated"), say("clone_with_changes"), error.errors) from error
 
 
 def earlier_attempts(session: Session, job_id: str) -> Sequence[AttemptRow]:
@@ -145,7 +146,7 @@ def earlier_attempts(session: Session, job_id: str) -> Sequence[AttemptRow]:
 def remove(session: Session, user: UserRow, job_id: str) -> None:
     row, _ = get_own(session, user, job_id)
     if row.state not in TERMINAL:
-        raise Conflict("This job has not ended.", "Cancel it first.")
+        raise Conflict(say("job_not_ended"), say("cancel_first"))
     session.delete(row)
 
 

@@ -13,6 +13,7 @@ from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
 from tunescope.events import AnatomyEvent, LedgerEvent, WarningEvent
 from tunescope.problems import Conflict, NotFound, Unavailable
+from tunescope.sentences import say
 from tunescope.states import JobState
 from tunescope.wire import Control, TrainerRequest
 
@@ -99,4 +100,4 @@ def ask(connection: redis.Redis, row: JobRow, action: TrainerRequest) -> None:
     try:
         connection.publish(wire.control(row.machine), message.model_dump_json())
     except redis.RedisError as error:
-        raise Unavailable("The worker cannot be reached at the moment.", "Try again in a moment.") from error
+        raise Unavailable(say("worker_unreachable"), say("try_again")) from error

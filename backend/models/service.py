@@ -16,6 +16,7 @@ from tunescope import wire
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.models import DEMO
 from tunescope.problems import Conflict, FieldError, InvalidInput, NotFound, Problem
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.spec import Model
 
@@ -44,7 +45,7 @@ def reference(session: Session, settings: ServerSettings, model: Model) -> wire.
     if model.source == "library":
         found = find_model(session, settings, model.id)
         if found is None:
-            raise InvalidInput(f"The model {model.id} is no longer in the library.", "Add it again, or choose another.")
+            raise InvalidInput(say("model_gone", model=model.id), say("add_again"))
         return wire.ModelRef(kind="demo" if found.builtin else "path", location=str(found.path.resolve()))
     kind = "modelscope" if model.source == "modelscope" else "huggingface"
     return wire.ModelRef(kind=kind, location=model.id, revision=model.revision)
@@ -88,13 +89,13 @@ def add(session: Session, name: str, path: str) -> ModelRow:
             "convert the weights with save_pretrained(safe_serialization=True)",
         )
     if name == DEMO:
-        raise Conflict(f"{DEMO} is the built-in demo model.", "Choose another name.")
+        raise Conflict(say("is_demo_model", model=DEMO), say("choose_another_name"))
     row = ModelRow(id=new_id(), name=name, path=str(folder), created_at=time.time())
     session.add(row)
     try:
         session.flush()
     except IntegrityError as error:
-        raise Conflict(f"There is already a model named {name}.", "Choose another name.") from error
+        raise Conflict(say("model_name_taken", name=name), say("choose_another_name")) from error
     return row
 
 

@@ -5,6 +5,7 @@ import hashlib
 import redis
 
 from tunescope.problems import TooMany
+from tunescope.sentences import say
 
 WINDOW_SECONDS = 15 * 60
 LIMITS = (("pair", 10), ("address", 60), ("user", 200))
@@ -30,7 +31,7 @@ def refuse_after_too_many(connection: redis.Redis, username: str, address: str) 
         for kind, limit in LIMITS:
             if int(connection.get(counters[kind]) or 0) >= limit:  # pyright: ignore[reportArgumentType]
                 seconds = max(1, int(connection.ttl(counters[kind])))  # pyright: ignore[reportArgumentType]
-                raise TooMany("There were too many wrong passwords.", seconds)
+                raise TooMany(say("too_many_passwords"), seconds)
     except redis.RedisError:
         return
 

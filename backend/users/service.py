@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from backend.users.tables import SecretRow, UserRow
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, NotSignedIn
+from tunescope.sentences import say
 
 hasher = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4)
 """argon2id, RFC 9106's second recommended option: 3 passes over 64 MiB, 4 lanes."""
@@ -73,7 +74,7 @@ def check_username(username: str) -> None:
     if not 1 <= len(username) <= LONGEST_USERNAME or not all(map(may_be_in_username, username)):
         message = "a username is letters, digits and . _ - @, without spaces"
         error = FieldError("username", message, "write it so, such as mei.lin", "username_letters")
-        raise InvalidInput("This cannot be a username.", errors=[error])
+        raise InvalidInput(say("no_username"), errors=[error])
 
 
 def may_be_in_username(character: str) -> bool:
@@ -99,7 +100,7 @@ def check_password(password: str) -> None:
         values = {"least": MINIMUM_PASSWORD_LENGTH}
         message = f"a password has at least {MINIMUM_PASSWORD_LENGTH} characters"
         error = FieldError("password", message, "choose a longer one", "password_short", values)
-        raise InvalidInput("The password is too short.", errors=[error])
+        raise InvalidInput(say("password_too_short"), errors=[error])
 
 
 def first_admin(session: Session) -> UserRow:
@@ -162,7 +163,7 @@ def sign_in(session: Session, username: str, password: str) -> UserRow:
     kept = user.password_hash if user else None
     right = matches(kept or DECOY, password)
     if user is None or kept is None or not right:
-        raise NotSignedIn("This username and password do not match.", "Check both, or ask an admin.")
+        raise NotSignedIn(say("no_match"), say("check_both"))
     if hasher.check_needs_rehash(kept):
         user.password_hash = hashed(password)
     return user
@@ -173,8 +174,8 @@ def sign_in_with_link(session: Session, token: str) -> UserRow:
     user = user_of(session, token, "link")
     if user is None:
         raise NotSignedIn(
-            "This sign-in link was used before, has expired, or a newer one was made.",
-            "Use the newest one that the server printed, or make one there: `tunescope admin-link`.",
+            say("link_used"),
+            say("newest_link"),
         )
     sign_out(session, token)
     user.password_hash = None
@@ -199,7 +200,7 @@ def set_password(session: Session, user: UserRow, password: str, current: str | 
     if user.password_hash is not None and not matches(user.password_hash, current or ""):
         fix = "type the one that you sign in with now"
         error = FieldError("current_password", "this is not the current password", fix, "password_wrong")
-        raise InvalidInput("The password was not changed.", errors=[error])
+        raise InvalidInput(say("password_unchanged"), errors=[error])
     user.password_hash = hashed(password)
 
 
@@ -209,11 +210,11 @@ def remove_user(session: Session, acting: UserRow, user_id: str) -> None:
     if user is None or not user.active:
         raise NotFound("There is no such user.", "See the people on the settings page.")
     if user.id == acting.id:
-        raise Forbidden("You cannot remove yourself.", "Ask another admin.")
+        raise Forbidden(say("not_yourself"), say("ask_another_admin"))
     # Locked, so that two admins who remove each other at once cannot both succeed.
     admins = session.scalars(select(UserRow).where(UserRow.role == "admin", UserRow.active).with_for_update()).all()
     if [admin.id for admin in admins] == [user.id]:
-        raise Conflict("This is the last admin.", "Make another user an admin first.")
+        raise Conflict(say("last_admin"), say("another_admin_first"))
     user.active = False
     user.username = f"{user.username} (removed {user.id})"
     session.query(SecretRow).filter(SecretRow.user_id == user.id).delete()

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from backend.database import make_engine, make_sessions
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import requeue
+from backend.problems import problem_response
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from backend.users.tables import UserRow
@@ -17,6 +18,7 @@ from tests.api.make import spec, state, step
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
 from tunescope.events import Failure, FailureMemory, WarningEvent
+from tunescope.problems import Conflict
 from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.states import FailureReason, JobState
@@ -164,6 +166,16 @@ def test_a_failure_that_an_older_release_stored_is_shown_as_it_was_told(page: Pa
     page.goto(f"/jobs/{full_job}")
     expect(page.get_by_role("alert")).to_contain_text("The trainer was ended by SIGSEGV.")
     expect(page.get_by_role("alert")).to_contain_text("See the log.")
+
+
+def test_what_the_api_refuses_is_told_in_chinese(page: Page) -> None:
+    problem = Conflict(say("job_has_ended", state="failed"), say("retry_or_clone"))
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    body = problem_response(problem).body
+    page.route("**/api/datasets", lambda route: route.fulfill(status=409, body=bytes(body)))
+    page.goto("/datasets")
+    expect(page.get_by_role("alert")).to_contain_text("该任务已结束：失败。")
+    expect(page.get_by_role("alert")).to_contain_text("请重试或克隆以再次运行。")
 
 
 def test_one_click_starts_it_anew_with_a_change(page: Page, full_job: str) -> None:

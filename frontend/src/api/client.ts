@@ -3,6 +3,7 @@
 import createClient from "openapi-fetch";
 import { problemText } from "../i18n/problem";
 import type { paths } from "./schema.gen";
+import type { Sentence } from "./types";
 
 export type FieldProblem = {
   loc: string;
@@ -23,6 +24,8 @@ export class ApiProblem extends Error {
     readonly detail: string,
     readonly fix: string,
     readonly errors: FieldProblem[],
+    readonly detail_sentence?: Sentence | null,
+    readonly fix_sentence?: Sentence | null,
   ) {
     super(detail);
   }
@@ -44,7 +47,8 @@ export const noAnswer = () =>
 /** A problem from the body of an answer that is not ok (RFC 9457). */
 export function problemOf(status: number, body: Partial<ApiProblem & { title: string }> = {}): ApiProblem {
   const detail = body.detail || body.title || `The server answered ${status}.`;
-  return new ApiProblem(status, detail, body.fix ?? "", body.errors ?? []);
+  const { fix = "", errors = [], detail_sentence, fix_sentence } = body;
+  return new ApiProblem(status, detail, fix, errors, detail_sentence, fix_sentence);
 }
 
 /** The typed door: paths, parameters and answers are those of the server's OpenAPI schema. */

@@ -13,7 +13,7 @@ export type Said = Sentence | null | undefined;
 
 /** What a field says: its sentence in the reader's language, or the English text beside it where there is none. */
 export function useSaid(): (english: string, sentence: Said) => string {
-  const { t, i18n } = useTranslation(["sentences", "anatomy", "job"]);
+  const { t, i18n } = useTranslation(["sentences", "anatomy", "job", "jobs"]);
   return (english, sentence) => (sentence && i18n.language !== "en" ? inWords(sentence, t) : english);
 }
 
@@ -31,6 +31,7 @@ function valueInWords(name: string, value: Value, t: TFunction): string {
   if (Array.isArray(value)) return value.map((item) => inWords(item, t)).join("；");
   if (typeof value === "object") return inWords(value, t);
   if (typeof value === "number") return numberInWords(name, value);
+  if (name === "state") return t(`jobs:${value}`, { defaultValue: value });
   if (name === "phase") return t(`anatomy:${value}`, { defaultValue: value });
   if (name === "stage") return t(`job:stage_${value.replaceAll(" ", "_")}`, { defaultValue: value });
   return value;

@@ -3,6 +3,7 @@ import { IconAlertCircle, IconRefresh } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../api/client";
 import { problemText } from "../i18n/problem";
+import { useSaid } from "../i18n/sentence";
 
 const SHOWN = 20;
 
@@ -10,7 +11,9 @@ const SHOWN = 20;
 export function Problem({ error, retry }: { error: unknown; retry?: () => unknown }) {
   const { t } = useTranslation("shell");
   const problem = error instanceof ApiProblem ? error : undefined;
-  const title = problem?.status === 0 ? t("noAnswer") : (problem?.detail ?? String(error));
+  const said = useSaid();
+  const told = problem ? said(problem.detail, problem.detail_sentence) : String(error);
+  const title = problem?.status === 0 ? t("noAnswer") : told;
   return (
     <Alert
       color="red"
@@ -19,7 +22,9 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => unknow
       icon={<IconAlertCircle size={18} aria-hidden />}
       title={title}
     >
-      <Text size="sm">{problem?.status === 0 ? t("noAnswerFix") : problem?.fix}</Text>
+      <Text size="sm">
+        {problem?.status === 0 ? t("noAnswerFix") : problem && said(problem.fix, problem.fix_sentence)}
+      </Text>
       {problem && problem.errors.length > 0 && (
         <List size="sm" mt={4}>
           {problem.errors.slice(0, SHOWN).map((item) => (

@@ -160,7 +160,7 @@ class LayerKept:
         kept += c * (self.t if s.masked else s.sequence) * self.t if self.masked else 0
         if self.a.traits.qk_norm or self.a.traits.wide_qk_norm:
             # The norms of q and k keep their inputs in fp32, and what they normalized where their weights train.
-            kept += (4 + (self.normalized_width if s.full else 0)) * (self.q + self.k)
+            kept += (4 + (self.normalized_width if s.full or s.norms else 0)) * (self.q + self.k)
         if len(self.qkv) == 1 and self.answered == c and not self.a.traits.learned_positions:
             # v is a view of the fused projection's output, which stays whole beside the rotated q and k.
             kept += c * (self.q + self.k)
@@ -170,8 +170,12 @@ class LayerKept:
         if s.attention == "eager":
             repeated = 2 * c * (self.q - self.k) if self.a.kv_heads != self.a.heads else 0
             scores = self.a.heads * s.sequence * self.t
-            return kept + repeated + (4 + c + (c if self.a.traits.capped else 0)) * scores
+            return kept + repeated + (self.softmax_kept() + (c if self.a.traits.capped else 0)) * scores
         return kept + c * self.q + 4 * self.a.heads * self.t
+
+    def softmax_kept(self) -> int:
+        """Bytes a score of eager attention's softmax: its result in fp32, and that cast to compute dtype."""
+        return 4 + (self.s.compute if self.s.compute != 4 else 0)
 
     def mlp_kept(self, width: int, rows: int) -> int:
         if self.a.traits.gated:

@@ -7,7 +7,7 @@ the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 
 from tunescope.memory.architecture import Architecture, Experts, Layer
 from tunescope.memory.experts_step import ExpertsStep
-from tunescope.memory.layer_kept import LayerBytes, LayerSettings
+from tunescope.memory.layer_kept import LayerBytes, LayerSettings, Meter
 from tunescope.memory.layer_linears import LayerLinears
 
 
@@ -97,6 +97,8 @@ class _LayerStep(ExpertsStep, LayerLinears):
                 self.passing = self.experts_passing()
             else:
                 self.recompute_end(product, product_kept, up_inputs, after)
+        elif not self.experts:
+            self.passing = self.end_of_forward(product, product_kept, up_inputs)
         if after:
             m.at("norm")
             self.norm_backward(s.stream * self.h)
@@ -129,22 +131,48 @@ class _LayerStep(ExpertsStep, LayerLinears):
             self.norm_backward(s.stream * self.h)
             m.free(after)
         self.attention_backward(first_norm, attention_inputs, out_input)
-        if s.checkpointing and s.attention == "eager":
-            self.passing = max(self.passing, self.scores_passing())
-        masks = self.h * sum(1 for linear in self.qkv if linear.path in s.targets) if s.dropout else 0
+        if s.checkpointing and s.attention in ("eager", "math"):
+            passing = self.scores_passing() if s.attention == "eager" else self.products_passing()
+            self.passing = max(self.passing, passing)
         held = 0
         if s.quantized == "int8":
             held = c * ((2 if self.ups else 1) * self.h + self.q + product)
+        return LayerBytes(kept, m.peak - kept, m.where, self.for_input_only(norm), self.passing, held)
+
+    def for_input_only(self, norm: int) -> int:
+        """Of what is kept, that which only the gradient of the layer's input needs."""
+        if self.s.norms:
+            # The norm's weight trains: what it gave has a gradient, and what it normalized is needed.
+            return 0 if self.a.traits.layer_norm else 4 * self.h
+        masks = self.h * sum(1 for linear in self.qkv if linear.path in self.s.targets) if self.s.dropout else 0
         # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
-        before = 0 if self.a.traits.wide_qk_norm else norm
-        return LayerBytes(kept, m.peak - kept, m.where, before + masks, self.passing, held)
+        return masks + (0 if self.a.traits.wide_qk_norm else norm)
 
     def scores_passing(self) -> int:
-        """Forward without a graph inside eager attention: masked scores, their softmax in fp32, and its 16-bit copy."""
+        """Forward without a graph inside eager attention: masked scores, the same in fp32 (which only fp16 is spared) and their softmax
+        (torch ``SoftMax.cpp``), beside what attention read, q, k, v and the latter two repeated."""
         c, a = self.s.compute, self.a
         repeated = 2 * c * self.q if a.kv_heads != a.heads else 0
         scores = a.heads * self.s.sequence * self.t
-        return (4 + 2 * c) * scores + c * (self.q + 2 * self.k) + repeated + (self.s.stream + self.normed) * self.h
+        return (c + (4 if c != 4 else 0) + 4) * scores + c * (self.q + 2 * self.k) + repeated + self.normed * self.h
+
+    def products_passing(self) -> int:
+        """The same inside SDPA's plain products: scores and their softmax, a mask of a row's tokens, q, k and v, q scaled, and k and v
+        repeated."""
+        c, row = self.s.compute, self.s.sequence
+        scores = self.a.heads * row * self.t
+        return c * (2 * scores + row * row + 4 * self.q + 2 * self.k) + self.normed * self.h
+
+    def ups_passing(self, product: int) -> int:
+        """Forward without a graph in the last matrix before the MLP's product: the activated gate, its output, what its adapter adds
+        and their sum, beside the residual and what the MLP reads."""
+        if not self.a.traits.gated or self.ups[-1].path not in self.s.targets or len(self.ups) < 2:
+            return 0
+        return 4 * self.answered * product + (self.s.stream + self.normed) * self.h
+
+    def weights_returned(self) -> int:
+        """Eager attention hands its weights out, and the layer's frame holds them to its end."""
+        return self.s.compute * self.a.heads * self.s.sequence * self.t if self.s.attention == "eager" else 0
 
     def looped_experts(self, experts: Experts) -> int:
         """What experts keep that run one after the other (transformers 4)."""
@@ -174,7 +202,13 @@ class _LayerStep(ExpertsStep, LayerLinears):
         adapted = not s.full and self.down.path in s.targets
         inner = self.inner(self.down)
         own_copy = adapted and (inner != c or s.dropout)
-        frames = s.stream * self.h + (0 if up_inputs and not own_copy else 2 * c * self.h) + c * self.h
+        # An fp32 stream is itself what the second norm keeps of it.
+        stream = (
+            0
+            if s.stream == 4 and not s.full and not self.parallel and not self.a.traits.layer_norm
+            else s.stream * self.h
+        )
+        frames = stream + (0 if up_inputs and not own_copy else (c + self.normed) * self.h) + c * self.h
         frames += c * self.h if self.a.traits.multipliers else 0
         gradient = (4 - (c if adapted else 0)) * self.h - after if after else 0
         held = m.take(frames + gradient) + (m.take(c * product) if own_copy or not product_kept else 0)
@@ -187,7 +221,8 @@ class _LayerStep(ExpertsStep, LayerLinears):
             wide += m.take(inner * product) if s.dropout and s.autocast and inner != c else 0
             # Without a graph there is neither a mask nor the output that backward starts from.
             multiplied = c * self.h if self.a.traits.multipliers else 0
-            self.passing = frames - multiplied - c * self.h + wide + 2 * c * product
+            down = frames - multiplied - c * self.h + wide + 2 * c * product
+            self.passing = max(down, self.ups_passing(product)) + self.weights_returned()
             if s.dora:
                 # lora_B(lora_A(eye)): an identity, the product, and the weight and its sum in fp32 for the norm.
                 wide += m.take(c * self.down.inputs**2 + (3 * c + 8) * self.down.weight_count)
@@ -196,6 +231,13 @@ class _LayerStep(ExpertsStep, LayerLinears):
                 # A norm is to come, so what the adapter gives is computed as well, and its scaled copy.
                 m.free(m.take(2 * c * self.h))
         m.free(held)
+
+    def end_of_forward(self, product: int, product_kept: int, up_inputs: int) -> int:
+        """What the same moment needs above what is kept, where forward keeps it all."""
+        backward, self.meter = self.meter, Meter()
+        self.recompute_end(product, product_kept, up_inputs, 0)
+        needed, self.meter = self.meter.peak, backward
+        return needed
 
     def mlp_backward(self, product: int, product_kept: int, up_inputs: int, middle: int) -> None:
         s, m = self.s, self.meter
@@ -244,10 +286,14 @@ class _LayerStep(ExpertsStep, LayerLinears):
             scores = a.heads * s.sequence * self.t
             value = m.take(c * self.q)
             grads = m.take(c * scores)
-            m.free(gradient + c * scores)
+            # The values go with their product; those of a fused projection are views of it.
+            values = c * self.q if a.kv_heads != a.heads or len(self.qkv) > 1 else 0
+            m.free(gradient + (self.softmax_kept() - 4) * scores + values)
             # The softmax runs in fp32: its gradient, its saved result and what it returns live at once.
-            wide = m.take(4 * scores)
-            m.free(grads)
+            wide = grads
+            if c != 4:
+                wide = m.take(4 * scores)
+                m.free(grads)
             returned = m.take(4 * scores)
             m.free(wide + 4 * scores)
             back = m.take(c * scores)
@@ -257,7 +303,7 @@ class _LayerStep(ExpertsStep, LayerLinears):
                 kept -= c * scores
             both = m.take(2 * c * self.q)
             m.free(back + value + both)
-            kept -= (4 + c) * scores
+            kept -= self.softmax_kept() * scores + values
             dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
         elif s.attention == "math":
             scores = c * a.heads * s.sequence * self.t

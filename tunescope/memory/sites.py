@@ -19,7 +19,7 @@ from tunescope.memory.loss_path import (
 )
 from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
 from tunescope.memory.stack import Stack
-from tunescope.memory.windows import masked_windows, masks_made
+from tunescope.memory.windows import masked_windows, masks_for_nobody, masks_made
 from tunescope.spec import JobSpec
 
 FUSED_TILE_TOKENS, FUSED_TILE_VOCAB = 4096, 32768
@@ -165,8 +165,9 @@ def training_sites(
     )
     at_end = layers.kept + head, forward
     # With the loss in tiles, forward may be higher inside a layer than at the loss.
-    if checkpointed and sum(at_end) < always + layers.passing:
-        at_end = always + layers.passing, 0
+    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work)
+    if sum(at_end) < inside:
+        at_end = inside, 0
     at_end = at_end[0] + _cache(architecture, work, settings, stack), at_end[1]
     last, first = layers.backward()
     # The head's own backward: 16-bit gradient of the logits, and those of its weight and its input.
@@ -236,6 +237,12 @@ def _always(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
     return _inputs(spec, work) + masks * _mask(spec, work)
 
 
+def _masks_for_nobody(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
+    windows = {layer.window for layer in architecture.layers}
+    count = masks_for_nobody(architecture.traits.windows, windows, spec.memory_savers.attention, spec.data.packing)
+    return count * _mask(spec, work)
+
+
 def _mask(spec: JobSpec, work: Workload) -> int:
     attention = spec.memory_savers.attention
     row = work.tokens if spec.data.packing and attention == "sdpa" else work.sequence
@@ -290,8 +297,12 @@ def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack
         # Summed up in fp32, which for an fp32 head is its gradient.
         cast = 0 if spec.adaptation.method == "lora" and adapter_width(spec) == 4 else compute
         weight_gradient = (4 + cast) * architecture.vocab * architecture.hidden if trained_head else 0
-        backward = tile + vectors + (4 + compute) * hidden + weight_gradient
-        return LossBytes(tile + vectors, backward)
+        # The gradient of the hidden states is summed up in fp32, then cast.
+        gradient = (4 + (compute if compute != 4 else 0)) * hidden
+        backward = tile + vectors + gradient + weight_gradient
+        # What an fp32 norm gave is copied as it is, and cast for the product.
+        wide = 4 * hidden if _norm_width(spec, stack) > compute else 0
+        return LossBytes(tile + vectors + wide, backward)
     each = loss_path_of(spec, architecture, stack).bytes_for(work.batch)
     scaled = compute * architecture.traits.scaled_logits * entries
     return LossBytes(each.forward * entries + scaled, each.backward * entries + scaled)

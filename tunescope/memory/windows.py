@@ -80,6 +80,12 @@ def masks_made(kind: Windows, windows: set[int | None], sequence: int, attention
     return 2 if every_kind and kind in BOTH_MASKS else len(masked_windows(windows, sequence, attention, packed))
 
 
+def masks_for_nobody(kind: Windows, windows: set[int | None], attention: str, packed: bool) -> int:
+    """Masks that no layer takes and that go when the layers' forward ends (transformers ``modeling_qwen2.py``: that of all tokens)."""
+    made = attention == "eager" or (attention == "sdpa" and packed)
+    return 1 if made and kind == "from_layer" and None not in windows else 0
+
+
 def masked_windows(windows: set[int | None], sequence: int, attention: str, packed: bool) -> set[int | None]:
     """Those whose layers are given a mask."""
     if attention == "flash_attention_2":

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunescope.memory.catalogue import catalogue
-from tunescope.memory.devices import DEFAULT_DEVICE
+from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.estimate import estimate
 from tunescope.memory.explain import Subject, explain
 from tunescope.memory.ledger import CATEGORIES
@@ -42,8 +42,11 @@ specs = st.builds(
 )
 
 
-def total(spec: JobSpec) -> int:
-    return int(estimate(spec, catalogue(MODEL), DEFAULT_DEVICE).to_dict()["total_bytes"])
+ROOMY = Device("a card with room for anything", 1 << 50)
+
+
+def total(spec: JobSpec, device: Device = DEFAULT_DEVICE) -> int:
+    return int(estimate(spec, catalogue(MODEL), device).to_dict()["total_bytes"])
 
 
 def changed(spec: JobSpec, section: str, **fields: object) -> JobSpec:
@@ -62,7 +65,13 @@ def test_categories_sum_exactly_and_none_is_negative(spec: JobSpec) -> None:
 @settings(max_examples=40, deadline=None)
 @given(specs)
 def test_more_tokens_never_need_less(spec: JobSpec) -> None:
-    assert total(changed(spec, "data", max_length=spec.data.max_length * 2)) >= total(spec)
+    """On a card with room: one that the cache fills is told with what stays reserved, and a longer row may leave less
+    (fms-acceleration's Mistral-7B in full, on one card: 77,256 MiB with 4 rows, 72,988 with 8). Live bytes never fall."""
+    longer = changed(spec, "data", max_length=spec.data.max_length * 2)
+    assert total(longer, ROOMY) >= total(spec, ROOMY)
+    less, more = (estimate(each, catalogue(MODEL), DEFAULT_DEVICE) for each in (spec, longer))
+    assert more.allocated_bytes >= less.allocated_bytes
+    assert less.fits or not more.fits
 
 
 @settings(max_examples=25, deadline=None)

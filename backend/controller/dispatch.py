@@ -78,12 +78,12 @@ def assign_queued(session: Session, machines: Sequence[MachineReport]) -> int:
     plan = place([waiting_job(row) for row in queued.values()], machines, busy)
     assigned = sum(assign(session, queued[assignment.job], assignment) for assignment in plan.assignments)
     for job, reason in plan.reasons.items():
-        sentence = reason.model_dump()
-        if queued[job].waiting_sentence != sentence:
+        # By its text, whose bytes are rounded: what others hold changes a little with every report of a machine.
+        if queued[job].waiting_because != reason.text or queued[job].waiting_sentence is None:
             session.execute(
                 update(JobRow)
                 .where(JobRow.id == job, JobRow.state == JobState.QUEUED)
-                .values(waiting_because=reason.text, waiting_sentence=sentence),
+                .values(waiting_because=reason.text, waiting_sentence=reason.model_dump()),
                 execution_options={"synchronize_session": False},
             )
     return assigned

@@ -71,8 +71,9 @@ def show(
 ) -> Job:
     """One job: its state, progress, newest figures and, if it failed, why and what to do."""
     row, username = service.get(session, job_id)
-    earlier = service.earlier_attempts(session, job_id)
-    return job_of(row, username, suggestions(session, settings, row, language), earlier)
+    return job_of(
+        row, username, suggestions(session, settings, row, language), service.earlier_attempts(session, job_id)
+    )
 
 
 @router.post("/{job_id}/cancel")
@@ -80,7 +81,8 @@ def cancel(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, 
     """A queued job ends at once; a running one saves a checkpoint and leaves. Its owner and admins only."""
     service.cancel(session, user, job_id)
     after.add_task(wake, bell, "cancelled")
-    return job_of(*service.get(session, job_id))
+    row, username = service.get(session, job_id)
+    return job_of(row, username, earlier=service.earlier_attempts(session, job_id))
 
 
 @router.post("/{job_id}/retry")
@@ -88,7 +90,8 @@ def retry(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, a
     """Queue a failed or cancelled job again, from its last checkpoint if it has one. Its owner and admins only."""
     service.retry(session, user, job_id)
     after.add_task(wake, bell, "retried")
-    return job_of(*service.get(session, job_id))
+    row, username = service.get(session, job_id)
+    return job_of(row, username, earlier=service.earlier_attempts(session, job_id))
 
 
 @router.post("/{job_id}/clone", status_code=201)

@@ -84,7 +84,7 @@ class Job(BaseModel):
     stage: str | None
     earlier_attempts: list[EarlierAttempt] = Field(
         default_factory=list,
-        description="On GET of one job: how the attempts before this one ended, the first one first.",
+        description="Of one job, not in lists: how the attempts before this one ended, the first one first.",
     )
 
 

@@ -65,8 +65,6 @@ def test_categories_sum_exactly_and_none_is_negative(spec: JobSpec) -> None:
 @settings(max_examples=40, deadline=None)
 @given(specs)
 def test_more_tokens_never_need_less(spec: JobSpec) -> None:
-    """On a card with room: one that the cache fills is told with what stays reserved, and a longer row may leave less
-    (fms-acceleration's Mistral-7B in full, on one card: 77,256 MiB with 4 rows, 72,988 with 8). Live bytes never fall."""
     longer = changed(spec, "data", max_length=spec.data.max_length * 2)
     assert total(longer, ROOMY) >= total(spec, ROOMY)
     less, more = (estimate(each, catalogue(MODEL), DEFAULT_DEVICE) for each in (spec, longer))

@@ -5,15 +5,12 @@ from typing import Any
 import pytest
 
 from tests.worker.test_formula_against_trace import BASE, misses
-from tunescope.memory.allocator import CachingAllocator
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.memory.devices import Device
 from tunescope.memory.estimate import estimate
 from tunescope.memory.stack import STACKS
 from tunescope.spec import JobSpec, parse_spec
-from worker.tracer.step import as_on_cuda
-from worker.tracer.stream import changes
-from worker.tracer.trace import record, trace, workload
+from worker.tracer.trace import trace
 
 pytestmark = pytest.mark.usefixtures("light_collections")
 
@@ -55,39 +52,6 @@ def test_reserved_bytes_agree_within_six_percent(config: dict[str, Any], stack: 
     traced = trace(spec, config, stack=STACKS[stack], device=ROOMY)
     reserved = found.allocated_bytes + found.ledger["fragmentation"]
     assert reserved == pytest.approx(traced.replay.reserved_peak_bytes, rel=0.06)
-
-
-def settled(spec: JobSpec, config: dict[str, Any], stack: str, part: float) -> tuple[int, int]:
-    """(reserved bytes a card has, those of the third step) where whole steps meet a card with ``part`` of the room for their cache."""
-    work = workload(spec)
-    with as_on_cuda(work):
-        recording = record(spec, config, STACKS[stack], work, ROOMY.cublas_workspace_bytes)
-    steps = [*recording.load, *recording.first_step(), *recording.steady_step(1), *recording.steady_step(2)]
-    roomy = CachingAllocator().run(changes(steps))
-    limit = int(roomy.active_peak + part * (roomy.reserved_peak - roomy.active_peak))
-    limited = CachingAllocator(limit).run(changes(steps))
-    assert limited.retries
-    return limit, limited.reserved
-
-
-@pytest.mark.parametrize(
-    ("spec", "config", "stack", "part"),
-    [
-        (spec_of("lora", "none", 2048), LLAMA, "current", 0.25),
-        (spec_of("lora", "none", 2048), LLAMA, "current", 0.75),
-        (spec_of("lora", "nf4", 2048), QWEN, "transformers-4.48", 0.5),
-        (spec_of("full", "none", 512), QWEN, "transformers-4.48", 0.75),
-    ],
-    ids=["LoRA, little room", "LoRA", "QLoRA", "full"],
-)
-def test_what_stays_reserved_on_a_card_that_the_cache_fills_agrees_within_one_percent(
-    spec: JobSpec, config: dict[str, Any], stack: str, part: float
-) -> None:
-    """The allocator gives free blocks back once, and reserves less from then on."""
-    limit, reserved = settled(spec, config, stack, part)
-    card = Device("a small card", limit + ROOMY.context_band(STACKS[stack].context_bytes)[1])
-    found = estimate(spec, architecture_from_config(config), card, stack=STACKS[stack])
-    assert found.allocated_bytes + found.ledger["fragmentation"] == pytest.approx(reserved, rel=0.01)
 
 
 @pytest.mark.parametrize("stack", ["transformers-4.48-norms-fp32", "kbit-prepared"])

@@ -140,21 +140,14 @@ def test_what_always_holds(kind: type[CachingAllocator], steps: list[tuple[int, 
 
 
 @settings(max_examples=300, deadline=None)
-@given(steps=STEPS, limit=st.one_of(st.none(), st.integers(20, 400)))
-def test_the_allocator_that_estimates_replay_answers_alike(steps: list[tuple[int, int]], limit: int | None) -> None:
+@given(steps=STEPS)
+def test_the_allocator_that_estimates_replay_answers_alike(steps: list[tuple[int, int]]) -> None:
     changes = sequence(steps)
     sizes = [0, *(units(size) for uid, size in changes if uid > 0)]
     held = [0] * len(sizes)
-    whole = CachingAllocator(limit and limit * MIB)
-    quick = NativeAllocator(limit and limit * MIB // UNIT)
+    whole, quick = CachingAllocator(), NativeAllocator()
     for uid, size in [*changes, *changes]:
-        try:
-            whole.run([(uid, size)])
-        except OutOfMemory as expected:
-            with pytest.raises(OutOfMemory) as found:
-                quick.run([uid], sizes, held)
-            assert found.value.args == expected.args
-            return
+        whole.run([(uid, size)])
         quick.run([uid], sizes, held)
         assert (quick.reserved * UNIT, quick.active * UNIT) == (whole.reserved, whole.active)
     assert quick.active_peak * UNIT == whole.active_peak

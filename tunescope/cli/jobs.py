@@ -118,7 +118,9 @@ def facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("waiting", job["waiting_because"]))
     if job["failure"]:
         found += [("failure", job["failure"]["detail"]), ("advice", job["failure"]["advice"])]
-    return found + [(f"attempt {earlier['attempt']}", ended_text(earlier)) for earlier in job["earlier_attempts"]]
+    return found + [
+        (f"attempt {earlier['attempt']}", ended_text(earlier)) for earlier in job.get("earlier_attempts", [])
+    ]
 
 
 def ended_text(attempt: dict[str, Any]) -> str:

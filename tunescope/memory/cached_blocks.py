@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import log
 
-from tunescope.memory.allocator import OutOfMemory
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
 from tunescope.memory.native_allocator import UNIT, NativeAllocator
@@ -21,8 +20,6 @@ LENGTHS = (*(2**exponent for exponent in range(9, 16)), *(2**exponent for expone
 """Tokens that replays are made for; what lies between is interpolated."""
 ROWS = tuple(4**exponent for exponent in range(10))
 """The same for rows, where it matters how tokens are divided into them."""
-LIMITS = 16
-"""Replays within a limit are made for so many parts of what a card with room would cache."""
 
 
 @dataclass(frozen=True)
@@ -35,55 +32,24 @@ class _Job:
     update: Update
 
 
-@dataclass(frozen=True)
-class CachedBlocks:
-    """Blocks that lie cached beside the peak of one job's step."""
-
-    job: _Job
-    work: Workload
-
-    @property
-    def roomy(self) -> int:
-        """Bytes of them on a card with room. Replayed when asked for: a first time takes milliseconds."""
-        return round(_on_a_roomy_card(self.job, self.work))
-
-    def left(self, part: float) -> int:
-        """Bytes of them where the card has only ``part`` of the room for them, once the allocator has run into that.
-
-        What is free goes back to the driver, and less is cached from then on (``CUDACachingAllocator.cpp``
-        ``release_cached_blocks``). The share that is left is that of the next point of the grid.
-        """
-        rows, length = _grid_point(self.job, self.work)
-        share = _share_left(self.job, rows, length, min(LIMITS - 1, max(1, round(part * LIMITS))))
-        return round(self.roomy * (part if share is None else min(part, share)))
-
-
 def cached_blocks(
     spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent, held: Share
-) -> CachedBlocks:
-    """What is cached beside the peak of this job."""
+) -> Callable[[], int]:
+    """Bytes cached beside the peak of this job on a card with room. Replayed when asked for: a first time takes milliseconds.
+
+    Only eager attention asks for tensors that depend on how tokens are divided into rows.
+    """
     settings = layer_settings(spec, architecture, work, stack, persistent)
     job = _Job(
         architecture, _essential(settings), _head(spec, architecture, work, stack), _update(spec, persistent, held)
     )
-    return CachedBlocks(job, work)
 
+    def replayed() -> int:
+        if job.settings.attention != "eager":
+            return round(_at_length(job, 0, work.tokens))
+        return round(_between(ROWS, work.batch, lambda rows: _at_length(job, rows, work.sequence)))
 
-def _on_a_roomy_card(job: _Job, work: Workload) -> float:
-    if not _divides_tokens(job):
-        return _at_length(job, 0, work.tokens)
-    return _between(ROWS, work.batch, lambda rows: _at_length(job, rows, work.sequence))
-
-
-def _divides_tokens(job: _Job) -> bool:
-    """Only eager attention asks for tensors that depend on how tokens are divided into rows."""
-    return job.settings.attention == "eager"
-
-
-def _grid_point(job: _Job, work: Workload) -> tuple[int, int]:
-    """(rows, length): indices of the next point of the grid that is no smaller."""
-    rows, length = (work.batch, work.sequence) if _divides_tokens(job) else (1, work.tokens)
-    return min(bisect_left(ROWS, rows), len(ROWS) - 1), min(bisect_left(LENGTHS, length), len(LENGTHS) - 1)
+    return replayed
 
 
 def _between(grid: Sequence[int], number: int, value: Callable[[int], float]) -> float:
@@ -120,26 +86,10 @@ def _at_point(job: _Job, rows: int, length: int) -> int:
 @lru_cache(maxsize=8192)
 def _replayed(job: _Job, rows: int, length: int) -> tuple[int, int]:
     """(reserved, active) bytes at their peaks."""
-    allocator = _run(job, rows, length, NativeAllocator())
-    return allocator.reserved * UNIT, allocator.active_peak * UNIT
-
-
-@lru_cache(maxsize=8192)
-def _share_left(job: _Job, rows: int, length: int, limit: int) -> float | None:
-    """What is cached in the end within a limit, of what a card with room caches; None where the steps do not run in it."""
-    reserved, active = _replayed(job, rows, length)
-    limited = NativeAllocator((active + (reserved - active) * limit // LIMITS) // UNIT)
-    try:
-        left = _run(job, rows, length, limited).reserved * UNIT
-    except OutOfMemory:
-        return None
-    return max(0, left - active) / max(1, reserved - active)
-
-
-def _run(job: _Job, rows: int, length: int, allocator: NativeAllocator) -> NativeAllocator:
     settings = replace(job.settings, sequence=LENGTHS[length], batch=ROWS[rows], tokens=ROWS[rows] * LENGTHS[length])
+    allocator = NativeAllocator()
     StepSequence(job.architecture, settings, job.head, job.update).run(allocator)
-    return allocator
+    return allocator.reserved * UNIT, allocator.active_peak * UNIT
 
 
 def _essential(settings: LayerSettings) -> LayerSettings:

@@ -43,7 +43,7 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     if architecture.family == "seed_oss":
         yield Doubt(3, say("doubt_seed_oss"))
     if lora and adaptation.use_dora:
-        yield Doubt(15, say("doubt_dora"))
+        yield Doubt(20, say("doubt_dora"))
     if lora and precision.quantization == "int8":
         yield Doubt(11, say("doubt_int8"))
     if lora and precision.dtype == "float32" and architecture.family not in EXACT_IN_FP32:

@@ -143,8 +143,7 @@ def estimate(
         )
     )
     interval = _interval(spec, architecture, stack, allocated + held.communication, fragments, context)
-    cache = (spread > 1.0, fragments.gives_back)
-    notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, *cache)
+    notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, spread > 1.0)
     return Estimate(ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated)
 
 
@@ -260,7 +259,7 @@ def _interval(
 
 def _assumptions(
     spec: JobSpec, architecture: Architecture, work: Workload, lengths: Lengths | None, stack: Stack, device: Device,
-    unmatched: tuple[str, ...], varying: bool, gives_back: bool,
+    unmatched: tuple[str, ...], varying: bool,
 ) -> tuple[Sentence, ...]:  # fmt: skip
     notes = [
         say("library_versions", stack=stack.title),
@@ -271,8 +270,6 @@ def _assumptions(
         notes.append(say("lengths_unknown"))
     if varying:
         notes.append(say("lengths_vary"))
-    if gives_back:
-        notes.append(say("blocks_given_back"))
     notes += context_notes(device, stack)
     lack = lack_of(spec, device)
     if lack is not None:

@@ -6,10 +6,9 @@ the old ones stay cached beside the new: a table of such replays says how much.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tunescope.memory.cached_blocks import CachedBlocks
 from tunescope.memory.sites import Site
 from tunescope.spec import Strategy
 
@@ -49,8 +48,6 @@ class Fragmentation:
     low: int
     expected: int
     high: int
-    gives_back: bool = False
-    """Whether the card is too small for what one with room would cache, so that cached blocks go back to the driver."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +71,17 @@ class Reserve:
 
 
 def fragmentation(
-    reserves: Sequence[Reserve], blocks: CachedBlocks, spread: float, room: int, strategy: Strategy = "none"
+    reserves: Sequence[Reserve], blocks: Callable[[], int], spread: float, room: int, strategy: Strategy = "none"
 ) -> Fragmentation:
-    """Reserved minus allocated at the peak. ``blocks`` are cached beside it where all lengths are alike; ``spread``: longest over
-    median micro batch; ``room``: what the card has for torch.
+    """Reserved minus allocated at the peak. ``blocks`` tells the bytes cached beside it where all lengths are alike; ``spread``:
+    longest over median micro batch; ``room``: what the card has for torch.
 
-    What is cached stops at the card: the allocator then gives free blocks back. Where lengths are alike that happens once, and
-    what is expected is what stays reserved; with varying lengths it goes on.
+    What is cached stops at the card: the allocator then gives free blocks back.
     """
     tensors = max(reserve.tensors for reserve in reserves)
     if tensors >= room:
         return Fragmentation(0, 0, 0)
-    cached = blocks.roomy
+    cached = blocks()
     found: list[int] = []
     for index in range(3):
         bytes_reserved = _fixed(reserves, cached, index, strategy)
@@ -93,12 +89,7 @@ def fragmentation(
             grown = (_varying(reserve, reserves, cached, spread, index) for reserve in reserves)
             bytes_reserved = max(bytes_reserved, *grown)
         found.append(min(bytes_reserved, room) - tensors)
-    low, expected, high = found
-    wanted = UNFOLLOWED[1] * cached
-    gives_back = spread == 1.0 and strategy in ("none", "ddp") and room - tensors < wanted
-    if gives_back:
-        expected = min(expected, int(UNFOLLOWED[1] * blocks.left((room - tensors) / wanted)))
-    return Fragmentation(min(low, expected), expected, high, gives_back)
+    return Fragmentation(*found)
 
 
 def _fixed(reserves: Sequence[Reserve], cached: int, index: int, strategy: Strategy) -> int:

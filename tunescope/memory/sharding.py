@@ -85,7 +85,8 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         communication += (3 * largest + tables) * max(1, weights // architecture.parameter_count)
     gradient_part = (1, gpus if strategy in ("zero2", "zero3", "fsdp") else 1)
     if spec.parallelism.offload != "none":
-        states = masters = temporary = 0
+        # Gradients are summed up in main memory too (``cpu_offload`` of DeepSpeed's stage_1_and_2.py).
+        states = masters = temporary = new_gradients = 0
     if offloads_weights(spec):
         weights = constants = adapters = 0
     return Share(

@@ -48,10 +48,9 @@ def verified(estimate: dict[str, Any], trace: Trace, device: Device, stack: Stac
         "site": trace.peak_site,
         "sites": [{"name": name, "total_bytes": count + workspaces + overhead} for name, count in sites],
         "assumptions": [*trace.assumptions, *(note.text for note in notes)],
-        "assumption_sentences": [
-            *(note.model_dump() for note in trace.assumption_sentences),
-            *(note.model_dump() for note in notes),
-        ],
+        "assumption_sentences": [note.model_dump() for note in [*trace.assumption_sentences, *notes]]
+        if len(trace.assumption_sentences) == len(trace.assumptions)
+        else [],  # an older worker's trace says its own in English only
         "formula": formula,
     }
 

@@ -221,7 +221,6 @@ ASSUMPTIONS = {
     "effective_batch_on_several": "effective batch: {micro} x {steps} accumulation x {gpus} GPUs = {rows:,} rows a step",
     "lengths_unknown": "the data set's lengths are unknown: every batch is taken to reach max_length",
     "lengths_vary": "row lengths vary: the allocator's cache is an expectation, not a bound",
-    "blocks_given_back": "the card is full for a moment, then the allocator gives cached blocks back: what stays reserved is counted",
     "context_of_another_machine": "CUDA context as measured with these versions on another machine: {mebibytes:,} MiB",
     "context_not_measured": "CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960",
     "only_memory": "only memory is estimated, {device} cannot run this: {because}",

@@ -67,11 +67,15 @@ function Jobs({ jobs }: { jobs: Machine["jobs"] }) {
   );
 }
 
+const NO_DRIVER = "no NVIDIA driver is installed";
+
 function NoGpus({ machine }: { machine: Machine }) {
   const { t } = useTranslation("machines");
   const said = useSaid();
   const { gpus_unknown_because: because, gpus_unknown_sentence: sentence } = machine;
-  const fault = because !== null && sentence?.kind !== "no_driver";
+  // Workers of older releases say it without a kind.
+  const noDriver = sentence ? sentence.kind === "no_driver" : because?.startsWith(NO_DRIVER);
+  const fault = because !== null && !noDriver;
   return (
     <Alert color={fault ? "red" : "gray"} title={t(fault ? "gpusFault" : "noGpu")} mt="sm">
       {fault ? said(because, sentence) : t("noGpuAbout")}

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.controller.dispatch import assign_queued
 from backend.jobs.following import apply_events
 from backend.jobs.transitions import move
 from backend.telemetry.recording import Recording
@@ -16,6 +17,8 @@ from tests.api.make import assign, line, spec, state, step
 from tunescope.events import ArtifactEvent, CheckpointEvent, Failure, JobEvent, StateEvent
 from tunescope.settings import ServerSettings
 from tunescope.states import FailureReason, JobState
+from tunescope.units import GIB, MIB
+from tunescope.wire import GpuReport, MachineReport
 
 Sessions = sessionmaker[Session]
 
@@ -260,6 +263,25 @@ def test_a_retry_without_a_checkpoint_begins_anew(member: TestClient, sessions: 
     run(sessions, job, steps=3)
     tell(sessions, job, [state(job, 6, JobState.FAILED)])
     assert member.post(f"/api/jobs/{job}/retry").json()["resume_from_attempt"] is None
+
+
+def test_a_waiting_job_is_written_only_when_its_words_change(member: TestClient, sessions: Sessions) -> None:
+    """What others hold of a GPU changes a little with every report."""
+    job = create(member)
+
+    def free_bytes(free: int) -> int:
+        gpu = GpuReport(uuid="GPU-0", index=0, name="A GPU", total_bytes=24 * GIB, free_bytes=free)
+        machine = MachineReport(
+            name="m1", at=0.0, gpus=[gpu], host_total_bytes=1, host_available_bytes=1, cpu_count=1, running=[]
+        )
+        with sessions.begin() as session:
+            assert assign_queued(session, [machine]) == 0
+        return member.get(f"/api/jobs/{job}").json()["waiting_sentence"]["values"]["free_bytes"]
+
+    little = int(1.2 * GIB)
+    assert [free_bytes(little), free_bytes(little + 2 * MIB), free_bytes(little + 100 * MIB)] == [
+        little, little, little + 100 * MIB,
+    ]  # fmt: skip
 
 
 def test_a_stale_fence_moves_nothing(member: TestClient, sessions: Sessions) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunescope.events import Failure, FailureMemory
-from tunescope.sentences import say
+from tunescope.sentences import Sentence, say
 from tunescope.states import FailureReason
 from worker.oom import account
 
@@ -47,7 +47,11 @@ def explain_death(
     ``memory`` is what its events told before; it is added where memory is, or may be, the reason.
     """
     shown = list(last_lines)[-8:]
-    tail = "\n".join(["\nLast lines of its log:", *shown]) if shown else "\nIt had printed nothing."
+    tail = "\n".join(["\nLast lines of its log:", *shown]) if shown else ""
+
+    def told(ended: Sentence) -> Sentence:
+        return ended if shown else say("printed_nothing", ended=ended)
+
     killed_for_memory = (
         oom_kills_before is not None and oom_kills_after is not None and oom_kills_after > oom_kills_before
     )
@@ -55,13 +59,15 @@ def explain_death(
         more = account(memory) + tail
         if killed_for_memory:
             detail, advice = say("killed_for_memory"), say("need_less_main_memory")
-            return Failure.of(FailureReason.OUT_OF_MEMORY, detail, advice, memory, more=more, last_lines=shown)
+            return Failure.of(FailureReason.OUT_OF_MEMORY, told(detail), advice, memory, more=more, last_lines=shown)
         detail, advice = say("killed"), say("see_kernel_log")
-        return Failure.of(FailureReason.TRAINER_KILLED, detail, advice, memory, more=more, last_lines=shown)
+        return Failure.of(FailureReason.TRAINER_KILLED, told(detail), advice, memory, more=more, last_lines=shown)
     asked_to_end = -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     return Failure.of(
         FailureReason.TRAINER_KILLED if asked_to_end else FailureReason.TRAINER_CRASHED,
-        say("ended_by_signal", signal=name_of(-status)) if status < 0 else say("ended_with_status", status=status),
+        told(
+            say("ended_by_signal", signal=name_of(-status)) if status < 0 else say("ended_with_status", status=status)
+        ),
         say("retry_or_report"),
         more=tail,
         last_lines=shown,

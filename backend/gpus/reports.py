@@ -1,14 +1,36 @@
 """What the workers said last of their machines."""
 
+import logging
+from functools import lru_cache
 from typing import Any
 
 import redis
+from pydantic import ValidationError
 
 from tunescope import wire
+
+log = logging.getLogger(__name__)
 
 
 def reports(connection: redis.Redis) -> list[wire.MachineReport]:
     """The newest report of each machine whose worker is connected. Raises redis.RedisError."""
     keys = sorted(connection.scan_iter(wire.MACHINES))
     values: list[Any] = connection.mget(keys) if keys else []  # pyright: ignore[reportAssignmentType]
-    return [wire.MachineReport.model_validate_json(value) for value in values if value]
+    read = (_report(key, value) for key, value in zip(keys, values, strict=True) if value)
+    return [report for report in read if report]
+
+
+def _report(key: Any, value: Any) -> wire.MachineReport | None:
+    """One machine's report; None where it cannot be read: the other machines are still there."""
+    try:
+        return wire.MachineReport.model_validate_json(value)
+    except ValidationError as error:
+        fields = {".".join(str(part) for part in item["loc"]) or item["msg"] for item in error.errors()}
+        _complain(key.decode() if isinstance(key, bytes) else str(key), ", ".join(sorted(fields)))
+        return None
+
+
+@lru_cache(maxsize=256)
+def _complain(key: str, fields: str) -> None:
+    """Once for each: reports are read every second."""
+    log.error("%s cannot be read and is left out; is the worker newer than the server? Wrong there: %s", key, fields)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from backend.jobs.older_failures import parts_told_apart
 from backend.jobs.suggestions import FailureSuggestion
 from backend.jobs.tables import AttemptRow, JobRow
 from tunescope.events import FailureMemory
@@ -41,6 +42,11 @@ class JobFailure(BaseModel):
         default_factory=list,
         description="Out of memory, on GET of one job: changes that would help, with their patches.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_release(cls, stored: Any) -> Any:
+        return parts_told_apart(stored) if isinstance(stored, dict) else stored
 
 
 class EarlierAttempt(BaseModel):

@@ -1,8 +1,10 @@
 """``GET /api/gpus`` and ``GET /metrics``: what workers report, with the jobs that the server has there."""
 
+import json
 import time
 from typing import Any
 
+import pytest
 import redis
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -79,6 +81,23 @@ def test_machines_tell_their_gpus_and_jobs(admin: TestClient, sessions: sessionm
     assert (told["id"], told["name"], told["owner"], told["gpus"]) == (job, "first run", "admin", ["GPU-0"])
     assert told["peak_bytes"] == 8 * GIB and told["reserved_bytes"] == int(8 * GIB * 1.05)
     assert (told["step"], told["total_steps"]) == (1, 1000)
+
+
+def test_a_machine_that_cannot_be_read_hides_no_other(
+    admin: TestClient, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sentence = {"kind": "of_a_newer_release", "text": "lost, and more", "values": {"new": None, "more": [[1]]}}
+    newer = report().model_dump(mode="json")
+    newer["gpus"][1] |= {"unusable_because": "lost, and more", "unusable_sentence": sentence}
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.set(wire.machine("m1"), json.dumps(newer))
+        connection.set(wire.machine("m2"), '{"name": "m2", "at": "yesterday"}')
+    for _ in range(2):
+        (machine,) = admin.get("/api/gpus").json()["machines"]
+        told = machine["gpus"][1]["unusable_sentence"]
+        assert (told["kind"], told["text"], told["values"]) == ("of_a_newer_release", "lost, and more", {})
+    (line,) = [record.getMessage() for record in caplog.records if "m2" in record.getMessage()]
+    assert "is left out" in line and "at, " in line
 
 
 def test_no_worker_is_an_empty_list(admin: TestClient) -> None:

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from backend.controller.dispatch import assign_queued
 from backend.jobs.following import apply_events
+from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from tests.api.make import assign, line, spec, state, step
-from tunescope.events import ArtifactEvent, CheckpointEvent, Failure, JobEvent, StateEvent
+from tunescope.events import ArtifactEvent, CheckpointEvent, Failure, FailureMemory, JobEvent, StateEvent
 from tunescope.settings import ServerSettings
 from tunescope.states import FailureReason, JobState
 from tunescope.units import GIB, MIB
@@ -256,6 +257,27 @@ def test_how_each_attempt_ended_stays_with_the_job(member: TestClient, sessions:
     assert first["machine"] and first["started_at"] and first["finished_at"] >= first["started_at"]
     assert (second["attempt"], second["state"], second["failure"]) == (2, "cancelled", None)
     assert second["started_at"] is None
+
+
+def test_a_failure_of_an_older_release_tells_its_parts_once(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    run(sessions, job, steps=3)
+    memory = FailureMemory(device="CPU", categories={"weights": GIB}, categories_of_step=3)
+    detail = (
+        "Killed.\nHeld at the peak of step 3: weights 1.0 GiB; 1.0 GiB in all.\nLast lines of its log:\nstep 2\nstep 3"
+    )
+    why = Failure(reason=FailureReason.TRAINER_KILLED, detail=detail, memory=memory)
+    tell(sessions, job, [StateEvent(job=job, attempt=1, sequence=6, at=1006.0, state=JobState.FAILED, failure=why)])
+    with sessions.begin() as session:
+        row = session.get_one(JobRow, job)
+        row.failure = {name: value for name, value in (row.failure or {}).items() if name in OLDER_FIELDS}
+    failure = member.get(f"/api/jobs/{job}").json()["failure"]
+    assert failure["detail"] == detail, "what the command line shows is whole"
+    assert failure["detail_sentence"]["text"] == "Killed."
+    assert failure["last_lines"] == ["step 2", "step 3"]
+
+
+OLDER_FIELDS = ("reason", "detail", "advice", "memory")
 
 
 def test_a_retry_without_a_checkpoint_begins_anew(member: TestClient, sessions: Sessions) -> None:

@@ -156,6 +156,26 @@ def test_why_a_job_waits_is_told_in_chinese_from_its_kind_and_values(
     expect(page.get_by_text(told)).to_be_visible()
 
 
+def test_a_sentence_whose_values_are_not_known_here_is_shown_as_its_text(page: Page, full_job: str) -> None:
+    of_newer = {
+        "kind": "gpu_fault",
+        "text": "box, GPU 3: hot",
+        "values": {"machine": "box", "index": None, "because": {}},
+    }
+    lacking = {"kind": "machine_fault", "text": "box: new", "values": {"box": "box"}}
+    text = "The GPUs cannot be used. box, GPU 3: hot; box: new."
+    sentence = {"kind": "gpus_cannot_be_used", "text": text, "values": {"faults": [of_newer, lacking]}}
+
+    def waits(route: Route) -> None:
+        told = {"waiting_because": text, "waiting_sentence": sentence, "failure": None, "state": "queued"}
+        route.fulfill(json=route.fetch().json() | told)
+
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.route(f"**/api/jobs/{full_job}?*", waits)
+    page.goto(f"/jobs/{full_job}")
+    expect(page.get_by_text("GPU 无法使用。box, GPU 3: hot；box: new。")).to_be_visible()
+
+
 def test_a_failure_that_an_older_release_stored_is_shown_as_it_was_told(page: Page, full_job: str) -> None:
     def old(route: Route) -> None:
         failure = {"reason": "trainer_crashed", "detail": "The trainer was ended by SIGSEGV.", "advice": "See the log."}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.support.waiting import until
 from tunescope.events import LogEvent, StateEvent
@@ -152,3 +153,12 @@ def test_kernel_oom_kill_is_out_of_memory(tmp_path: Path) -> None:
     assert explain_death(-9, 2, 3, []).reason is FailureReason.OUT_OF_MEMORY
     assert explain_death(-9, 3, 3, []).reason is FailureReason.TRAINER_KILLED
     assert "out-of-memory killer" in explain_death(-9, None, None, []).detail
+
+
+@pytest.mark.parametrize("status", [-9, -11, 3])
+def test_a_death_without_a_word_says_so_in_its_sentence_too(status: int) -> None:
+    silent, with_log = explain_death(status, None, None, []), explain_death(status, None, None, ["step 3"])
+    assert silent.detail_sentence and silent.detail_sentence.kind == "printed_nothing"
+    assert silent.detail == silent.detail_sentence.text and silent.detail.endswith("It had printed nothing.")
+    assert with_log.detail_sentence == silent.detail_sentence.values["ended"]
+    assert with_log.detail.endswith("\nLast lines of its log:\nstep 3") and with_log.last_lines == ["step 3"]

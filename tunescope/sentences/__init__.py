@@ -4,9 +4,10 @@ A field with an English text has a neighbour of this type (``waiting_because`` a
 reader's language. Rows and workers of older releases have none: then there is the English text alone.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 
 from tunescope.sentences.templates import TEMPLATES
 from tunescope.units import format_bytes
@@ -25,10 +26,33 @@ class Sentence(BaseModel):
         default_factory=dict, description="What its template names; a sentence within it is one itself."
     )
 
+    @field_validator("values", mode="before")
+    @classmethod
+    def _without_unknown_types(cls, given: Any) -> "dict[str, Value]":
+        """A newer worker may tell values of a type that is not known here: an event is not lost for one, it has its text."""
+        if not isinstance(given, Mapping):
+            return {}
+        read = {str(name): _read(value) for name, value in cast(Mapping[Any, Any], given).items()}
+        return {name: value for name, value in read.items() if value is not None}
+
 
 Value = str | int | float | Sentence | list[Sentence]
 """What a library said is a string, whole and untranslated; a sentence within a sentence is one itself."""
 Sentence.model_rebuild()
+
+
+def _read(value: Any) -> Value | None:
+    """A value that came from elsewhere; None if its type is none of ``Value``'s."""
+    if isinstance(value, Sentence) or (isinstance(value, str | int | float) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, list):
+        items = [_read(item) for item in cast(list[Any], value)]
+        sentences = [item for item in items if isinstance(item, Sentence)]
+        return sentences if len(sentences) == len(items) else None
+    try:
+        return Sentence.model_validate(value)
+    except ValidationError:
+        return None
 
 
 def say(kind: str, **values: Value) -> Sentence:

@@ -128,6 +128,8 @@ FAILURES = {
     "trainer_raised": "{error} while {stage}: {said}",
     "trainer_not_run": "The worker could not run the trainer: {said}",
     "in_probe_run": "In the probe run: {failure}",
+    "printed_nothing": "{ended} It had printed nothing.",
+    "told_by_older_release": "{said}",
     "machine_lost": "The worker on {machine} stopped answering, {times} times without a checkpoint in between.",
     "machine_stopped": "The worker on {machine} stopped, or stopped answering.",
     "disk_full": "The disk is full while {stage}.",

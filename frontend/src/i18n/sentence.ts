@@ -7,7 +7,7 @@ import { formatBytes } from "../units";
 import chinese from "./zh-CN/sentences.json";
 
 /** TypeScript fails here for a kind that has no words. The server itself says it in English. */
-const WORDS: Record<Sentence["kind"], string> = chinese;
+const WORDS: Partial<Record<string, string>> = chinese satisfies Record<Sentence["kind"], string>;
 
 export type Said = Sentence | null | undefined;
 
@@ -18,24 +18,33 @@ export function useSaid(): (english: string, sentence: Said) => string {
 }
 
 function inWords({ kind, text, values = {} }: Sentence, t: TFunction): string {
-  // A worker of a newer release may say what this page has no words for.
-  if (!(kind in WORDS)) return text;
-  const shown = Object.entries(values).map(([name, value]) => [name, valueInWords(name, value, t)]);
-  return t(`sentences:${kind}`, { replace: Object.fromEntries(shown) });
+  // A worker of a newer release may say what this page has no words for, or with values that its words do not name so.
+  const words = WORDS[kind];
+  if (!words) return text;
+  const shown: Record<string, string> = {};
+  for (const [, name = ""] of words.matchAll(/{{(\w+)}}/g)) {
+    const told = valueInWords(name, values[name], t);
+    if (told === undefined) return text;
+    shown[name] = told;
+  }
+  return t(`sentences:${kind}`, { replace: shown });
 }
 
-type Value = NonNullable<Sentence["values"]>[string];
-
-/** Bytes, phases and stages have words of their own, as has a sentence within a sentence. */
-function valueInWords(name: string, value: Value, t: TFunction): string {
-  if (Array.isArray(value)) return value.map((item) => inWords(item, t)).join("；");
-  if (typeof value === "object") return inWords(value, t);
+/** Bytes, phases and stages have words of their own, as has a sentence within a sentence. Undefined: of no known type. */
+function valueInWords(name: string, value: unknown, t: TFunction): string | undefined {
+  if (isSentence(value)) return inWords(value, t);
+  if (Array.isArray(value) && value.every(isSentence))
+    return value.map((item) => inWords(item, t)).join("；");
   if (typeof value === "number") return numberInWords(name, value);
+  if (typeof value !== "string") return undefined;
   if (name === "state") return t(`jobs:${value}`, { defaultValue: value });
   if (name === "phase") return t(`anatomy:${value}`, { defaultValue: value });
   if (name === "stage") return t(`job:stage_${value.replaceAll(" ", "_")}`, { defaultValue: value });
   return value;
 }
+
+const isSentence = (value: unknown): value is Sentence =>
+  typeof value === "object" && value !== null && "kind" in value && "text" in value;
 
 function numberInWords(name: string, value: number): string {
   if (name.endsWith("_bytes")) return formatBytes(value);

@@ -47,6 +47,8 @@ class Row:
     fixed_length: bool = True
     counts_context: bool = True
     """False where the figure is torch's ``max_memory_reserved``: CUDA's context is not in it."""
+    sampled: bool = False
+    """True where nvidia-smi was read once a second: too seldom to see the moment before the allocator gives blocks back."""
 
     def predict(self) -> Estimate:
         return estimate(self.spec, self.architecture, DEVICES["A100-80GB"], stack=self.stack)
@@ -157,6 +159,7 @@ def fms_row(line: Line) -> Row:
     return Row(
         "fms-acceleration", fms_name(line), model, method, spec, catalogue(model), STACKS[name],
         1, int(line["mem_nvidia_mem_reserved"]) * MIB, int(line["mem_peak_torch_mem_alloc_in_bytes"]),
+        sampled=True,
     )  # fmt: skip
 
 
@@ -254,7 +257,8 @@ def llamafactory_table(row: Row) -> int:
 def ours(row: Row) -> int:
     found = row.predict()
     context = 0 if row.counts_context else found.ledger["runtime_context"]
-    return (found.total_bytes - context) * row.gpus
+    settled = found.settled_bytes if row.sampled else None
+    return ((settled or found.total_bytes) - context) * row.gpus
 
 
 RULES: dict[str, Callable[[Row], int]] = {

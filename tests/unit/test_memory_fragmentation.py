@@ -16,6 +16,7 @@ from tunescope.memory.sites import Workload, layer_settings, loss_path_of
 from tunescope.memory.stack import STACKS
 from tunescope.memory.step_sequence import Head, StepSequence, Update
 from tunescope.spec import JobSpec, parse_spec
+from tunescope.units import MIB
 
 QWEN = "Qwen/Qwen-7B-Chat"
 
@@ -153,6 +154,38 @@ def test_on_a_card_that_is_too_small_more_tokens_never_fit_better(
     assert ["yes", "tight", "no"].index(less.fit) <= ["yes", "tight", "no"].index(more.fit)
     for found in (less, more):
         assert found.interval[0] <= found.total_bytes <= max(card.total_bytes, found.interval[1])
+
+
+def mistral_in_full(device: Device) -> Estimate:
+    """fms-acceleration's Mistral-7B with 8 rows of 4096 tokens."""
+    spec = parse_spec(
+        {
+            "model": {"id": "m"}, "adaptation": {"method": "full"}, "precision": {"quantization": "none"},
+            "data": {"dataset": "d", "max_length": 4096},
+            "batch": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}, "memory_savers": {"attention": "flash_attention_2"},
+        }
+    )  # fmt: skip
+    return estimate(spec, catalogue("mistralai/Mistral-7B-v0.1"), device, stack=STACKS["transformers-4.48"])
+
+
+def test_a_card_that_the_cache_fills_tells_what_stays_once_blocks_went_back() -> None:
+    """On an 80 GB card nvidia-smi, read once a second, showed 72,988 MiB of that run: the card is full for a moment only."""
+    card, roomy = mistral_in_full(DEVICES["A100-80GB"]), mistral_in_full(DEVICES["H200-141GB"])
+    assert card.total_bytes == DEVICES["A100-80GB"].total_bytes < roomy.total_bytes
+    assert card.fits and card.fit == "tight"
+    assert card.settled_bytes is not None and card.settled_bytes / MIB == pytest.approx(72_988, rel=0.03)
+    assert card.when_full is not None and card.when_full.kind == "cache_fills_card"
+    assert roomy.settled_bytes is None and roomy.when_full is None
+
+
+def test_a_card_that_the_cache_fills_for_good_does_not_fit_though_the_tensors_do() -> None:
+    roomy = mistral_in_full(Device("a card with room", 1 << 50))
+    tensors = roomy.total_bytes - roomy.ledger["fragmentation"]
+    tight = mistral_in_full(Device("a card", tensors + MIB))
+    assert tight.when_full is not None and tight.when_full.kind == "cache_runs_out"
+    assert not tight.fits and tight.fit == "no" and tight.settled_bytes is None
+    assert tight.total_bytes == roomy.total_bytes
+    assert tight.interval[0] <= tight.total_bytes <= tight.interval[1]
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 from tests.worker.test_formula_against_trace import BASE, misses
+from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.memory.devices import Device
 from tunescope.memory.estimate import estimate
 from tunescope.memory.stack import STACKS
 from tunescope.spec import JobSpec, parse_spec
-from worker.tracer.trace import trace
+from worker.tracer.step import as_on_cuda
+from worker.tracer.stream import changes
+from worker.tracer.trace import record, trace, workload
 
 pytestmark = pytest.mark.usefixtures("light_collections")
 
@@ -52,6 +55,39 @@ def test_reserved_bytes_agree_within_six_percent(config: dict[str, Any], stack: 
     traced = trace(spec, config, stack=STACKS[stack], device=ROOMY)
     reserved = found.allocated_bytes + found.ledger["fragmentation"]
     assert reserved == pytest.approx(traced.replay.reserved_peak_bytes, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("config", "stack", "tokens", "part"),
+    [(QWEN, "transformers-4.48", 512, 0.75), (QWEN, "transformers-4.48", 2048, 0.75), (LLAMA, "current", 2048, 0.9), (LLAMA, "current", 2048, 0.5)],
+    ids=["settles", "runs out", "settles late", "runs out with more room"],
+)  # fmt: skip
+def test_what_a_card_that_the_cache_fills_leads_to_is_what_whole_traces_come_to(
+    config: dict[str, Any], stack: str, tokens: int, part: float
+) -> None:
+    """``part`` of the room that the cache would take. Either a step runs out of memory, or what stays is told within 1 %."""
+    spec = spec_of("full", "none", tokens)
+    stream = five_steps(spec, config, stack)
+    roomy = CachingAllocator().run(stream)
+    limit = int(roomy.active_peak + part * (roomy.reserved_peak - roomy.active_peak))
+    context = ROOMY.context_band(STACKS[stack].context_bytes)[1]
+    found = estimate(spec, architecture_from_config(config), Device("c", limit + context), stack=STACKS[stack])
+    try:
+        reserved = CachingAllocator(limit).run(stream).reserved
+    except OutOfMemory:
+        assert not found.fits and found.when_full is not None and found.when_full.kind == "cache_runs_out"
+    else:
+        assert found.fits and found.settled_bytes is not None
+        assert found.settled_bytes - context == pytest.approx(reserved, rel=0.01)
+
+
+def five_steps(spec: JobSpec, config: dict[str, Any], stack: str) -> list[Change]:
+    """All that a model's load and five steps ask of the allocator."""
+    work = workload(spec)
+    with as_on_cuda(work):
+        recording = record(spec, config, STACKS[stack], work, ROOMY.cublas_workspace_bytes)
+    steps = [event for number in range(1, 5) for event in recording.steady_step(number)]
+    return changes([*recording.load, *recording.first_step(), *steps])
 
 
 @pytest.mark.parametrize("stack", ["transformers-4.48-norms-fp32", "kbit-prepared"])

@@ -140,16 +140,27 @@ def test_what_always_holds(kind: type[CachingAllocator], steps: list[tuple[int, 
 
 
 @settings(max_examples=300, deadline=None)
-@given(steps=STEPS)
-def test_the_allocator_that_estimates_replay_answers_alike(steps: list[tuple[int, int]]) -> None:
+@given(steps=STEPS, limit=st.one_of(st.none(), st.integers(20, 400)))
+def test_the_allocator_that_estimates_replay_answers_alike(steps: list[tuple[int, int]], limit: int | None) -> None:
     changes = sequence(steps)
     sizes = [0, *(units(size) for uid, size in changes if uid > 0)]
     held = [0] * len(sizes)
-    whole, quick = CachingAllocator(), NativeAllocator()
+    whole = CachingAllocator(limit and limit * MIB)
+    quick = NativeAllocator(limit and limit * MIB // UNIT)
     for uid, size in [*changes, *changes]:
-        whole.run([(uid, size)])
+        try:
+            whole.run([(uid, size)])
+        except OutOfMemory as expected:
+            with pytest.raises(OutOfMemory) as found:
+                quick.run([uid], sizes, held)
+            assert found.value.args == expected.args
+            return
         quick.run([uid], sizes, held)
-        assert (quick.reserved * UNIT, quick.active * UNIT) == (whole.reserved, whole.active)
+        assert (quick.reserved * UNIT, quick.active * UNIT, quick.retries) == (
+            whole.reserved,
+            whole.active,
+            whole.retries,
+        )
     assert quick.active_peak * UNIT == whole.active_peak
 
 

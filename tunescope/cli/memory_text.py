@@ -32,6 +32,8 @@ def print_verdict(answer: dict[str, Any]) -> None:
     """Whether it fits, how sure that is, and what kind of answer this is."""
     device, (low, high) = answer["device"], answer["interval"]
     console.print(VERDICTS[answer["fit"]].format(device=f"{device['name']} ({format_bytes(device['total_bytes'])})"))
+    if answer["when_full"]:
+        console.print(answer["when_full"]["text"])
     console.print(f"Between {format_bytes(low)} and {format_bytes(high)} on each GPU.")
     console.print(f"Tier: {answer['tier']} ({TIERS[answer['tier']]}).")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import log
 
+from tunescope.memory.allocator import OutOfMemory
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
 from tunescope.memory.native_allocator import UNIT, NativeAllocator
@@ -20,6 +21,8 @@ LENGTHS = (*(2**exponent for exponent in range(9, 16)), *(2**exponent for expone
 """Tokens that replays are made for; what lies between is interpolated."""
 ROWS = tuple(4**exponent for exponent in range(10))
 """The same for rows, where it matters how tokens are divided into them."""
+SETTLING_STEPS = 4
+"""After so many steps that each gave blocks back it is expected to go on, and the card to be full time and again."""
 
 
 @dataclass(frozen=True)
@@ -32,24 +35,50 @@ class _Job:
     update: Update
 
 
+@dataclass(frozen=True)
+class CachedBlocks:
+    """Blocks that lie cached beside the peak of one job's step. Replayed when asked for: a first time takes milliseconds."""
+
+    job: _Job
+    work: Workload
+
+    @property
+    def roomy(self) -> int:
+        """Bytes of them on a card with room.
+
+        Only eager attention asks for tensors that depend on how tokens are divided into rows.
+        """
+        if self.job.settings.attention != "eager":
+            return round(_at_length(self.job, 0, self.work.tokens))
+        return round(_between(ROWS, self.work.batch, lambda rows: _at_length(self.job, rows, self.work.sequence)))
+
+    @property
+    def follows_all(self) -> bool:
+        """Whether replays hold all tensors that settle among the cached blocks, so that they can tell what a limit does.
+
+        Beside adapters the many small ones decide it, which are not followed: full training on one GPU only.
+        """
+        return self.job.update.keeps_gradients
+
+    def within(self, part: float) -> int | None:
+        """Bytes of them where the card has only ``part`` of the room for them; None where a step then runs out of memory.
+
+        At the limit what is free goes back to the driver, and less is cached from then on (``CUDACachingAllocator.cpp``
+        ``release_cached_blocks``).
+        """
+        share = _share_within(self.job, self.work.batch, self.work.sequence, part)
+        return None if share is None else round(self.roomy * share)
+
+
 def cached_blocks(
     spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent, held: Share
-) -> Callable[[], int]:
-    """Bytes cached beside the peak of this job on a card with room. Replayed when asked for: a first time takes milliseconds.
-
-    Only eager attention asks for tensors that depend on how tokens are divided into rows.
-    """
+) -> CachedBlocks:
+    """What is cached beside the peak of this job."""
     settings = layer_settings(spec, architecture, work, stack, persistent)
     job = _Job(
         architecture, _essential(settings), _head(spec, architecture, work, stack), _update(spec, persistent, held)
     )
-
-    def replayed() -> int:
-        if job.settings.attention != "eager":
-            return round(_at_length(job, 0, work.tokens))
-        return round(_between(ROWS, work.batch, lambda rows: _at_length(job, rows, work.sequence)))
-
-    return replayed
+    return CachedBlocks(job, work)
 
 
 def _between(grid: Sequence[int], number: int, value: Callable[[int], float]) -> float:
@@ -86,10 +115,33 @@ def _at_point(job: _Job, rows: int, length: int) -> int:
 @lru_cache(maxsize=8192)
 def _replayed(job: _Job, rows: int, length: int) -> tuple[int, int]:
     """(reserved, active) bytes at their peaks."""
-    settings = replace(job.settings, sequence=LENGTHS[length], batch=ROWS[rows], tokens=ROWS[rows] * LENGTHS[length])
     allocator = NativeAllocator()
-    StepSequence(job.architecture, settings, job.head, job.update).run(allocator)
+    _steps(job, ROWS[rows], LENGTHS[length]).run(allocator)
     return allocator.reserved * UNIT, allocator.active_peak * UNIT
+
+
+@lru_cache(maxsize=1024)
+def _share_within(job: _Job, rows: int, length: int, part: float) -> float | None:
+    """What is cached in the end within a limit, of what a card with room caches."""
+    roomy = NativeAllocator()
+    _steps(job, rows, length).run(roomy)
+    cached = roomy.reserved - roomy.active_peak
+    limited, steps = NativeAllocator(roomy.active_peak + int(part * cached)), _steps(job, rows, length)
+    try:
+        left = steps.run(limited)
+        for _ in range(SETTLING_STEPS):
+            retries = limited.retries
+            left = steps.run_again(limited, left)
+            if limited.retries == retries:
+                return max(0, limited.reserved - roomy.active_peak) / max(1, cached)
+    except OutOfMemory:
+        return None
+    return part
+
+
+def _steps(job: _Job, rows: int, length: int) -> StepSequence:
+    settings = replace(job.settings, sequence=length, batch=rows, tokens=rows * length)
+    return StepSequence(job.architecture, settings, job.head, job.update)
 
 
 def _essential(settings: LayerSettings) -> LayerSettings:

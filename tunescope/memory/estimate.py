@@ -56,6 +56,10 @@ class Estimate:
     """What ``torch.cuda.max_memory_allocated`` will say."""
     tier: Literal["formula"] = "formula"
     per_gpu: bool = field(default=True)
+    settled_bytes: int | None = None
+    """What nvidia-smi goes on to show where the cache fills the card and the allocator gives blocks back; None elsewhere."""
+    when_full: Sentence | None = None
+    """What comes of it where blocks that lie cached fill the card, as far as that is known."""
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -73,6 +77,8 @@ class Estimate:
     @property
     def fit(self) -> Literal["yes", "tight", "no"]:
         """``tight``: it runs only by giving cached blocks back, or only at the low end of the interval."""
+        if self.when_full and self.when_full.kind == "cache_runs_out":
+            return "no"
         if self.interval[1] <= self.device.total_bytes:
             return "yes"
         return "tight" if self.interval[0] <= self.device.total_bytes else "no"
@@ -89,6 +95,8 @@ class Estimate:
             "assumptions": list(self.assumptions),
             "assumption_sentences": [sentence.model_dump() for sentence in self.assumption_sentences],
             "interval": list(self.interval),
+            "settled_bytes": self.settled_bytes,
+            "when_full": self.when_full and self.when_full.model_dump(),
             "tier": self.tier,
             "site": self.site,
             "sites": [{"name": item.name, "total_bytes": item.total_bytes} for item in self.sites],
@@ -144,7 +152,12 @@ def estimate(
     )
     interval = _interval(spec, architecture, stack, allocated + held.communication, fragments, context)
     notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, spread > 1.0)
-    return Estimate(ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated)
+    beside_cache = ledgers[winner].total_bytes + context[1]
+    settled = None if fragments.settled is None else beside_cache + fragments.settled
+    return Estimate(
+        ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated,
+        settled_bytes=settled, when_full=_when_full(fragments, settled),
+    )  # fmt: skip
 
 
 def workload(spec: JobSpec, architecture: Architecture, lengths: Lengths | None) -> Workload:
@@ -284,6 +297,12 @@ def _assumptions(
     if unmatched:
         notes.append(say("targets_unmatched", names=", ".join(unmatched)))
     return tuple(notes)
+
+
+def _when_full(fragments: Fragmentation, settled: int | None) -> Sentence | None:
+    if fragments.runs_out:
+        return say("cache_runs_out")
+    return None if settled is None else say("cache_fills_card", settled_bytes=settled)
 
 
 def _sharding_notes(spec: JobSpec) -> list[Sentence]:

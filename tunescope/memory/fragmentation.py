@@ -6,9 +6,10 @@ the old ones stay cached beside the new: a table of such replays says how much.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tunescope.memory.cached_blocks import CachedBlocks
 from tunescope.memory.sites import Site
 from tunescope.spec import Strategy
 
@@ -48,6 +49,10 @@ class Fragmentation:
     low: int
     expected: int
     high: int
+    settled: int | None = None
+    """What is left of ``expected`` on a card that it fills, once the allocator has given blocks back; None where that is not known."""
+    runs_out: bool = False
+    """Whether a step runs out of memory on this card, although its tensors alone would fit."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +76,36 @@ class Reserve:
 
 
 def fragmentation(
-    reserves: Sequence[Reserve], blocks: Callable[[], int], spread: float, room: int, strategy: Strategy = "none"
+    reserves: Sequence[Reserve], blocks: CachedBlocks, spread: float, room: int, strategy: Strategy = "none"
 ) -> Fragmentation:
-    """Reserved minus allocated at the peak. ``blocks`` tells the bytes cached beside it where all lengths are alike; ``spread``:
-    longest over median micro batch; ``room``: what the card has for torch.
+    """Reserved minus allocated at the peak. ``blocks`` are cached beside it where all lengths are alike; ``spread``: longest over
+    median micro batch; ``room``: what the card has for torch.
 
-    What is cached stops at the card: the allocator then gives free blocks back.
+    What is cached stops at the card: the allocator then gives free blocks back, which is not always enough.
     """
     tensors = max(reserve.tensors for reserve in reserves)
     if tensors >= room:
         return Fragmentation(0, 0, 0)
-    cached = blocks()
+    cached = blocks.roomy
     found: list[int] = []
     for index in range(3):
         bytes_reserved = _fixed(reserves, cached, index, strategy)
         if spread > 1.0:
             grown = (_varying(reserve, reserves, cached, spread, index) for reserve in reserves)
             bytes_reserved = max(bytes_reserved, *grown)
-        found.append(min(bytes_reserved, room) - tensors)
-    return Fragmentation(*found)
+        found.append(bytes_reserved - tensors)
+    return _on_the_card(found, room - tensors, blocks if spread == 1.0 and blocks.follows_all else None)
+
+
+def _on_the_card(found: Sequence[int], room: int, blocks: CachedBlocks | None) -> Fragmentation:
+    """Stop (low, expected, high) at the ``room`` beside the tensors; ``blocks`` tells what that leads to, where it is followed."""
+    low, expected, high = (min(cached, room) for cached in found)
+    if blocks is None or found[1] <= room:
+        return Fragmentation(low, expected, high)
+    left = blocks.within(room / found[1])
+    if left is None:
+        return Fragmentation(low, found[1], found[2], runs_out=True)
+    return Fragmentation(min(low, left), expected, high, settled=min(round(UNFOLLOWED[1] * left), room))
 
 
 def _fixed(reserves: Sequence[Reserve], cached: int, index: int, strategy: Strategy) -> int:

@@ -7,7 +7,7 @@ and addresses count units of 512 bytes, which Python adds and looks up faster th
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 
-from tunescope.memory.allocator import MINIMUM_BLOCK, SMALL_SIZE, segment_bytes
+from tunescope.memory.allocator import MINIMUM_BLOCK, SMALL_SEGMENT, SMALL_SIZE, OutOfMemory, segment_bytes
 
 UNIT = MINIMUM_BLOCK
 SMALL = SMALL_SIZE // UNIT
@@ -19,9 +19,14 @@ def units(size: int) -> int:
 
 
 class NativeAllocator:
-    """What is ``reserved``, and the most that was in use (``active_peak``), in units, on a card with room."""
+    """What is ``reserved``, and the most that was in use (``active_peak``), in units.
 
-    def __init__(self) -> None:
+    ``limit``: units that may be reserved; ``None`` is a card with room. ``retries``: how often blocks went back to the driver.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.retries = 0
         self.reserved = self.active = self.active_peak = 0
         self._small: dict[int, list[int]] = {}
         """Addresses of the small pool's free blocks by size, lowest first. A size stays after its last block was taken."""
@@ -38,7 +43,7 @@ class NativeAllocator:
         """Where the next segment begins."""
 
     def run(self, order: Sequence[int], sizes: Sequence[int], held: list[int]) -> None:
-        """Mallocs (ids) and frees (negative ids) of tensors with ``sizes`` in units; ``held`` has their addresses.
+        """Mallocs (ids) and frees (negative ids) of tensors with ``sizes`` in units; ``held`` has their addresses. Raises OutOfMemory.
 
         Written out in one piece: with a call for each request it takes a quarter longer.
         """
@@ -118,6 +123,21 @@ class NativeAllocator:
     def _segment(self, wanted: int) -> tuple[int, int]:
         """Address and size of a new one."""
         address, size = self._end, segment_bytes(wanted * UNIT) // UNIT
+        if self.limit is not None and self.reserved + size > self.limit:
+            self._release_cached()
+            if self.reserved + size > self.limit:
+                active = self.reserved - sum(self._size[free] for free in self._free)
+                raise OutOfMemory(size * UNIT, self.reserved * UNIT, active * UNIT)
         self.reserved += size
         self._end += size + 1
         return address, size
+
+    def _release_cached(self) -> None:
+        """Give what is wholly free back to the driver."""
+        self.retries += 1
+        for address in list(self._free):
+            size = self._size[address]
+            if address not in self._before and address + size not in self._before:
+                self._free.remove(address)
+                (self._small if size == SMALL_SEGMENT // UNIT else self._large)[size].remove(address)
+                self.reserved -= size

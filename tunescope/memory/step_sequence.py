@@ -1,5 +1,6 @@
 """Whole training steps as the caching allocator sees them: layers, the loss, the optimizer, in order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunescope.memory.allocator import Change
@@ -67,6 +68,14 @@ class StepSequence:
             drop_all(memory, self.optimize(memory, gradients))
             gradients = self.micro_batch(memory, adds, coarse=adding)
         if adding:
+            self.micro_batch(memory, adds=True)
+        return self.optimize(memory, gradients)
+
+    def run_again(self, memory: Memory, left: Sequence[int]) -> list[int]:
+        """One more step, after what the last one ``left`` was let go of. Returns what it leaves itself."""
+        drop_all(memory, left)
+        gradients = self.micro_batch(memory, not self.update.keeps_gradients)
+        if gradients and self.s.accumulates:
             self.micro_batch(memory, adds=True)
         return self.optimize(memory, gradients)
 

@@ -43,6 +43,8 @@ def verified(estimate: dict[str, Any], trace: Trace, device: Device, stack: Stac
         "least_bytes": least,
         "ledger": ledger,
         "interval": [tight, roomy],
+        "settled_bytes": None,
+        "when_full": None,
         "fits": least <= device.total_bytes,
         "fit": "yes" if roomy <= device.total_bytes else "tight" if tight <= device.total_bytes else "no",
         "site": trace.peak_site,

@@ -62,11 +62,14 @@ export type Estimate = {
   ledger: Record<string, number>;
   device: { name: string; total_bytes: number };
   fits: boolean;
+  fit: "yes" | "tight" | "no";
   tier?: "formula" | "trace";
   assumptions: string[];
   /** In the order of ``assumptions``; a job of an older release has none. */
   assumption_sentences?: Sentence[];
   interval?: [number, number];
+  /** What comes of it where cached blocks fill the card, as far as that is known. */
+  when_full?: Sentence | null;
   /** What the queue keeps on each GPU: the estimate and the spec's margin. */
   reserve_bytes?: number;
   gpus?: ServerGpu[];

@@ -3,13 +3,14 @@ import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../../api/client";
 import type { Estimate } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
+import { useSaid } from "../../i18n/sentence";
 import { Assumptions } from "../../ui/Assumptions";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
 import { Advice } from "./Advice";
 import type { DraftState } from "./draft";
 import { useCatalogue } from "./Essentials";
-import { FIT_COLOURS, type Fit, fitOf } from "./fit";
+import { FIT_COLOURS } from "./fit";
 import { ServerGpus } from "./ServerGpus";
 import { read } from "./spec";
 import { VerifyPanel } from "./VerifyPanel";
@@ -24,6 +25,7 @@ type Props = {
 /** VRAM at the peak as one types: by category, and against each GPU of this server or one of the catalogue. */
 export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
   const { t } = useTranslation("launch");
+  const said = useSaid();
   const { data, error } = estimate;
   const gpus = useCatalogue().data?.gpus ?? [];
   return (
@@ -61,12 +63,13 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
           />
           <Verdict
             name={data.device.name}
-            fit={fitOf(data, data.device.total_bytes)}
+            fit={data.fit}
             note={
               data.interval &&
               t("between", { low: formatBytes(data.interval[0]), high: formatBytes(data.interval[1]) })
             }
           />
+          {data.when_full && <Text size="sm">{said(data.when_full.text, data.when_full)}</Text>}
           <ServerGpus estimate={data} />
           <Advice draft={draft} gpu={gpu} fits={data.fits} />
           <VerifyPanel spec={draft.spec} />
@@ -80,7 +83,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
   );
 }
 
-function Verdict({ name, fit, note }: { name: string; fit: Fit; note?: string }) {
+function Verdict({ name, fit, note }: { name: string; fit: Estimate["fit"]; note?: string }) {
   const { t } = useTranslation("launch");
   return (
     <Group gap="xs" role="status">

@@ -157,7 +157,10 @@ def metrics(
     points: Annotated[int, Query(ge=1, le=10_000, description="So many points at most.")] = 1000,
     attempt: AttemptQuery = None,
 ) -> Response:
-    """Series of at most ``points`` points, each the mean, least and greatest of the steps it stands for."""
+    """Series of at most ``points`` points, each the mean, least and greatest of the steps it stands for.
+
+    An attempt that went on from a checkpoint of an earlier one has the steps up to it from that one.
+    """
     row, _ = jobs.get(session, job_id)
     found: dict[str, Any] = series.metrics(session, job_id, attempt or row.attempt, first, last, points)
     return Response(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.jobs.tables import AttemptRow, JobRow
 from backend.telemetry import tiers
 from backend.telemetry.recording import Recording
 from backend.telemetry.series import metrics
 from backend.telemetry.tables import TierRow
 from backend.telemetry.told import as_told
 from tests.api.make import spec, step
-from tunescope.events import MemoryFigure, PhaseMemory, StepEvent
+from tunescope.events import CheckpointEvent, MemoryFigure, PhaseMemory, StepEvent
 
 Sessions = sessionmaker[Session]
 
@@ -65,9 +66,10 @@ def naive(events: list[StepEvent], first: int, last: int, width: int) -> tuple[l
 
 
 def check(session: Session, events: list[StepEvent], attempt: int, first: int, last: int, points: int) -> None:
+    """``events``: the steps of the run that ``attempt`` is or went on with."""
     found = metrics(session, events[0].job, attempt, first, last, points)
     width = found["steps_per_point"]
-    steps, columns = naive([event for event in events if event.attempt == attempt], first, last, width)
+    steps, columns = naive(events, first, last, width)
     assert list(found["steps"]) == steps
     assert len(steps) <= points
     for name, column in columns.items():
@@ -103,10 +105,50 @@ def test_tiers_equal_reading_every_step(member: TestClient, sessions: Sessions, 
         if dice.random() < 0.2:
             recording = Recording()  # a controller that started again
         at = end
+    runs = {attempt: [event for event in events if event.attempt == attempt] for attempt in (1, 2)}
+    if dice.random() < 0.5:
+        go_on(sessions, job, attempt=2, after=1)
+        runs[2] = [event for event in runs[1] if event.step < middle] + runs[2]
     with sessions() as session:
         for _ in range(6):
             first = dice.randint(0, count)
-            check(session, events, dice.choice([1, 2]), first, dice.randint(first, count + 2), dice.choice([1, 7, 40]))
+            attempt = dice.choice([1, 2])
+            check(session, runs[attempt], attempt, first, dice.randint(first, count + 2), dice.choice([1, 7, 40]))
+
+
+def go_on(sessions: Sessions, job: str, attempt: int, after: int) -> None:
+    """``attempt`` is the newest, and began with the last checkpoint of the attempt ``after``."""
+    with sessions.begin() as session:
+        row = session.get_one(JobRow, job)
+        ended = AttemptRow(job=job, attempt=row.attempt, state="failed", gpus=[], step=1, finished_at=1.0)
+        ended.resume_from_attempt = row.resume_from_attempt
+        session.add(ended)
+        row.attempt, row.resume_from_attempt = attempt, after
+
+
+def test_a_run_keeps_its_steps_when_it_goes_on_in_another_attempt(member: TestClient, sessions: Sessions) -> None:
+    """Three attempts: the second goes on after step 4, the third, which has not taken a step yet, after step 6."""
+    job = member.post("/api/jobs", json=spec()).json()["id"]
+    events: list[Any] = [step(job, number, number, 1.0) for number in range(1, 6)]
+    events.append(CheckpointEvent(job=job, attempt=1, sequence=6, at=1.0, step=4, path="checkpoint-4"))
+    events += [step(job, number - 4, number, 2.0, attempt=2) for number in range(5, 9)]
+    events.append(CheckpointEvent(job=job, attempt=2, sequence=5, at=1.0, step=6, path="checkpoint-6"))
+    with sessions.begin() as session:
+        Recording().record(session, as_told(events))
+    go_on(sessions, job, attempt=2, after=1)
+    assert losses(member, job) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 7: 2, 8: 2}
+    go_on(sessions, job, attempt=3, after=2)
+    assert losses(member, job) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2}
+    assert losses(member, job, attempt=1) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
+    assert losses(member, job, **{"from": 4, "to": 5}) == {4: 1, 5: 2}
+    with sessions.begin() as session:
+        Recording().record(session, as_told([step(job, 1, 7, 3.0, attempt=3)]))
+    assert losses(member, job) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 7: 3}
+
+
+def losses(member: TestClient, job: str, **query: int) -> dict[int, float]:
+    answer = member.get(f"/api/jobs/{job}/metrics", params=query).json()
+    return dict(zip(answer["steps"], answer["series"]["loss"]["mean"], strict=True))
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -4,7 +4,11 @@ import re
 
 from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.browser.test_first_job import demo_spec
 from tests.support.running import Running
+
+NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined});"
+"""As on a page that came over plain HTTP from another machine."""
 
 
 def total(page: Page, letter: str) -> str:
@@ -80,6 +84,52 @@ def test_a_token_is_shown_once_and_revoked_with_a_question(page: Page) -> None:
     page.get_by_role("button", name="Revoke laptop").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
     expect(page.get_by_text("laptop", exact=True)).to_be_hidden()
+
+
+def test_text_is_copied_over_plain_http_too(page: Page) -> None:
+    page.add_init_script(NO_CLIPBOARD)
+    page.goto("/why")
+    page.get_by_role("button", name="QLoRA", exact=True).click()
+    expect(page).to_have_url(re.compile("a=qwen-official-qlora"))
+    copy = page.get_by_role("button", name="Copy link")
+    copy.focus()
+    page.keyboard.press("Enter")
+    copied = page.get_by_role("button", name="Link copied")
+    expect(copied).to_be_focused()
+    address = page.url
+    page.goto("/models")
+    field = page.get_by_label("Absolute path on the server")
+    field.click()
+    page.keyboard.press("Control+V")
+    expect(field).to_have_value(address)
+
+
+def test_a_copy_that_the_browser_refuses_is_told(page: Page) -> None:
+    page.add_init_script(NO_CLIPBOARD + "document.execCommand = () => false;")
+    page.goto("/why")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_text("The browser does not let this page copy.")).to_be_visible()
+
+
+def test_tabs_out_of_sight_leave_the_connections_to_the_one_in_sight(page: Page, server: Running) -> None:
+    """A browser has six connections to a server, and a stream holds one for as long as it is followed."""
+    page.context.add_init_script(
+        "let seen = 'visible'; Object.defineProperty(document, 'visibilityState', {get: () => seen});"
+        "window.look = (now) => { seen = now; document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    with server.client() as client:
+        job = client.post("/api/jobs", json=demo_spec(steps=2000)).raise_for_status().json()["id"]
+        try:
+            tabs = [page.context.new_page() for _ in range(7)]
+            for tab in tabs:
+                tab.goto(f"/jobs/{job}")
+                expect(tab.get_by_role("heading", level=1)).to_be_visible()
+                with tab.expect_event("requestfailed", lambda request: "/events" in request.url):
+                    tab.evaluate("look('hidden')")
+            with tabs[0].expect_request(lambda request: "/events" in request.url):
+                tabs[0].evaluate("look('visible')")
+        finally:
+            client.post(f"/api/jobs/{job}/cancel").raise_for_status()
 
 
 def test_a_short_password_is_refused_at_its_field(page: Page) -> None:

@@ -338,6 +338,8 @@ export interface paths {
         /**
          * Metrics
          * @description Series of at most ``points`` points, each the mean, least and greatest of the steps it stands for.
+         *
+         *     An attempt that went on from a checkpoint of an earlier one has the steps up to it from that one.
          */
         get: operations["telemetry_metrics"];
         put?: never;

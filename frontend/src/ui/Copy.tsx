@@ -1,22 +1,42 @@
-import { Button, CopyButton } from "@mantine/core";
+import { Button, type ButtonProps } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
 import { IconCheck, IconCopy } from "@tabler/icons-react";
+import { type ReactNode, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
+import { copyText } from "./clipboard";
 
-export function Copy({ value, label }: { value: string; label?: string }) {
+const TOLD_MILLISECONDS = 1500;
+
+type Props = {
+  /** What is copied; a function is asked when the button is pressed. */
+  value: string | (() => string);
+  label?: string;
+  done?: string;
+  icon?: ReactNode;
+  size?: ButtonProps["size"];
+};
+
+export function Copy({ value, label, done, icon = <IconCopy size={14} aria-hidden />, size = "xs" }: Props) {
   const { t } = useTranslation("shell");
+  const [copied, setCopied] = useState(0);
+  useEffect(() => {
+    if (copied === 0) return;
+    const timer = setTimeout(() => setCopied(0), TOLD_MILLISECONDS);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  const copy = async () => {
+    if (await copyText(typeof value === "string" ? value : value())) setCopied(Date.now());
+    else notifications.show({ color: "red", message: t("notCopied") });
+  };
   return (
-    <CopyButton value={value}>
-      {({ copied, copy }) => (
-        <Button
-          size="xs"
-          variant="default"
-          leftSection={copied ? <IconCheck size={14} aria-hidden /> : <IconCopy size={14} aria-hidden />}
-          onClick={copy}
-        >
-          {copied ? t("copied") : (label ?? t("copy"))}
-        </Button>
-      )}
-    </CopyButton>
+    <Button
+      size={size}
+      variant="default"
+      leftSection={copied ? <IconCheck size={14} aria-hidden /> : icon}
+      onClick={() => void copy()}
+    >
+      {copied ? (done ?? t("copied")) : (label ?? t("copy"))}
+    </Button>
   );
 }
 

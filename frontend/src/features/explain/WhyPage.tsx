@@ -1,11 +1,12 @@
-import { Button, CopyButton, Group, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Button, Group, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { IconCheck, IconLink } from "@tabler/icons-react";
+import { IconLink } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
 import type { Explanation } from "../../api/types";
 import { Waterfall } from "../../charts/Waterfall";
+import { Copy } from "../../ui/Copy";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
@@ -113,16 +114,12 @@ function Answer({ explanation }: { explanation: Explanation }) {
 function Share() {
   const { t } = useTranslation("explain");
   return (
-    <CopyButton value={window.location.href}>
-      {({ copied, copy }) => (
-        <Button
-          variant="default"
-          leftSection={copied ? <IconCheck size={16} aria-hidden /> : <IconLink size={16} aria-hidden />}
-          onClick={copy}
-        >
-          {t(copied ? "linkCopied" : "share")}
-        </Button>
-      )}
-    </CopyButton>
+    <Copy
+      size="sm"
+      value={() => window.location.href}
+      label={t("share")}
+      done={t("linkCopied")}
+      icon={<IconLink size={16} aria-hidden />}
+    />
   );
 }

@@ -57,10 +57,13 @@ export class LiveJob {
     this.lines = new LogLines(jobId);
   }
 
+  /** Also after a stop: what happened meanwhile comes with the history, not event by event. */
   start() {
     this.stopped = false;
+    const again = this.loaded;
     void this.loadWhole().then(() => {
       if (this.stopped || this.stopFollowing) return;
+      if (again) void this.lines.catchUp();
       this.stopFollowing = followJob(
         this.jobId,
         this.whole?.position ?? null,
@@ -107,7 +110,11 @@ export class LiveJob {
   }
 
   private take(event: JobEvent) {
-    if (event.attempt > this.attempt) this.begin(event.attempt);
+    if (event.attempt > this.attempt) {
+      const another = this.attempt > 0;
+      this.begin(event.attempt);
+      if (another) void this.loadWhole(); // the steps that it goes on from
+    }
     if (event.attempt < this.attempt) return;
     if (event.kind === "step") {
       const step = event as StepEvent;

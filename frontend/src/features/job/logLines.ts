@@ -15,6 +15,7 @@ export class LogLines {
   private items: Line[] = [];
   private earlier = true;
   private newest = true;
+  private opened = false;
   private kept: Lines = { items: [], earlier: true, newest: true };
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
@@ -41,15 +42,24 @@ export class LogLines {
     this.tell();
   }
 
-  /** The end of the log, as the server has it. Lines that came meanwhile stay. */
+  /** The end of the log, as the server has it. Lines that came meanwhile stay, and earlier ones unless some between are missing. */
   async loadNewest() {
+    this.opened = true;
     const found = await this.before(2 ** 31 - 1);
+    const first = found[0]?.sequence ?? 0;
     const last = found.at(-1)?.sequence ?? 0;
     const later = this.newest ? this.items.filter((line) => line.sequence > last) : [];
-    this.items = [...found, ...later];
+    const joined = this.newest && this.items.some((line) => line.sequence === first);
+    const before = joined ? this.items.filter((line) => line.sequence < first) : [];
+    this.items = [...before, ...found, ...later];
     this.newest = true;
-    this.earlier = found.length === PAGE_LINES;
+    if (before.length === 0) this.earlier = found.length === PAGE_LINES;
     this.tell();
+  }
+
+  /** After a while without events: the lines that were missed, where somebody reads the end of the log. */
+  async catchUp() {
+    if (this.opened && this.newest) await this.loadNewest().catch(() => undefined); // it can be loaded again by hand
   }
 
   /** A page of lines before the first one at hand; the newest ones go if there are too many. */

@@ -1,8 +1,9 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
+import { whileVisible } from "../../ui/whileVisible";
 import { LiveJob } from "./liveJob";
 
-/** Follows a job while its page is open and ``wanted``. What depends on more than steps and lines is asked for again when there is news. */
+/** Follows a job while its page is in sight and ``wanted``: the stream of a tab that nobody looks at would keep others from the server. What depends on more than steps and lines is asked for again when there is news. */
 export function useLive(jobId: string, wanted: boolean): LiveJob {
   const queries = useQueryClient();
   const live = useMemo(
@@ -11,8 +12,10 @@ export function useLive(jobId: string, wanted: boolean): LiveJob {
   );
   useEffect(() => {
     if (!wanted) return;
-    live.start();
-    return () => live.stop();
+    return whileVisible(() => {
+      live.start();
+      return () => live.stop();
+    });
   }, [live, wanted]);
   return live;
 }

@@ -221,7 +221,7 @@ class WarningEvent(EventBase):
 class EvaluationEvent(EventBase):
     kind: Literal["evaluation"] = "evaluation"
     step: int
-    loss: float
+    loss: float | None = Field(description="Mean loss over the rows kept aside; None where it is no number.")
     memory: list[PhaseMemory] = Field(default_factory=list)
 
 

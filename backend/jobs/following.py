@@ -1,8 +1,8 @@
 """Jobs follow what their workers tell: states, and progress. Events of older attempts change nothing."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 from sqlalchemy import bindparam, or_, select, update
@@ -14,10 +14,22 @@ from backend.jobs.transitions import move
 from backend.measured.accuracy import keep_accuracy
 from backend.measured.probed import with_probe
 from backend.telemetry.told import Told
-from tunescope.events import JobEvent, LedgerEvent, PlanEvent, StageEvent, StateEvent, StepEvent
+from tunescope.events import (
+    CheckpointEvent,
+    EvaluationEvent,
+    JobEvent,
+    LedgerEvent,
+    PlanEvent,
+    StageEvent,
+    StateEvent,
+    StepEvent,
+)
 from tunescope.states import ACTIVE, TERMINAL, JobState
 
 log = logging.getLogger(__name__)
+
+EVALUATED = "evaluation_loss"
+"""In what a job tells of its newest step: the loss of the newest evaluation, once there was one."""
 
 SMOOTHING = 0.1
 """Weight of the newest step in the mean step time that the ETA uses."""
@@ -36,6 +48,7 @@ PROGRESS = (
         stage=bindparam("at_stage"),
         latest=bindparam("told"),
         peak_gpu_bytes=bindparam("peak"),
+        peaks=bindparam("highest"),
     )
 )
 CONTEXT = JobRow.estimate["ledger"]["runtime_context"].as_integer()
@@ -59,9 +72,18 @@ def only_steps(told: Sequence[Told]) -> list[Told] | None:
 
 def follow_steps(session: Session, stepped: Mapping[str, Sequence[Told]]) -> None:
     wanted = [job for job, steps in stepped.items() if steps]
-    columns = (JobRow.id, JobRow.attempt, JobRow.state, JobRow.step, JobRow.latest, JobRow.peak_gpu_bytes, CONTEXT)
+    columns = (
+        JobRow.id,
+        JobRow.attempt,
+        JobRow.state,
+        JobRow.step,
+        JobRow.latest,
+        JobRow.peak_gpu_bytes,
+        JobRow.peaks,
+        CONTEXT,
+    )
     changes: list[dict[str, Any]] = []
-    for job, attempt, state, step, latest, peak, context in session.execute(
+    for job, attempt, state, step, latest, peak, peaks, context in session.execute(
         select(*columns).where(JobRow.id.in_(wanted))
     ):
         mine = [item for item in stepped[job] if item.attempt == attempt]
@@ -77,6 +99,7 @@ def follow_steps(session: Session, stepped: Mapping[str, Sequence[Told]]) -> Non
                     "at_stage": None,
                     "told": latest,
                     "peak": highest(peak, mine, context),
+                    "highest": raised(peaks, (figure for item in mine for figure in item.memory)),
                 }
             )
     if changes:
@@ -101,12 +124,31 @@ def after_steps(
     except ValidationError as error:
         log.error("step %s of job %s is not shown as its newest: %s", last.step, last.job, error)
         return None
-    return event, {
+    evaluated = (latest or {}).get(EVALUATED)
+    return event, ({} if evaluated is None else {EVALUATED: evaluated}) | {
         "loss": event.loss,
         "tokens_per_second": event.tokens_per_second,
         "memory": [figure.model_dump() for figure in event.memory],
         "mean_step_seconds": mean,
     }
+
+
+class Peak(Protocol):
+    """A figure of memory with the highest value that it had for a while."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def peak_bytes(self) -> int | None: ...
+
+
+def raised(peaks: Mapping[str, int] | None, figures: Iterable[Peak]) -> dict[str, int]:
+    """The highest bytes by who measured them, now that these were told."""
+    found = dict(peaks or {})
+    for figure in figures:
+        if figure.peak_bytes is not None and figure.peak_bytes > found.get(figure.source, -1):
+            found[figure.source] = figure.peak_bytes
+    return found
 
 
 def apply_events(session: Session, job_id: str, told: Sequence[Told]) -> None:
@@ -155,6 +197,10 @@ def follow_preparation(row: JobRow, event: JobEvent) -> None:
         row.stage = event.stage
     elif isinstance(event, LedgerEvent) and event.probe:
         row.estimate = with_probe(row.estimate, event)
+    elif isinstance(event, EvaluationEvent | CheckpointEvent):
+        row.peaks = raised(row.peaks, event.memory)
+        if isinstance(event, EvaluationEvent):
+            row.latest = {**(row.latest or {}), EVALUATED: event.loss}
 
 
 def follow_progress(row: JobRow, steps: Sequence[Told]) -> None:
@@ -163,3 +209,4 @@ def follow_progress(row: JobRow, steps: Sequence[Told]) -> None:
         last, row.latest = progress
         row.step, row.total_steps, row.stage = last.step, last.total_steps, None
         row.peak_gpu_bytes = highest(row.peak_gpu_bytes, steps, predicted_context(row.estimate))
+        row.peaks = raised(row.peaks, (figure for step in steps for figure in step.memory))

@@ -86,7 +86,12 @@ class Job(BaseModel):
     finished_at: float | None
     waiting_because: str | None
     waiting_sentence: Sentence | None
-    latest: dict[str, Any] | None = Field(description="Figures of the newest step: loss, tokens_per_second, memory.")
+    latest: dict[str, Any] | None = Field(
+        description="Figures of the newest step: loss, tokens_per_second, memory; evaluation_loss of the newest evaluation."
+    )
+    peaks: dict[str, int] = Field(
+        description="The highest memory of the run so far in bytes, over all its steps and attempts, by who measured it."
+    )
     stage: str | None
     earlier_attempts: list[EarlierAttempt] = Field(
         default_factory=list,
@@ -135,6 +140,7 @@ def job_of(
         waiting_because=row.waiting_because,
         waiting_sentence=Sentence.model_validate(row.waiting_sentence) if row.waiting_sentence else None,
         latest=row.latest,
+        peaks=row.peaks or {},
         stage=row.stage,
         earlier_attempts=[EarlierAttempt.model_validate(attempt) for attempt in earlier],
     )

@@ -29,6 +29,8 @@ class JobRow(Base):
     latest: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     peak_gpu_bytes: Mapped[int | None] = mapped_column(BigInteger)
     """The most that any attempt was measured to hold of one GPU."""
+    peaks: Mapped[dict[str, int] | None] = mapped_column(JSON)
+    """The highest figure that any attempt told, in bytes, by who measured it; None before the first step."""
     failure: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     waiting_because: Mapped[str | None] = mapped_column(Text)
     waiting_sentence: Mapped[dict[str, Any] | None] = mapped_column(JSON)

@@ -44,6 +44,11 @@ class Series(BaseModel):
     max: list[float | None]
 
 
+class Evaluation(BaseModel):
+    step: int = Field(description="The step after which the rows kept aside were looked at.")
+    loss: float | None = Field(description="Mean loss over them; null where it is no number.")
+
+
 class Metrics(BaseModel):
     attempt: int
     position: str | None = Field(
@@ -54,6 +59,7 @@ class Metrics(BaseModel):
     steps: list[int] = Field(description="The last step of each point.")
     series: dict[str, Series]
     unknown: dict[str, str] = Field(description="Memory source -> why it could not be read.")
+    evaluations: list[Evaluation] = Field(description="Every evaluation within the range.")
 
 
 class LogLine(BaseModel):

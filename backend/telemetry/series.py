@@ -1,5 +1,6 @@
 """Series for the charts: at most N points, each the mean, least and greatest of the steps it stands for."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from backend.telemetry.buckets import COUNT, GREATEST, STEP, Buckets, combine, fold
 from backend.telemetry.lineage import Stretch, stretches
-from backend.telemetry.tables import EventRow, StepRow
+from backend.telemetry.tables import NOT_STEPS, EventRow, StepRow
 from backend.telemetry.tiers import FAN, Attempt, gather
 
 
@@ -23,9 +24,8 @@ def metrics(
     """
     position = select(func.max(EventRow.sequence)).where(EventRow.job == job, EventRow.attempt == attempt)
     sequence = session.scalar(position)
-    parts = [
-        part for stretch in stretches(session, job, attempt) if (part := part_of(session, job, stretch, first, last))
-    ]
+    made_of = stretches(session, job, attempt)
+    parts = [part for stretch in made_of if (part := part_of(session, job, stretch, first, last))]
     answer: dict[str, Any] = {
         "attempt": attempt,
         "position": None if sequence is None else f"{attempt}-{sequence}",
@@ -34,6 +34,7 @@ def metrics(
         "steps": [],
         "series": {},
         "unknown": {},
+        "evaluations": evaluations(session, job, made_of, first, last),
     }
     if not parts:
         return answer
@@ -50,6 +51,22 @@ def metrics(
     if doublings % 2:
         found = fold(found, 2)
     return answer | {"steps_per_point": 1 << doublings} | drawn(found)
+
+
+def evaluations(
+    session: Session, job: str, made_of: Sequence[Stretch], first: int | None, last: int | None
+) -> list[dict[str, Any]]:
+    """Step and loss of each evaluation within the range, in order."""
+    found: dict[int, Any] = {}
+    for stretch in made_of:
+        statement = select(EventRow.data).where(
+            EventRow.job == job, EventRow.attempt == stretch.attempt, EventRow.kind == "evaluation", NOT_STEPS
+        )
+        for event in session.scalars(statement.order_by(EventRow.sequence)):
+            step = int(event["step"])
+            if (first or 0) <= step <= min(end for end in (last, stretch.last, step) if end is not None):
+                found[step] = event["loss"]
+    return [{"step": step, "loss": loss} for step, loss in sorted(found.items())]
 
 
 class Part(NamedTuple):

@@ -11,9 +11,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.controller.recorder import Recorder
+from backend.jobs.tables import JobRow
+from backend.jobs.transitions import requeue
 from tests.api.make import assign, line, spec, state, step
 from tunescope import wire
-from tunescope.events import JobEvent
+from tunescope.events import EvaluationEvent, JobEvent, MemoryFigure, PhaseMemory
 from tunescope.settings import ServerSettings
 from tunescope.states import JobState
 
@@ -78,6 +80,40 @@ def test_steps_of_many_jobs_in_one_batch(
         assert (body["state"], body["progress"]["step"], body["stage"]) == ("running", 10 * number, None)
         assert body["latest"]["loss"] == 2.0 and body["latest"]["memory"][0]["bytes"] == 1_000_000 + 10 * number
         assert recorded(sessions, job) == list(range(1, 10 * number + 3))
+
+
+def test_the_highest_memory_of_a_run_is_kept_over_steps_evaluations_and_attempts(
+    member: TestClient, sessions: Sessions, stream: redis.Redis, jobs: list[str]
+) -> None:
+    recorder, job = Recorder(stream, sessions), jobs[0]
+    send(stream, *begin(job), *steps(job, 1, 3))
+    recorder.step()
+    low = step(job, 6, 4)
+    low.memory = [MemoryFigure(source="host.rss", bytes=1, peak_bytes=2), MemoryFigure(source="new", peak_bytes=7)]
+    send(stream, low)
+    recorder.step()
+    assert member.get(f"/api/jobs/{job}").json()["peaks"] == {"host.rss": 2_000_003, "new": 7}
+    told = PhaseMemory(phase="evaluation", seconds=1, source="host.rss", peak_bytes=3_000_000)
+    send(stream, EvaluationEvent(job=job, attempt=1, sequence=7, at=1.0, step=4, loss=1.25, memory=[told]))
+    recorder.step()
+    send(stream, step(job, 8, 5))
+    recorder.step()
+    body = member.get(f"/api/jobs/{job}").json()
+    assert body["peaks"] == {"host.rss": 3_000_000, "new": 7}
+    assert (body["latest"]["evaluation_loss"], body["latest"]["loss"]) == (1.25, 2.0)
+    with sessions.begin() as session:
+        assert requeue(session, session.get_one(JobRow, job), resume_from_attempt=1)
+    assert member.get(f"/api/jobs/{job}").json()["peaks"] == {"host.rss": 3_000_000, "new": 7}
+
+
+def test_an_evaluation_whose_loss_is_no_number_is_recorded(
+    member: TestClient, sessions: Sessions, stream: redis.Redis, jobs: list[str]
+) -> None:
+    recorder, job = Recorder(stream, sessions), jobs[0]
+    nothing = EvaluationEvent(job=job, attempt=1, sequence=4, at=1.0, step=1, loss=float("nan"))
+    send(stream, *begin(job), *steps(job, 1, 1), nothing)
+    recorder.step()
+    assert member.get(f"/api/jobs/{job}/metrics").json()["evaluations"] == [{"step": 1, "loss": None}]
 
 
 def test_a_death_between_commit_and_acknowledgement_repeats_nothing(

@@ -18,7 +18,7 @@ from backend.telemetry.series import metrics
 from backend.telemetry.tables import TierRow
 from backend.telemetry.told import as_told
 from tests.api.make import spec, step
-from tunescope.events import CheckpointEvent, MemoryFigure, PhaseMemory, StepEvent
+from tunescope.events import CheckpointEvent, EvaluationEvent, MemoryFigure, PhaseMemory, StepEvent
 
 Sessions = sessionmaker[Session]
 
@@ -131,12 +131,14 @@ def test_a_run_keeps_its_steps_when_it_goes_on_in_another_attempt(member: TestCl
     job = member.post("/api/jobs", json=spec()).json()["id"]
     events: list[Any] = [step(job, number, number, 1.0) for number in range(1, 6)]
     events.append(CheckpointEvent(job=job, attempt=1, sequence=6, at=1.0, step=4, path="checkpoint-4"))
+    events += [EvaluationEvent(job=job, attempt=1, sequence=3 + at, at=1.0, step=at, loss=at) for at in (4, 5)]
     events += [step(job, number - 4, number, 2.0, attempt=2) for number in range(5, 9)]
     events.append(CheckpointEvent(job=job, attempt=2, sequence=5, at=1.0, step=6, path="checkpoint-6"))
     with sessions.begin() as session:
         Recording().record(session, as_told(events))
     go_on(sessions, job, attempt=2, after=1)
     assert losses(member, job) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 7: 2, 8: 2}
+    assert member.get(f"/api/jobs/{job}/metrics").json()["evaluations"] == [{"step": 4, "loss": 4}]
     go_on(sessions, job, attempt=3, after=2)
     assert losses(member, job) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2}
     assert losses(member, job, attempt=1) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}

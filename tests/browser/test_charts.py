@@ -14,8 +14,10 @@ from backend.telemetry.told import as_told
 from backend.users.tables import UserRow
 from tests.api.make import line, spec, state, step
 from tests.support.running import Running
+from tunescope.events import EvaluationEvent
 from tunescope.settings import ServerSettings
 from tunescope.states import JobState
+from tunescope.units import GIB
 
 STEPS = 3000
 LINES = 2500
@@ -30,11 +32,26 @@ def long_job(server: Running) -> str:
     events = [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING)]
     events += [line(job, 2 + number, f"line {number}") for number in range(1, LINES + 1)]
     events += [step(job, 2 + LINES + number, number, 1 + 1 / number) for number in range(1, STEPS + 1)]
-    events.append(state(job, 3 + LINES + STEPS, JobState.SUCCEEDED))
+    at = 3 + LINES + STEPS
+    events += [
+        EvaluationEvent(job=job, attempt=1, sequence=at + place, at=1.0, step=number, loss=loss)
+        for place, (number, loss) in enumerate([(1000, 1.75), (3000, 1.5)])
+    ]
+    events.append(state(job, at + 2, JobState.SUCCEEDED))
     with sessions.begin() as session:
         owner = session.scalars(select(UserRow.id)).first()
         row = JobRow(id=job, name="long run", state="succeeded", attempt=1, fence=1, owner_id=owner, spec=spec())
         row.gpus, row.step, row.total_steps, row.created_at = [], STEPS, STEPS, time.time()
+        row.latest = {
+            "loss": 1.0,
+            "evaluation_loss": 1.5,
+            "memory": [
+                {"source": "torch.reserved", "bytes": 5 * GIB, "peak_bytes": 6 * GIB},
+                {"source": "nvml.device", "bytes": 70 * GIB, "peak_bytes": 71 * GIB},
+                {"source": "nvml.process", "bytes": 7 * GIB, "peak_bytes": 8 * GIB},
+            ],
+        }
+        row.peaks = {"torch.reserved": 8 * GIB, "nvml.device": 79 * GIB, "nvml.process": 9 * GIB}
         session.add(row)
         session.flush()
         Recording().record(session, as_told(events))
@@ -58,6 +75,30 @@ def test_a_closer_look_by_keys_and_buttons(page: Page, long_job: str) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_text("All steps. Drag")).to_be_visible()
     expect(page.get_by_role("button", name="All steps")).to_be_disabled()
+
+
+def test_the_peak_is_the_highest_of_the_run_and_not_the_whole_gpus(page: Page, long_job: str) -> None:
+    page.goto(f"/jobs/{long_job}")
+    expect(page.get_by_text("7.0 GiB", exact=True)).to_be_visible()
+    expect(page.get_by_text("9.0 GiB", exact=True)).to_be_visible()
+    expect(page.get_by_text("highest of the run")).to_be_visible()
+    page.get_by_role("tab", name="Memory").click()
+    expect(page.get_by_text("highest of the run · newest step 71.0 GiB")).to_be_visible()
+    page.goto("/?q=long")
+    expect(page.get_by_role("row", name=re.compile("long run"))).to_contain_text("7.0 GiBpeak 9.0 GiB")
+
+
+def test_evaluations_stand_beside_the_loss(page: Page, long_job: str) -> None:
+    page.goto(f"/jobs/{long_job}")
+    expect(page.get_by_text("evaluation 1.5", exact=True)).to_be_visible()
+    figure = page.get_by_role("figure").filter(has_text="Loss of the evaluation")
+    expect(figure).to_have_count(1)
+    figure.locator(".u-over").hover(position={"x": 5, "y": 20})
+    expect(figure.get_by_role("row", name=re.compile("^Loss of the evaluation"))).to_contain_text("–")
+    box = figure.locator(".u-over").bounding_box()
+    assert box
+    figure.locator(".u-over").hover(position={"x": box["width"] - 1, "y": 20})
+    expect(figure.get_by_role("row", name=re.compile("^Loss of the evaluation"))).to_contain_text("1.5")
 
 
 def test_dragging_zooms_every_chart_and_a_double_click_resets(page: Page, long_job: str) -> None:

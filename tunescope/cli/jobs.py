@@ -11,6 +11,7 @@ from tunescope.cli.output import console, errors, print_json, print_table
 from tunescope.client import Client
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, load_spec
+from tunescope.states import TERMINAL
 from tunescope.units import format_bytes, format_duration
 
 
@@ -101,17 +102,23 @@ def facts(job: dict[str, Any]) -> list[tuple[str, str]]:
     progress, latest = job["progress"], job["latest"] or {}
     found = [
         ("job", f"{job['id']}  {job['name']}"),
-        ("state", job["state"] + (f" ({job['stage']})" if job["stage"] else "")),
+        ("state", job["state"] + (f" ({job['stage']})" if job["stage"] and job["state"] not in TERMINAL else "")),
         ("steps", steps(job) + f", attempt {job['attempt']}"),
         ("model", job["spec"]["model"]["id"]),
         ("data set", job["spec"]["data"]["dataset"]),
         ("owner", job["owner"]["username"]),
         ("memory", estimate_text(job)),
     ]
+    if job.get("peaks"):
+        # The order in which they were told: what the trainer itself holds before the whole GPU.
+        measured = [f"{format_bytes(peak)} ({source})" for source, peak in job["peaks"].items()]
+        found.append(("measured", "highest " + ", ".join(measured)))
     if progress["eta_seconds"] is not None:
         found.append(("left", format_duration(progress["eta_seconds"])))
     if latest.get("loss") is not None:
         found.append(("loss", f"{latest['loss']:.4f}"))
+    if latest.get("evaluation_loss") is not None:
+        found.append(("evaluated", f"loss {latest['evaluation_loss']:.4f}"))
     if job["machine"]:
         found.append(("machine", " ".join([job["machine"], *job["gpus"]])))
     if job["waiting_because"]:

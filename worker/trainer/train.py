@@ -150,6 +150,8 @@ class Telling(TrainerCallback):
         if logs and "eval_loss" in logs:
             loss, memory = float(logs["eval_loss"]), self._meter.phase_memory()
             self._outbox.emit(EvaluationEvent, step=state.global_step, loss=loss, memory=memory)
+            line = f"evaluation after step {state.global_step}/{state.max_steps}  loss {loss:.4f}"
+            self._outbox.emit(LogEvent, stream="trainer", line=line)
         if not logs or "loss" not in logs:
             return
         event = self._outbox.emit(

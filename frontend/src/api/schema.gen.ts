@@ -1381,6 +1381,19 @@ export interface components {
             stack?: string | null;
             spec: components["schemas"]["JobSpec"];
         };
+        /** Evaluation */
+        Evaluation: {
+            /**
+             * Step
+             * @description The step after which the rows kept aside were looked at.
+             */
+            step: number;
+            /**
+             * Loss
+             * @description Mean loss over them; null where it is no number.
+             */
+            loss: number | null;
+        };
         /** EvaluationEvent */
         EvaluationEvent: {
             /**
@@ -1407,8 +1420,11 @@ export interface components {
             kind: "evaluation";
             /** Step */
             step: number;
-            /** Loss */
-            loss: number;
+            /**
+             * Loss
+             * @description Mean loss over the rows kept aside; None where it is no number.
+             */
+            loss: number | null;
             /** Memory */
             memory?: components["schemas"]["PhaseMemory"][];
         };
@@ -1725,11 +1741,18 @@ export interface components {
             waiting_sentence: components["schemas"]["Sentence"] | null;
             /**
              * Latest
-             * @description Figures of the newest step: loss, tokens_per_second, memory.
+             * @description Figures of the newest step: loss, tokens_per_second, memory; evaluation_loss of the newest evaluation.
              */
             latest: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * Peaks
+             * @description The highest memory of the run so far in bytes, over all its steps and attempts, by who measured it.
+             */
+            peaks: {
+                [key: string]: number;
+            };
             /** Stage */
             stage: string | null;
             /**
@@ -2187,6 +2210,11 @@ export interface components {
             unknown: {
                 [key: string]: string;
             };
+            /**
+             * Evaluations
+             * @description Every evaluation within the range.
+             */
+            evaluations: components["schemas"]["Evaluation"][];
         };
         /** Model */
         "Model-Input": {

@@ -24,6 +24,7 @@ export type Gpu = Told<Schemas["GpuReport"]>;
 export type Machine = Told<Schemas["Machine"]>;
 export type Metrics = Schemas["Metrics"];
 export type StepEvent = Told<Schemas["StepEvent"]>;
+export type EvaluationEvent = Schemas["EvaluationEvent"];
 export type Trace = Told<Schemas["Trace"]>;
 export type TraceStatus = Told<Schemas["TraceStatus"]>;
 export type MeasuredLedger = Schemas["MeasuredLedger"];
@@ -79,7 +80,13 @@ export type Estimate = {
 export type Job = Omit<Schemas["Job"], "spec" | "estimate" | "latest"> & {
   spec: Spec;
   estimate: Estimate | null;
-  latest: { loss: number | null; tokens_per_second: number; memory: MemoryFigure[] } | null;
+  /** Only an evaluation may have been told so far. */
+  latest: {
+    loss?: number | null;
+    tokens_per_second?: number;
+    memory?: MemoryFigure[];
+    evaluation_loss?: number | null;
+  } | null;
 };
 
 export type Preview = Omit<Schemas["Preview"], "lengths"> & {

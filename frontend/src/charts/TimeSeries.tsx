@@ -15,7 +15,12 @@ export type Source = {
   look: (range: Range | null) => void;
 };
 
-export type Line = { name: string; label: string };
+export type Line = {
+  name: string;
+  label: string;
+  /** Told now and then only: its points are marked, and joined over the steps between them. */
+  sparse?: boolean;
+};
 
 const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d", "#8c510a", "#495057"];
 const COLOURS_DARK = ["#3bc9db", "#ffa94d", "#b197fc", "#69db7c", "#f783ac", "#e8b36b", "#ced4da"];
@@ -205,7 +210,10 @@ function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
           label: line.label,
           stroke: colours[index % colours.length],
           width: 1.6,
-          points: { show: (plot: uPlot) => plot.data[0].length < FEW_STEPS, size: 4 },
+          points: line.sparse
+            ? { show: true, size: 7 }
+            : { show: (plot: uPlot) => plot.data[0].length < FEW_STEPS, size: 4 },
+          spanGaps: line.sparse,
           value,
         },
         { ...edge, label: `${line.label} ↑` },

@@ -7,6 +7,7 @@ import { TimeSeries } from "../../charts/TimeSeries";
 import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
 import { bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
+import { EVALUATED } from "./columns";
 import type { LiveJob } from "./liveJob";
 
 const SCALARS = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds"] as const;
@@ -35,6 +36,9 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
       ? { label: t("estimate"), value: job.estimate.total_bytes }
       : undefined;
   const phases = phaseLines(known).map(({ phase, name }) => ({ name, label: t(`anatomy:${phase}`) }));
+  const evaluated = known.includes(EVALUATED)
+    ? [{ name: EVALUATED, label: t("evaluation_loss"), sparse: true }]
+    : [];
   const shared = { source: live, syncKey: job.id, stepLabel: t("stepAxis"), help: t("chartKeys") };
   return (
     <>
@@ -65,7 +69,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
             key={name}
             title={t(name)}
             unit={UNITS[name]}
-            lines={[{ name, label: t(name) }]}
+            lines={[{ name, label: t(name) }, ...(name === "loss" ? evaluated : [])]}
             format={inThreeDigits}
             ticks={numberTicks}
           />
@@ -80,7 +84,7 @@ function Missing({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const nameOf = useSourceName();
   const said = useSaid();
-  return job.latest?.memory.map(
+  return job.latest?.memory?.map(
     ({ source, unknown_because: because, unknown_sentence: sentence }) =>
       because && (
         <Text key={source} size="sm" className="muted" mb="xs">

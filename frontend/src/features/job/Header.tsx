@@ -2,6 +2,7 @@ import { Group, Progress, SimpleGrid, Text, Title } from "@mantine/core";
 import type { TFunction } from "i18next";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
+import { runMemory } from "../../api/runMemory";
 import { type Job, TERMINAL } from "../../api/types";
 import { useSourceName } from "../../i18n/source";
 import { StateBadge } from "../../ui/StateBadge";
@@ -67,14 +68,27 @@ function Newest({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const nameOf = useSourceName();
   const newest = job.latest;
-  const memory = newest?.memory.find((figure) => figure.peak_bytes ?? figure.bytes);
-  const now = useNow(1000, !TERMINAL.has(job.state));
+  const memory = runMemory(job);
+  const ended = TERMINAL.has(job.state);
+  const now = useNow(1000, !ended);
   const lasted = job.started_at && Math.max(0, (job.finished_at ?? now) - job.started_at);
   const figures = [
-    { label: t("loss"), value: formatNumber(newest?.loss) },
+    {
+      label: t("loss"),
+      value: formatNumber(newest?.loss),
+      note: newest?.evaluation_loss != null && t("evaluated", { loss: formatNumber(newest.evaluation_loss) }),
+    },
     { label: t("tokens_per_second"), value: formatNumber(newest?.tokens_per_second, 3) },
-    { label: t("memoryNow"), value: formatBytes(memory?.bytes), note: memory && nameOf(memory.source) },
-    { label: t("memoryPeak"), value: formatBytes(memory?.peak_bytes), note: t("inNewestStep") },
+    {
+      label: t(ended ? "memoryAtEnd" : "memoryNow"),
+      value: formatBytes(memory?.bytes),
+      note: memory && nameOf(memory.source),
+    },
+    {
+      label: t("memoryPeak"),
+      value: formatBytes(memory?.peakBytes),
+      note: memory && t(ended ? "highestOfRun" : "highestSoFar"),
+    },
     { label: t("runtime"), value: lasted === null ? "–" : formatDuration(lasted) },
   ];
   return (
@@ -85,7 +99,7 @@ function Newest({ job }: { job: Job }) {
             {figure.label}
           </Text>
           <div className="figure">{figure.value}</div>
-          {figure.note && memory && (
+          {figure.note && (
             <Text size="xs" className="muted">
               {figure.note}
             </Text>

@@ -1,6 +1,6 @@
 import { Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
-import type { Job } from "../../api/types";
+import { type Job, TERMINAL } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
@@ -14,6 +14,8 @@ export function Memory({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const nameOf = useSourceName();
   const said = useSaid();
+  const figures = job.latest?.memory ?? [];
+  const ended = TERMINAL.has(job.state);
   return (
     <Stack>
       <section className="card">
@@ -33,22 +35,22 @@ export function Memory({ job }: { job: Job }) {
           <Text>{t("noEstimate", { reason: job.estimate_unknown_because })}</Text>
         )}
       </section>
-      {job.latest && job.latest.memory.length > 0 && (
+      {figures.length > 0 && (
         <section className="card">
           <Title order={2} mb="sm">
             {t("measured")}
           </Title>
           <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }}>
-            {job.latest.memory.map((figure) => (
+            {figures.map((figure) => (
               <div key={figure.source}>
                 <Text className="muted" size="sm">
                   {nameOf(figure.source)}
                 </Text>
-                <div className="figure">{formatBytes(figure.peak_bytes ?? figure.bytes)}</div>
+                <div className="figure">{formatBytes(job.peaks[figure.source])}</div>
                 <Text size="xs" className="muted">
                   {figure.unknown_because
                     ? said(figure.unknown_because, figure.unknown_sentence)
-                    : t("peakOfStep")}
+                    : `${t(ended ? "highestOfRun" : "highestSoFar")} · ${t("peakOfStep", { bytes: formatBytes(figure.peak_bytes) })}`}
                 </Text>
               </div>
             ))}

@@ -5,6 +5,10 @@ import type { Metrics, StepEvent } from "../../api/types";
 export type Figure = number | null;
 export type Points = { mean: Figure[]; min: Figure[]; max: Figure[] };
 
+export const EVALUATED = "evaluation_loss";
+/** Evaluations by the step after which they were made. */
+export type Evaluations = ReadonlyMap<number, number>;
+
 const SCALARS = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds"] as const;
 
 /** A step's figures, by the names of the server's series. */
@@ -99,6 +103,7 @@ export class Drawn {
     whole: Metrics | null,
     detail: Metrics | null,
     private readonly ring: StepRing,
+    private readonly evaluations: Evaluations,
   ) {
     this.runs = whole ? layers(whole, detail) : [];
     this.steps = this.runs.flatMap(({ metrics, from, to }) => metrics.steps.slice(from, to));
@@ -107,6 +112,7 @@ export class Drawn {
   }
 
   points(name: string): Points {
+    if (name === EVALUATED) return this.evaluated();
     const newest = this.ring.column(name, this.newestAfter);
     const alone = newest.map(() => null); // a single step has no band
     const part = (kind: keyof Points): Figure[] => {
@@ -117,6 +123,17 @@ export class Drawn {
       return summed.concat(kind === "mean" ? newest : alone);
     };
     return { mean: part("mean"), min: part("min"), max: part("max") };
+  }
+
+  /** Each evaluation stands at the point that holds its step. */
+  private evaluated(): Points {
+    const none = this.steps.map((): Figure => null);
+    const mean = [...none];
+    for (const [step, loss] of this.evaluations) {
+      const place = this.steps.findIndex((last) => last >= step);
+      if (place >= 0) mean[place] = loss;
+    }
+    return { mean, min: none, max: none };
   }
 }
 

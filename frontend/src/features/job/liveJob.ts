@@ -2,8 +2,8 @@
 
 import { answer, api, isRefused } from "../../api/client";
 import { followJob } from "../../api/follow";
-import type { JobEvent, LogEvent, Metrics, StepEvent } from "../../api/types";
-import { Drawn, figuresOf, StepRing } from "./columns";
+import type { EvaluationEvent, JobEvent, LogEvent, Metrics, StepEvent } from "../../api/types";
+import { Drawn, EVALUATED, figuresOf, StepRing } from "./columns";
 import { type Listener, subscribe } from "./listeners";
 import { LogLines } from "./logLines";
 
@@ -36,6 +36,7 @@ export class LiveJob {
   private whole: Metrics | null = null;
   private detail: Metrics | null = null;
   private ring = new StepRing(KEPT_STEPS);
+  private evaluations = new Map<number, number>();
   private loaded = false;
   private loading = false;
   private stopped = false;
@@ -89,7 +90,7 @@ export class LiveJob {
   snapshot = () => this.kept;
 
   data(): Drawn {
-    this.drawn ??= new Drawn(this.whole, this.detail, this.ring);
+    this.drawn ??= new Drawn(this.whole, this.detail, this.ring, this.evaluations);
     return this.drawn;
   }
 
@@ -122,13 +123,22 @@ export class LiveJob {
       if (this.ring.size > KEPT_STEPS * RELOAD_SHARE && !this.loading) void this.loadWhole();
       this.changed();
     } else if (event.kind === "log") this.lines.add(event as LogEvent);
-    else this.onNews(event);
+    else {
+      if (event.kind === "evaluation") this.evaluate([event as EvaluationEvent]);
+      this.onNews(event);
+    }
+  }
+
+  private evaluate(told: { step: number; loss?: number | null }[]) {
+    for (const { step, loss } of told) if (loss != null) this.evaluations.set(step, loss);
+    this.changed();
   }
 
   private begin(attempt: number) {
     if (this.attempt > 0) {
       this.whole = this.detail = this.range = null;
       this.ring = new StepRing(KEPT_STEPS);
+      this.evaluations.clear();
       this.lines.clear();
     }
     this.attempt = attempt;
@@ -143,6 +153,7 @@ export class LiveJob {
       if (found.attempt > this.attempt) this.begin(found.attempt);
       this.whole = found;
       if (found.last_step !== null) this.ring.dropThrough(found.last_step);
+      this.evaluate(found.evaluations);
       this.loaded = true;
       this.changed(true);
     } catch (error) {
@@ -198,7 +209,8 @@ export class LiveJob {
   };
 
   private tell() {
-    const names = [...new Set([...Object.keys(this.whole?.series ?? {}), ...this.ring.names()])]
+    const evaluated = this.evaluations.size > 0 ? [EVALUATED] : [];
+    const names = [...new Set([...Object.keys(this.whole?.series ?? {}), ...this.ring.names(), ...evaluated])]
       .sort()
       .join("\n");
     const step = this.ring.last ?? this.whole?.last_step ?? null;

@@ -2,6 +2,7 @@ import { Group, Progress, Stack, Table, Text } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
+import { runMemory } from "../../api/runMemory";
 import { type Job, TERMINAL } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
 import { StateBadge } from "../../ui/StateBadge";
@@ -142,17 +143,17 @@ function Steps({ job }: { job: Job }) {
   );
 }
 
-/** Memory now, the peak within the newest step below, and who measured it. */
+/** Memory now, the peak of the run below, and who measured it. */
 function Memory({ job }: { job: Job }) {
   const { t } = useTranslation("jobs");
-  const figure = job.latest?.memory.find((item) => item.peak_bytes ?? item.bytes);
+  const figure = runMemory(job);
   if (!figure) return <Text size="sm">–</Text>;
   return (
     <div title={t("measuredBy", { source: figure.source })}>
-      <Text size="sm">{formatBytes(figure.bytes ?? figure.peak_bytes)}</Text>
-      {figure.peak_bytes !== null && (
+      <Text size="sm">{formatBytes(figure.bytes)}</Text>
+      {figure.peakBytes !== null && (
         <Text size="xs" className="muted">
-          {t("peakOf", { bytes: formatBytes(figure.peak_bytes) })}
+          {t("peakOf", { bytes: formatBytes(figure.peakBytes) })}
         </Text>
       )}
     </div>

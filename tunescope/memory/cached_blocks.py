@@ -100,13 +100,8 @@ def _at_length(job: _Job, rows: int, length: int) -> float:
 
 
 def _at_point(job: _Job, rows: int, length: int) -> int:
-    """What is cached at a point of the grid, where no less is reserved than at the one with shorter or fewer rows.
-
-    Where gradients and states settle among cached blocks a longer row may by luck reserve less; no job should count on it.
-    """
+    """What is cached at a point of the grid, where no less is reserved than at the one with fewer rows of that length."""
     reserved, active = _replayed(job, rows, length)
-    if length and job.update.keeps_gradients:
-        reserved = max(reserved, _replayed(job, rows, length - 1)[0])
     if rows:
         reserved = max(reserved, _replayed(job, rows - 1, length)[0])
     return reserved - active
@@ -124,9 +119,9 @@ def _replayed(job: _Job, rows: int, length: int) -> tuple[int, int]:
 def _share_within(job: _Job, rows: int, length: int, part: float) -> float | None:
     """What is cached in the end within a limit, of what a card with room caches."""
     roomy = NativeAllocator()
-    _steps(job, rows, length).run(roomy)
+    _steps(job, rows, length, closely=True).run(roomy)
     cached = roomy.reserved - roomy.active_peak
-    limited, steps = NativeAllocator(roomy.active_peak + int(part * cached)), _steps(job, rows, length)
+    limited, steps = NativeAllocator(roomy.active_peak + int(part * cached)), _steps(job, rows, length, closely=True)
     try:
         left = steps.run(limited)
         for _ in range(SETTLING_STEPS):
@@ -139,9 +134,9 @@ def _share_within(job: _Job, rows: int, length: int, part: float) -> float | Non
     return part
 
 
-def _steps(job: _Job, rows: int, length: int) -> StepSequence:
+def _steps(job: _Job, rows: int, length: int, closely: bool = False) -> StepSequence:
     settings = replace(job.settings, sequence=length, batch=rows, tokens=rows * length)
-    return StepSequence(job.architecture, settings, job.head, job.update)
+    return StepSequence(job.architecture, settings, job.head, job.update, closely)
 
 
 def _essential(settings: LayerSettings) -> LayerSettings:

@@ -38,6 +38,25 @@ def fms_spec(batch: int, method: str = "lora", quantization: str = "none") -> Jo
     )
 
 
+def test_padded_rows_cost_a_mask_in_every_layer_and_k_and_v_as_wide_as_q() -> None:
+    """Llama 3.2 3B, 28 layers: q has 3072 numbers a token, k and v 1024 each, all of 2 bytes; a row's mask is square."""
+    four, one = (
+        estimate(
+            make_spec(
+                precision={"quantization": "none"},
+                batch={"per_device_train_batch_size": rows, "gradient_accumulation_steps": 1},
+                data={"dataset": "d", "max_length": 2048 // rows},
+                memory_savers={"gradient_checkpointing": False},
+            ),
+            catalogue("meta-llama/Llama-3.2-3B"),
+        )
+        for rows in (4, 1)
+    )
+    repeated, masks, tables = 28 * 2 * 2 * (3072 - 1024) * 2048, 28 * 2 * 512 * 2048, 2 * 2 * 128 * (2048 - 512)
+    assert four.site == one.site == "loss_backward"
+    assert four.allocated_bytes - one.allocated_bytes == repeated + masks - tables
+
+
 @pytest.mark.parametrize(
     ("spec", "stack", "measured"),
     [

@@ -222,6 +222,17 @@ WINDOW_RECIPES: dict[str, dict[str, Any]] = {
     "LoRA on packed rows": RECIPES["LoRA on packed rows"],
     "QLoRA": {"memory_savers": TILED},
 }
+ONE_ROW = {
+    "data": {"dataset": "d", "max_length": 1280},
+    "batch": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1},
+}
+UNPADDED_RECIPES = {
+    name: {**(RECIPES | FURTHER_RECIPES)[name], **ONE_ROW}
+    for name in (
+        "LoRA", "LoRA without checkpointing", "QLoRA without checkpointing", "full without checkpointing", "LoRA on an fp32 model",
+        "LoRA on an fp32 model without checkpointing",
+    )
+}  # fmt: skip
 EAGER = {"attention": "eager"}
 EAGER_RECIPES: dict[str, dict[str, Any]] = {
     "LoRA": {"precision": PLAIN, "memory_savers": {**TILED, **EAGER}},
@@ -307,6 +318,7 @@ def spec_of(recipe: str) -> JobSpec:
                 | FURTHER_RECIPES
                 | MIXTURE_RECIPES
                 | {f"windows: {name}": it for name, it in WINDOW_RECIPES.items()}
+                | {f"one row: {name}": it for name, it in UNPADDED_RECIPES.items()}
                 | {f"eager: {name}": it for name, it in EAGER_RECIPES.items()}
                 | CAP_RECIPES
                 | SAVED_RECIPES
@@ -343,6 +355,13 @@ def compare(architecture: str, recipe: str) -> None:
 @pytest.mark.parametrize(("architecture", "recipe"), GRID)
 def test_every_site_agrees(architecture: str, recipe: str) -> None:
     compare(architecture, recipe)
+
+
+@pytest.mark.parametrize("recipe", UNPADDED_RECIPES)
+@pytest.mark.parametrize("architecture", [*PLAINEST, "gemma"])
+def test_a_single_row_needs_no_mask(architecture: str, recipe: str) -> None:
+    """All the others are batches of rows padded to the longest: a mask under SDPA, and k and v repeated for every head of q."""
+    compare(architecture, f"one row: {recipe}")
 
 
 @pytest.mark.parametrize("architecture", MIXTURES)

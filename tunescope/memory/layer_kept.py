@@ -28,8 +28,10 @@ class LayerSettings:
     checkpointing: bool
     accumulates: bool = False
     """Whether gradients of earlier micro batches are there to add to."""
-    masked: bool = False
-    """Packed rows under SDPA: a mask of all tokens by all tokens, and k and v repeated to the width of q."""
+    uneven: bool = False
+    """Padded or packed rows, which SDPA needs a mask for, and k and v repeated to the width of q."""
+    packed: bool = False
+    """Rows laid end to end: a mask has all tokens by all tokens, not each row's by its own."""
     dora: bool = False
     expert_runs: int = 1
     """Parts that a mixture's experts run in: one after the other (transformers 4), or all in one grouped product."""
@@ -106,7 +108,12 @@ class LayerKept:
         self.answered = self.normed if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
         self.normalized_width = 4 if architecture.traits.fp32_norm_weight else settings.stream
         """Of what an RMSNorm multiplies by its weight."""
-        self.masked = settings.masked or needs_mask(layer.window, settings.sequence, settings.attention)
+        self.masked = (settings.uneven and settings.attention == "sdpa") or needs_mask(
+            layer.window, settings.sequence, settings.attention
+        )
+        # A single head of k and v is repeated as a view, which autocast's copy of fp32 ones spreads out.
+        self.repeats = self.masked and (architecture.kv_heads > 1 or self.answered != settings.compute)
+        """Whether attention is given k and v as wide as q."""
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
 
@@ -155,9 +162,8 @@ class LayerKept:
 
     def attention_kept(self) -> int:
         s, c = self.s, self.s.compute
-        # A single head of k and v is repeated as a view.
-        kept = c * (self.q + 2 * (self.q if self.masked and self.a.kv_heads > 1 else self.k))
-        kept += c * (self.t if s.masked else s.sequence) * self.t if self.masked else 0
+        kept = c * (self.q + 2 * (self.q if self.repeats else self.k))
+        kept += c * (self.t if s.packed else s.sequence) * self.t if self.masked else 0
         if self.a.traits.qk_norm or self.a.traits.wide_qk_norm:
             # The norms of q and k keep their inputs in fp32, and what they normalized where their weights train.
             kept += (4 + (self.normalized_width if s.full or s.norms else 0)) * (self.q + self.k)

@@ -59,8 +59,14 @@ class LayerSequence(LinearSequence):
             # In a fused projection v is a view: all of it stays.
             q.drop(*read[:-1])
             read = [read[-1], *rotated]
+        if self._repeats_heads and not self.a.traits.learned_positions:
+            # k and v for every head of q; what was read is [v or all, q, k].
+            repeated = [q.take(wide * self.q) for _ in range(2)]
+            q.drop(read[0], read[2])
+            read = [read[1], *repeated]
         if wide != c:
-            casts = [q.take(c * size) for size in (self.q, self.k, self.k)]
+            each = self.q if self.repeats else self.k
+            casts = [q.take(c * size) for size in (self.q, each, each)]
             q.drop(*read)
             read = casts
         result = self._scores(keep, kept)
@@ -70,6 +76,10 @@ class LayerSequence(LinearSequence):
         else:
             q.drop(*read, result)
         return out
+
+    @property
+    def _repeats_heads(self) -> bool:
+        return self.repeats and 1 < self.a.kv_heads < self.a.heads
 
     def _rotated(self, size: int) -> int:
         q = self.requests
@@ -242,13 +252,20 @@ class LayerSequence(LinearSequence):
         return total
 
     def _scores_backward(self, gradient: int, kept: Kept) -> list[int]:
-        """Gradients of q, k and v. Flash attention has an fp32 buffer, and k and v repeated for every head of q."""
+        """Gradients of q, k and v. Flash attention has an fp32 buffer, and those of k and v for every head of q; so has what a mask
+        leaves to the memory-efficient kernel, but it returns them."""
         q, s, c = self.requests, self.s, self.s.compute
         if s.attention == "eager":
             count = self.a.heads * s.sequence * self.t
             scratch = [q.replaced(q.replaced(q.replaced(q.take(c * count), 4 * count), 4 * count), c * count)]
         else:
             scratch = [q.take(4 * self.q)]
+            if self._repeats_heads:
+                dq, wide = q.take(c * self.q), [q.take(c * self.q) for _ in range(2)]
+                q.drop(*scratch, *kept.attention, gradient)
+                grads = [dq, q.take(c * self.k), q.take(c * self.k)]
+                q.drop(*wide)
+                return grads
             if self.a.kv_heads != self.a.heads:
                 scratch += [q.take(c * self.q), q.take(c * self.q)]
         grads = [q.take(c * self.q), q.take(c * self.k), q.take(c * self.k)]

@@ -50,6 +50,11 @@ class Workload:
         return self.batch * self.sequence
 
 
+def uneven(spec: JobSpec, work: Workload) -> bool:
+    """Whether rows end at different tokens: packed into one, or several of a batch, of which the shorter ones are padded."""
+    return spec.data.packing or work.batch > 1
+
+
 def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int:
     """Bytes of one number of the residual stream: 4 when norms or embeddings were cast to fp32.
 
@@ -97,13 +102,14 @@ def layer_settings(
         # Without adapters nothing is cast to their type.
         adapter=WIDTHS[spec.precision.dtype] if full else adapter_width(spec),
         dropout=spec.adaptation.lora_dropout > 0 and not full,
-        attention=_kernel(spec, architecture),
+        attention=_kernel(spec, architecture, work),
         quantized=spec.precision.quantization,
         nested=spec.precision.double_quant,
         targets=persistent.targets,
         checkpointing=spec.memory_savers.gradient_checkpointing,
         accumulates=spec.batch.gradient_accumulation_steps > 1,
-        masked=spec.data.packing and spec.memory_savers.attention == "sdpa",
+        uneven=uneven(spec, work),
+        packed=spec.data.packing,
         dora=spec.adaptation.use_dora and not full,
         expert_runs=next(
             (layer.experts.count for layer in architecture.layers if layer.experts and stack.transformers == 4), 1
@@ -114,10 +120,10 @@ def layer_settings(
     )
 
 
-def _kernel(spec: JobSpec, architecture: Architecture) -> str:
+def _kernel(spec: JobSpec, architecture: Architecture, work: Workload) -> str:
     """The attention that runs. Of SDPA's kernels flash takes 16-bit numbers only, and the memory-efficient one no grouped heads
-    (``transformers/cuda/sdp_utils.cpp``): what is left for both is ``math``, plain products."""
-    grouped = architecture.kv_heads != architecture.heads
+    (``transformers/cuda/sdp_utils.cpp``): what is left for both is ``math``, plain products. With a mask no heads are grouped."""
+    grouped = architecture.kv_heads != architecture.heads and not uneven(spec, work)
     if spec.memory_savers.attention == "sdpa" and spec.precision.dtype == "float32" and grouped:
         return "math"
     return spec.memory_savers.attention
@@ -139,7 +145,9 @@ def training_sites(
     # What the embedding gives is in compute dtype even where the layers' sums are not.
     narrower = hidden * (settings.stream - settings.compute) if _layers_widen(spec, architecture, stack) else 0
     tables = _rotary_tables(spec, architecture, work, settings.stream if not narrower else settings.compute)
-    always = _always(spec, architecture, work) + sum(size for _, size in tables)
+    masks = _masks(spec, architecture, work)
+    # Checkpointing keeps them as inputs of the layers; without it they go when the layers' forward ends.
+    always = _inputs(spec, work) + sum(size for _, size in tables) + (masks if checkpointed else 0)
     multiplied = boundary if architecture.traits.multipliers and checkpointed and not settings.full else 0
     always += multiplied
     head_casts = _head_casts(spec, architecture, settings, stack)
@@ -161,11 +169,11 @@ def training_sites(
         earlier_gradients=_embedding_gradient(spec, architecture, persistent),
         gradients_there=accumulated + waiting,
         head_gradients=head_gradient,
-        shared=(*_masks_until(spec, architecture, work), *tables),
+        shared=(*(_masks_until(spec, architecture, work) if checkpointed else ()), *tables),
     )
     at_end = layers.kept + head, forward
     # With the loss in tiles, forward may be higher inside a layer than at the loss.
-    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work)
+    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work) + (0 if checkpointed else masks)
     if sum(at_end) < inside:
         at_end = inside, 0
     at_end = at_end[0] + _cache(architecture, work, settings, stack), at_end[1]
@@ -229,17 +237,17 @@ def _norm_width(spec: JobSpec, stack: Stack) -> int:
     return adapter_width(spec) if stack.saved_modules_follow_adapters else weight_width(spec)
 
 
-def _always(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
-    """Inputs of the step, and the masks that forward and backward hold where some are made."""
-    attention, packed = spec.memory_savers.attention, spec.data.packing
+def _masks(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
+    """Those that the layers are given, where some are made."""
     windows = {layer.window for layer in architecture.layers}
-    masks = masks_made(architecture.traits.windows, windows, work.sequence, attention, packed)
-    return _inputs(spec, work) + masks * _mask(spec, work)
+    attention = spec.memory_savers.attention
+    masks = masks_made(architecture.traits.windows, windows, work.sequence, attention, uneven(spec, work))
+    return masks * _mask(spec, work)
 
 
 def _masks_for_nobody(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
     windows = {layer.window for layer in architecture.layers}
-    count = masks_for_nobody(architecture.traits.windows, windows, spec.memory_savers.attention, spec.data.packing)
+    count = masks_for_nobody(architecture.traits.windows, windows, spec.memory_savers.attention, uneven(spec, work))
     return count * _mask(spec, work)
 
 
@@ -252,7 +260,7 @@ def _mask(spec: JobSpec, work: Workload) -> int:
 def _masks_until(spec: JobSpec, architecture: Architecture, work: Workload) -> tuple[tuple[int, int], ...]:
     """(first layer that is given it, bytes) of every mask: backward lets it go with that layer."""
     each = [architecture.layers[kind].window for kind in architecture.order]
-    masked = masked_windows(set(each), work.sequence, spec.memory_savers.attention, spec.data.packing)
+    masked = masked_windows(set(each), work.sequence, spec.memory_savers.attention, uneven(spec, work))
     return tuple((each.index(window), _mask(spec, work)) for window in masked)
 
 

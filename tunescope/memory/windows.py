@@ -1,7 +1,8 @@
-"""Sliding windows: which layers see only the last tokens, and what masks that costs (transformers ``masking_utils.py``).
+"""Masks: which layers need one, sliding windows among them, and what that costs (transformers ``masking_utils.py``).
 
-Under SDPA a window shorter than the row needs a mask, so the flash kernel is out and k and v are repeated for every head of
-q. Under eager attention every kind of layer has a mask of its own; flash kernels know windows themselves.
+Under SDPA rows that are ``uneven`` (padded to the longest of their batch, or packed into one) and a window shorter than the row
+need a mask, so the flash kernel is out and k and v are repeated for every head of q. Under eager attention every kind of layer
+has a mask of its own; flash kernels know windows and rows themselves.
 """
 
 from typing import Literal
@@ -74,23 +75,23 @@ def _layers_before(read: ConfigReader) -> int:
     return 28 if value is None else read.whole("max_window_layers", value, LIMITS["max_window_layers"], 0)
 
 
-def masks_made(kind: Windows, windows: set[int | None], sequence: int, attention: str, packed: bool) -> int:
+def masks_made(kind: Windows, windows: set[int | None], sequence: int, attention: str, uneven: bool) -> int:
     """Masks of all tokens of a row by all, that a step makes and holds. ``windows``: those of the kinds of layers."""
-    every_kind = attention == "eager" or (attention == "sdpa" and packed)
-    return 2 if every_kind and kind in BOTH_MASKS else len(masked_windows(windows, sequence, attention, packed))
+    every_kind = attention == "eager" or (attention == "sdpa" and uneven)
+    return 2 if every_kind and kind in BOTH_MASKS else len(masked_windows(windows, sequence, attention, uneven))
 
 
-def masks_for_nobody(kind: Windows, windows: set[int | None], attention: str, packed: bool) -> int:
+def masks_for_nobody(kind: Windows, windows: set[int | None], attention: str, uneven: bool) -> int:
     """Masks that no layer takes and that go when the layers' forward ends (transformers ``modeling_qwen2.py``: that of all tokens)."""
-    made = attention == "eager" or (attention == "sdpa" and packed)
+    made = attention == "eager" or (attention == "sdpa" and uneven)
     return 1 if made and kind == "from_layer" and None not in windows else 0
 
 
-def masked_windows(windows: set[int | None], sequence: int, attention: str, packed: bool) -> set[int | None]:
+def masked_windows(windows: set[int | None], sequence: int, attention: str, uneven: bool) -> set[int | None]:
     """Those whose layers are given a mask."""
     if attention == "flash_attention_2":
         return set()
-    if attention == "sdpa" and not packed:
+    if attention == "sdpa" and not uneven:
         return {window for window in windows if needs_mask(window, sequence, attention)}
     return windows
 

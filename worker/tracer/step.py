@@ -28,6 +28,11 @@ class Workload:
         self.batch, self.sequence, self.packed = batch, sequence, packed
 
     @property
+    def padded(self) -> bool:
+        """Of several rows the shorter ones are padded to the longest, and hidden by a mask."""
+        return self.batch > 1 and not self.packed
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Packed rows are laid end to end in one (TRL's padding-free collator)."""
         return (1, self.batch * self.sequence) if self.packed else (self.batch, self.sequence)
@@ -187,7 +192,7 @@ def as_on_cuda(work: Workload) -> Generator[None]:
         return torch.empty_like(position_ids) if work.packed else None
 
     def all_tokens(_mask: torch.Tensor) -> bool:
-        return True
+        return not work.padded
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(masking_utils, "find_packed_sequence_indices", packed))

@@ -13,6 +13,7 @@ class ServerGpu(BaseModel):
 
     machine: str
     uuid: str
+    index: int = Field(description="The driver's number of the GPU; of a MIG instance, that of its GPU.")
     name: str
     total_bytes: int | None
     free_bytes: int | None
@@ -46,6 +47,7 @@ def server_gpu(machine: str, gpu: GpuReport, reserve_bytes: int) -> ServerGpu:
     return ServerGpu(
         machine=machine,
         uuid=gpu.uuid,
+        index=gpu.index,
         name=gpu.name,
         total_bytes=gpu.total_bytes,
         free_bytes=gpu.free_bytes,

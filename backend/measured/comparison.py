@@ -11,6 +11,8 @@ from tunescope.sentences import Sentence, say
 
 MOVING = ("activations", "logits_and_loss", "workspace")
 OUTSIDE = ("fragmentation", "runtime_context")
+OF_SMALL_TENSORS = "quantization_state"
+"""A few of 4 to 1024 bytes for each layer: what the allocator rounds them up by is a sixth of all."""
 
 
 class CategoryComparison(BaseModel):
@@ -81,6 +83,8 @@ def why_not(category: str, prediction: Prediction | None, measured: LedgerEvent)
             return (figure.unknown_sentence or figure.unknown_because) if figure else say("not_measured")
     if not on_gpu(measured) and category in MOVING:
         return say("cpu_keeps_other_tensors")
+    if not on_gpu(measured) and category == OF_SMALL_TENSORS:
+        return say("cpu_does_not_round")
     return None
 
 

@@ -20,10 +20,16 @@ def ledgers(job_id: str, session: SessionDep, _user: CurrentUser) -> Ledgers:
 
 @router.get("/jobs/{job_id}/anatomy", name="anatomy")
 def anatomy(
-    job_id: str, session: SessionDep, _user: CurrentUser, step: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
+    job_id: str,
+    session: SessionDep,
+    _user: CurrentUser,
+    step: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    attempt: Annotated[
+        int | None, Query(ge=1, le=2**31 - 1, description="Of this attempt; the newest that measured it if not given.")
+    ] = None,
 ) -> Anatomy:
     """Memory over time within one measured step; the newest if no step is given."""
-    return service.anatomy(session, jobs.get(session, job_id)[0], step)
+    return service.anatomy(session, jobs.get(session, job_id)[0], step, attempt)
 
 
 @router.get("/jobs/{job_id}/warnings", name="warnings")

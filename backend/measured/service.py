@@ -51,18 +51,21 @@ def measured_ledger(event: LedgerEvent, prediction: Prediction | None) -> Measur
     )
 
 
-def anatomy(session: Session, row: JobRow, step: int | None) -> Anatomy:
+def anatomy(session: Session, row: JobRow, step: int | None, attempt: int | None = None) -> Anatomy:
     """Memory over time within one measured step, the newest if none is named. Raises NotFound."""
     statement = select(EventRow.data).where(EventRow.job == row.id, EventRow.kind == "anatomy", NOT_STEPS)
+    if attempt is not None:
+        statement = statement.where(EventRow.attempt == attempt)
     found: dict[int, AnatomyEvent] = {}
+    newest: AnatomyEvent | None = None
     for data in session.scalars(statement.order_by(EventRow.attempt, EventRow.sequence)):
         event = AnatomyEvent.model_validate(data)
         if not event.probe:
-            found[event.step] = event
+            found[event.step] = newest = event
     steps = sorted(found)
-    if not steps:
+    if newest is None:
         raise NotFound("No step of this job has been measured yet.", "The first three steps are; wait for them.")
-    chosen = found.get(steps[-1] if step is None else step)
+    chosen = newest if step is None else found.get(step)
     if chosen is None:
         known = ", ".join(str(number) for number in steps)
         raise NotFound(

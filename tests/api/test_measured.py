@@ -137,6 +137,36 @@ def test_anatomy_of_a_step_and_of_the_newest(member: TestClient, sessions: Sessi
     assert missing.status_code == 404 and "1, 2" in missing.json()["fix"]
 
 
+def test_anatomy_of_a_step_that_two_attempts_measured(member: TestClient, sessions: Sessions) -> None:
+    job = running(member, sessions)
+    points = [AnatomyPoint(seconds=attempt, phase="forward", bytes_by_category={}) for attempt in (1, 2)]
+    told = [AnatomyEvent(**key(job, 3 + step), step=step, points=[points[0]]) for step in (1, 50)]
+    again = key(job, 1) | {"attempt": 2}
+    tell(sessions, job, [*told, AnatomyEvent(**again, step=1, points=[points[1]])])
+
+    def seconds(query: str) -> float:
+        return member.get(f"/api/jobs/{job}/anatomy{query}").json()["points"][0]["seconds"]
+
+    assert [seconds("?step=1&attempt=1"), seconds("?step=1&attempt=2"), seconds("?step=1")] == [1, 2, 2]
+    assert seconds("") == 2, "the newest, though an earlier attempt came further"
+    assert member.get(f"/api/jobs/{job}/anatomy?step=50&attempt=2").status_code == 404
+
+
+def test_small_tensors_are_not_held_against_the_estimate_where_nothing_rounds_them_up(
+    member: TestClient, sessions: Sessions
+) -> None:
+    """On a CPU: the constants of a 4-bit model are a sixth larger on a GPU by rounding alone."""
+    by_place: dict[str, Any] = {}
+    for source in ("cpu tensors", "cuda tensors"):
+        rows = member.get(f"/api/jobs/{measured(member, sessions, source=source)}/ledgers").json()["items"][1][
+            "comparison"
+        ]
+        by_place[source] = next(row for row in rows if row["category"] == "quantization_state")
+    assert "512 bytes" in by_place["cpu tensors"]["incomparable_because"]
+    assert by_place["cpu tensors"]["error_bytes"] is None and by_place["cpu tensors"]["measured_bytes"] == 10
+    assert by_place["cuda tensors"]["error_bytes"] is not None
+
+
 def test_warnings_come_newest_first(member: TestClient, sessions: Sessions) -> None:
     job = running(member, sessions)
     told = [
@@ -177,7 +207,8 @@ def test_every_measured_job_becomes_a_row(member: TestClient, sessions: Sessions
     assert {item["job"] for item in [*page["items"], *rest["items"]]} == set(jobs) and len(rest["items"]) == 1
     row = page["items"][0]
     assert (row["device"], row["on_gpu"], row["step"]) == ("CPU", False, 3), "the highest step after the first"
-    assert row["summary"]["quantization"] == "nf4" and row["measured_bytes"] == sum(PERSISTENT.values())
+    assert row["summary"]["quantization"] == "nf4"
+    assert row["measured_bytes"] == sum(PERSISTENT.values()) - PERSISTENT["quantization_state"], "not rounded on a CPU"
     assert page["calibrations"] == [] and "CPU" in page["note"]
     assert member.get("/api/accuracy?cursor=x").status_code == 422
     member.delete(f"/api/jobs/{jobs[0]}")

@@ -109,4 +109,6 @@ def test_the_form_holds_the_estimate_against_each_gpu(machines: Page, driver: Si
     # Of the divided GPU its instance is shown, in its place.
     expect(panel.get_by_role("img", name=re.compile("^Share of Simulated"))).to_have_count(3)
     expect(panel.get_by_text("Fits now")).to_have_count(3)
+    for name in ("0: Simulated 24GB", "1: Simulated 24GB"):  # two of a kind are told apart by the driver's number
+        expect(panel.get_by_text(re.compile(rf" · {name}$"))).to_be_visible()
     expect(panel.get_by_text("Cannot be used")).to_have_count(1)

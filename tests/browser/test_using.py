@@ -42,6 +42,15 @@ def test_a_changed_side_moves_the_bytes_and_a_link_brings_it_back(page: Page) ->
     )
 
 
+def test_marks_of_the_length_chart_differ_for_small_models_too(page: Page) -> None:
+    small = "model.id:Qwen/Qwen2.5-0.5B-Instruct;data.max_length:512"
+    page.goto(f"/why?a=swift-now-qlora&b=unsloth-qlora&ac={small}&bc={small}")
+    marks = page.locator("svg.plot text", has_text="GiB")
+    expect(marks.first).to_be_visible()
+    told = marks.all_text_contents()
+    assert len(told) == len(set(told)) > 3, told
+
+
 def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Running) -> None:
     with server.client() as client:
         spec = {"name": "needle", "model": {"id": "smollm2-135m-instruct", "source": "library"}}

@@ -92,6 +92,7 @@ FIGURES = {
     "first_step_without_states": "the first step begins before the optimizer has states",
     "other_moment": "at the predicted peak ({predicted}) and at the measured one ({measured}) other gradients exist",
     "cpu_keeps_other_tensors": "the estimate is for a GPU's kernels; those of the CPU keep other tensors",
+    "cpu_does_not_round": "a GPU gives each of these many small tensors a multiple of 512 bytes, main memory what they need",
 }
 """Why a measured figure is missing, or is not compared with the predicted one."""
 

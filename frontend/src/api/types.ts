@@ -49,6 +49,7 @@ export type Spec = {
 export type ServerGpu = {
   machine: string;
   uuid: string;
+  index: number;
   name: string;
   total_bytes: number | null;
   free_bytes: number | null;

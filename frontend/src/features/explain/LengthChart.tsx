@@ -2,7 +2,7 @@ import { Group, Table, Text, Title } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
 import { useTranslation } from "react-i18next";
 import type { Explanation } from "../../api/types";
-import { formatBytes } from "../../units";
+import { bytesTicks, formatBytes } from "../../units";
 import type { Published } from "./sides";
 
 const HEIGHT = 280;
@@ -32,6 +32,8 @@ export function LengthChart({ explanation, a, b }: Props) {
   const [first = 1, last = 2] = [lengths[0], lengths.at(-1)];
   const x = (tokens: number) =>
     INSET.left + (Math.log2(tokens / first) / Math.log2(last / first)) * (width - INSET.left - INSET.right);
+  const marks = Array.from({ length: Math.round(top / step) + 1 }, (_, index) => index * step);
+  const names = bytesTicks(marks, step);
   const y = (bytes: number) => INSET.top + (1 - bytes / top) * (HEIGHT - INSET.top - INSET.bottom);
   const line = (of: (point: (typeof points)[number]) => number) =>
     points.map((point) => `${x(point.tokens)},${y(of(point))}`).join(" ");
@@ -52,11 +54,11 @@ export function LengthChart({ explanation, a, b }: Props) {
             aria-label={`${t("byLength")}. ${explanation.turning}`}
             className="plot"
           >
-            {Array.from({ length: Math.round(top / step) + 1 }, (_, index) => index * step).map((bytes) => (
+            {marks.map((bytes, index) => (
               <g key={bytes}>
                 <line x1={INSET.left} x2={width - INSET.right} y1={y(bytes)} y2={y(bytes)} className="grid" />
                 <text x={INSET.left - 8} y={y(bytes) + 4} textAnchor="end">
-                  {Math.round(bytes / GIB)} GiB
+                  {names[index]}
                 </text>
               </g>
             ))}

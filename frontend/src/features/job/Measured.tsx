@@ -30,6 +30,7 @@ export function Measured({ job }: { job: Job }) {
     refetchInterval: TERMINAL.has(job.state) ? false : REFRESH_MILLISECONDS,
   });
   const shown = (ledgers.data?.items ?? []).slice(-MOST_COLUMNS);
+  const several = shown.some((ledger) => ledger.attempt !== shown[0]?.attempt);
   const chosen = shown.find((ledger) => keyOf(ledger) === wanted) ?? shown.at(-1);
   return (
     <section className="card" aria-label={t("title")}>
@@ -45,7 +46,9 @@ export function Measured({ job }: { job: Job }) {
           <LedgerColumns
             columns={shown.map((ledger) => ({
               key: keyOf(ledger),
-              label: t("step", { step: ledger.step }),
+              label: several
+                ? t("stepOfAttempt", { step: ledger.step, attempt: ledger.attempt })
+                : t("step", { step: ledger.step }),
               ledger: accountOf(ledger),
               chosen: ledger === chosen,
             }))}
@@ -53,7 +56,7 @@ export function Measured({ job }: { job: Job }) {
             choose={choose}
           />
           <Account ledger={chosen} />
-          <Anatomy job={job.id} step={chosen.step} />
+          <Anatomy job={job.id} attempt={chosen.attempt} step={chosen.step} />
         </Stack>
       )}
     </section>
@@ -120,12 +123,14 @@ function Account({ ledger }: { ledger: MeasuredLedger }) {
   );
 }
 
-function Anatomy({ job, step }: { job: string; step: number }) {
+function Anatomy({ job, attempt, step }: { job: string; attempt: number; step: number }) {
   const { t } = useTranslation("measured");
   const anatomy = useQuery({
-    queryKey: ["anatomy", job, step],
-    queryFn: () =>
-      answer(api.GET("/api/jobs/{job_id}/anatomy", { params: { path: { job_id: job }, query: { step } } })),
+    queryKey: ["anatomy", job, attempt, step],
+    queryFn: () => {
+      const params = { path: { job_id: job }, query: { attempt, step } };
+      return answer(api.GET("/api/jobs/{job_id}/anatomy", { params }));
+    },
     staleTime: Number.POSITIVE_INFINITY,
   });
   if (anatomy.isPending) return <Skeleton height={260} />;

@@ -58,7 +58,7 @@ function GpuBar({ gpu, ledger, totalBytes }: Props) {
     <div>
       <Group justify="space-between" wrap="nowrap" gap="xs" mb={4}>
         <Text size="sm" truncate>
-          {gpu.machine} · {gpu.name}
+          {gpu.machine} · {gpu.index}: {gpu.name}
         </Text>
         <Badge variant="light" color={COLOURS[verdict]} style={{ flexShrink: 0 }}>
           {t(`gpu_${verdict}`)}

@@ -131,7 +131,8 @@ def test_tabs_out_of_sight_leave_the_connections_to_the_one_in_sight(page: Page,
         try:
             tabs = [page.context.new_page() for _ in range(7)]
             for tab in tabs:
-                tab.goto(f"/jobs/{job}")
+                with tab.expect_request(lambda request: "/events" in request.url):
+                    tab.goto(f"/jobs/{job}")
                 expect(tab.get_by_role("heading", level=1)).to_be_visible()
                 with tab.expect_event("requestfailed", lambda request: "/events" in request.url):
                     tab.evaluate("look('hidden')")

@@ -62,6 +62,25 @@ def test_the_estimate_follows_every_change(form: Page) -> None:
     assert "per_device_train_batch_size" in yaml_text(form)
 
 
+FULL = """
+name: full
+model: {id: mistralai/Mistral-7B-v0.1, source: catalogue}
+adaptation: {method: full}
+precision: {quantization: none}
+data: {dataset: vram-questions, max_length: 4096, packing: true}
+batch: {per_device_train_batch_size: 8, gradient_accumulation_steps: 1}
+memory_savers: {attention: flash_attention_2}
+"""
+
+
+def test_what_comes_of_a_card_that_the_cache_fills_is_told_beside_the_verdict(form: Page) -> None:
+    form.get_by_role("tab", name="YAML").click()
+    form.get_by_label("Job spec").fill(FULL)
+    panel = form.get_by_role("region", name="VRAM at the peak")
+    expect(panel).to_contain_text("Tight")
+    expect(panel).to_contain_text("Blocks that torch keeps cached fill this card in the first steps")
+
+
 def test_on_a_phone_the_answer_stays_in_sight_and_leads_to_its_panel(form: Page) -> None:
     form.set_viewport_size({"width": 390, "height": 844})
     answer = form.get_by_role("link", name=re.compile("^VRAM at the peak .* GiB"))

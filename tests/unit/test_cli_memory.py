@@ -42,6 +42,20 @@ def test_an_estimate_tells_how_sure_it_is_where_the_peak_lies_and_what_it_assume
     assert "effective batch: 4 x 16 accumulation x 1 GPU = 64 rows a step" in answer["assumptions"]
 
 
+def test_an_estimate_tells_what_comes_of_a_card_that_the_cache_fills(tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "full.json"
+    spec = {
+        "model": {"id": "mistralai/Mistral-7B-v0.1"}, "data": {"dataset": "d", "max_length": 4096},
+        "adaptation": {"method": "full"}, "precision": {"quantization": "none"}, "memory_savers": {"attention": "flash_attention_2"},
+        "batch": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1},
+    }  # fmt: skip
+    file.write_text(json.dumps(spec))
+    text, answer = ran(capsys, "estimate", str(file)), told(capsys, "estimate", str(file))
+    assert answer["fit"] == "tight" and answer["settled_bytes"] < answer["total_bytes"]
+    assert answer["when_full"]["text"] in text and "fill this card in the first steps" in text
+    assert told(capsys, "estimate", str(file), "--gpu", "H200-141GB")["when_full"] is None
+
+
 def test_library_versions_and_gpu_are_what_was_asked_for(spec_file: str, capsys: Captured) -> None:
     own, old = told(capsys, "estimate", spec_file), told(capsys, "estimate", spec_file, "--stack", "qwen-2023")
     assert own["total_bytes"] != old["total_bytes"] and "transformers 4.32" in old["assumptions"][0]

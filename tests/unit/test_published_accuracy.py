@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import peft_accuracy
 from benchmarks.vram_accuracy import Row, main, ours, read_tables, spread
 from tests.support.running import ROOT
 
@@ -53,3 +54,34 @@ def test_rows_that_cannot_be_estimated_are_named_and_the_others_still_count(
     assert main([str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "left out: 2 of 3 runs" in told and "a-run-of-nobody" in told and "nobody/nothing" in told
+
+
+PEFT_GROUPS = {"LoRA of rank 64": "rank64", "LoRA on the MLP": "target-mlp", "DoRA": "dora", "full": "full"}
+PEFT_RUNS = peft_accuracy.published_runs()
+PEFT_LENGTHS = peft_accuracy.Lengths.of(PEFT_RUNS[0])
+
+
+def test_the_lengths_that_the_first_run_of_peft_tells_can_be() -> None:
+    assert peft_accuracy.UNPADDED_TOKENS < PEFT_LENGTHS.tokens < 1.1 * peft_accuracy.UNPADDED_TOKENS
+    assert PEFT_LENGTHS.tokens / peft_accuracy.BATCH < PEFT_LENGTHS.longest < peft_accuracy.CAP
+
+
+@pytest.mark.parametrize("group", PEFT_GROUPS)
+def test_errors_on_runs_of_peft_are_not_larger_than_the_documentation_states(group: str) -> None:
+    text = (ROOT / "docs" / "estimates.md").read_text(encoding="utf-8")
+    told = re.search(rf"^\| {group}(?: \((\d)\))? \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", text, re.MULTILINE)
+    assert told, group
+    runs = [run for run in PEFT_RUNS if PEFT_GROUPS[group] in run.name]
+    assert len(runs) == int(told[1] or 1)
+    for run in runs:
+        found = peft_accuracy.Errors.of(run, PEFT_LENGTHS)
+        assert abs(found.after_step) <= float(told[2])
+        assert (found.reserved_mean is None) is (run.emptied_every > 1)
+        assert round(abs(found.reserved_mean or 0), 1) <= float(told[3])
+        assert round(abs(found.reserved_99th or 0), 1) <= float(told[4])
+
+
+def test_peft_runs_are_shown_with_their_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    peft_accuracy.main()
+    told = capsys.readouterr().out
+    assert all(run.name in told for run in PEFT_RUNS)

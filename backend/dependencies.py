@@ -51,9 +51,7 @@ def refuse_cross_site(request: Request) -> None:
         return
     origin = request.headers.get("origin")
     if not request.headers.get(CSRF_HEADER) or (origin and urlsplit(origin).netloc != request.headers.get("host")):
-        raise Forbidden(
-            "This request did not come from our page.", f"Send the header {CSRF_HEADER}: 1, or an API token."
-        )
+        raise Forbidden(say("not_from_our_page"), say("send_csrf_header", header=CSRF_HEADER))
 
 
 def signed_in(request: Request, session: Session, settings: ServerSettings) -> UserRow:
@@ -64,7 +62,7 @@ def signed_in(request: Request, session: Session, settings: ServerSettings) -> U
             return users.first_admin(session)
         user = users.user_of(session, token, "token")
         if user is None:
-            raise NotSignedIn("This API token is not known.", "Make a new one on the settings page.")
+            raise NotSignedIn(say("token_not_known"), say("make_new_token"))
         return user
     cookie = request.cookies.get(COOKIE)
     user = users.user_of(session, cookie, "session") if cookie else None

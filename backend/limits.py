@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.problems import problem_response
 from tunescope.problems import Problem, TooLarge
-from tunescope.units import MIB, format_bytes
+from tunescope.sentences import say
+from tunescope.units import MIB
 
 MAX_JSON_BYTES = 4 * MIB
 """The longest job spec or preference that makes sense is far below."""
@@ -88,9 +89,6 @@ class BodyLimit:
 
     def _too_large(self, upload: bool) -> TooLarge:
         limit = self._max_upload if upload else MAX_JSON_BYTES
-        fix = (
-            "Split it, use Parquet, or ask the operator to raise TUNESCOPE_MAX_UPLOAD_BYTES."
-            if upload
-            else "Send a shorter body; files go to /api/datasets as multipart/form-data."
+        return TooLarge(
+            say("request_too_large", limit_bytes=limit), say("split_file") if upload else say("send_shorter_body")
         )
-        return TooLarge(f"The request is larger than this server's limit of {format_bytes(limit)}.", fix)

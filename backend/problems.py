@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from tunescope.problems import FieldError, Problem, TooMany
-from tunescope.sentences import Sentence
+from tunescope.sentences import Sentence, Value, say
 from tunescope.spec import LIMITS
 from tunescope.validation import field_errors
 
@@ -23,9 +24,9 @@ MOST_ERRORS = 100
 """Fields that one answer names; somebody who sends thousands of wrong ones mends these first."""
 LONGEST_PATH = 200
 HTTP_FIXES = {
-    400: "Send JSON in UTF-8 that is not nested deeply, or a well-formed upload.",
-    404: "See /api/docs for what there is.",
-    405: "See /api/docs for what can be done here.",
+    400: say("send_plain_json"),
+    404: say("see_docs_for_what_there_is"),
+    405: say("see_docs_for_what_can_be_done"),
 }
 
 
@@ -33,10 +34,8 @@ class ProblemField(BaseModel):
     loc: str = Field(description="Dotted path of the field in the input.")
     message: str
     fix: str = ""
-    type: str = Field(
-        default="", description="A short name of what is wrong, where it has one: out_of_range, missing …"
-    )
-    values: dict[str, str | int | float] = Field(default={}, description="What the message is about: low, high, name …")
+    type: str = Field(default="", description="A short name of what is wrong: out_of_range, missing …")
+    values: dict[str, Value] = Field(default={}, description="What the message is about: low, high, name …")
     patch: dict[str, bool | str | int | float] = Field(
         default={},
         description="The remedy as new values by dotted path, where one change is enough: {adaptation.use_dora: false}.",
@@ -57,23 +56,17 @@ class ProblemDetails(BaseModel):
 
 
 def response(
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    fix: str = "",
-    errors: list[FieldError] | None = None,
-    sentences: tuple[Sentence | None, Sentence | None] = (None, None),
+    status: int, code: str, title: str, detail: Sentence, fix: Sentence | None = None, errors: Sequence[FieldError] = ()
 ) -> JSONResponse:
     body = ProblemDetails(
         type=f"urn:tunescope:{code}",
         title=title,
         status=status,
-        detail=detail,
-        fix=fix,
-        detail_sentence=sentences[0],
-        fix_sentence=sentences[1],
-        errors=[problem_field(error) for error in (errors or [])[:MOST_ERRORS]],
+        detail=detail.text,
+        fix=fix.text if fix else "",
+        detail_sentence=detail,
+        fix_sentence=fix,
+        errors=[problem_field(error) for error in errors[:MOST_ERRORS]],
     )
     return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
 
@@ -85,8 +78,7 @@ def problem_field(error: FieldError) -> ProblemField:
 
 
 def problem_response(error: Problem) -> JSONResponse:
-    sentences = error.detail_sentence, error.fix_sentence
-    answer = response(error.status, error.code, error.title, error.detail, error.fix, error.errors, sentences)
+    answer = response(error.status, error.code, error.title, error.detail_sentence, error.fix_sentence, error.errors)
     if isinstance(error, TooMany):
         answer.headers["Retry-After"] = str(error.retry_after_seconds)
     return answer
@@ -105,13 +97,18 @@ def request_errors(error: RequestValidationError) -> list[FieldError]:
         where = ".".join(str(part) for part in loc)
         if item["type"] == "json_invalid":
             why = item.get("ctx", {}).get("error", "it cannot be read")
-            special.append(
-                FieldError("body", f"this is not valid JSON: {why} at character {where}", "send one JSON object")
-            )
+            message, values = f"this is not valid JSON: {why} at character {where}", {"said": why, "character": where}
+            special.append(FieldError("body", message, "send one JSON object", "body_not_json", values))
         elif not where and item["type"] in ("missing", "model_attributes_type"):
-            special.append(FieldError("body", "a JSON object is needed", "send it with Content-Type: application/json"))
+            special.append(
+                FieldError(
+                    "body", "a JSON object is needed", "send it with Content-Type: application/json", "body_no_object"
+                )
+            )
         elif "UploadFile" in str(item["msg"]):
-            special.append(FieldError(where, "this must be a file", "send it as a file of multipart/form-data"))
+            special.append(
+                FieldError(where, "this must be a file", "send it as a file of multipart/form-data", "must_be_a_file")
+            )
         else:
             items.append({**item, "loc": loc})
     return special + field_errors(items, whole="body", limits=LIMITS)
@@ -126,14 +123,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        return response(
-            422, "invalid-input", "The input is not valid", "Some fields are wrong.", errors=request_errors(error)
-        )
+        errors = request_errors(error)
+        return response(422, "invalid-input", "The input is not valid", say("some_fields_are_wrong"), errors=errors)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        what = f"{request.method} {request.url.path}"
-        fix = HTTP_FIXES.get(error.status_code, "")
+        what = say("as_said", said=f"{request.method} {request.url.path}")
+        fix = HTTP_FIXES.get(error.status_code)
         answer = response(error.status_code, f"http-{error.status_code}", str(error.detail), what, fix)
         answer.headers.update(error.headers or {})
         return answer
@@ -141,35 +137,22 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(DataError)
     async def on_data(_request: Request, _error: DataError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         # Postgres stores no NUL character, SQLite does.
-        detail = "The input holds a character or number that the database cannot store."
-        return response(422, "invalid-input", "The input is not valid", detail, "Leave out control characters.")
+        detail = say("database_cannot_store")
+        return response(422, "invalid-input", "The input is not valid", detail, say("leave_out_control_characters"))
 
     @app.exception_handler(OperationalError)
     async def on_database(_request: Request, error: OperationalError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         log.error("database: %s", error)
-        return response(
-            503,
-            "unavailable",
-            "The database does not answer",
-            "The request was not carried out.",
-            "Try again in a moment.",
-        )
+        return response(503, "unavailable", "The database does not answer", say("database_silent"), say("try_again"))
 
     @app.exception_handler(OSError)
     async def on_disk(request: Request, error: OSError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return await on_unexpected(request, error)
         log.error("%s %s: the disk is full", request.method, request.url.path)
-        detail = "The server's disk is full, so nothing was kept."
-        return response(503, "unavailable", "No space on the server", detail, "Ask the operator to free space.")
+        return response(503, "unavailable", "No space on the server", say("server_disk_full"), say("ask_to_free_space"))
 
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return response(
-            500,
-            "internal",
-            "Something went wrong here",
-            "This is our fault, not yours.",
-            "The server's log has the details.",
-        )
+        return response(500, "internal", "Something went wrong here", say("our_fault"), say("see_servers_log"))

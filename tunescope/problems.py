@@ -14,14 +14,14 @@ Problem
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tunescope.sentences import Sentence
+from tunescope.sentences import Sentence, Value, say
 
 
 @dataclass(frozen=True)
 class FieldError:
     """One wrong field: ``loc`` is its dotted path in the input (``adaptation.r``).
 
-    ``type`` and ``values`` say the same for programs, and for a page in another language; "" where there is no such name.
+    ``type`` and ``values`` say the same for programs, and for a page in another language: its words are by ``type``.
     ``patch`` is the remedy as new values by dotted path, where one change is enough; else empty.
     """
 
@@ -29,7 +29,7 @@ class FieldError:
     message: str
     fix: str = ""
     type: str = ""
-    values: Mapping[str, str | int | float] = field(default_factory=dict[str, str | int | float], compare=False)
+    values: Mapping[str, Value] = field(default_factory=dict[str, Value], compare=False)
     patch: Mapping[str, str | int | float | bool] = field(
         default_factory=dict[str, str | int | float | bool], compare=False
     )
@@ -45,8 +45,10 @@ class Problem(Exception):
     def __init__(
         self, detail: str | Sentence, fix: str | Sentence = "", errors: list[FieldError] | None = None
     ) -> None:
-        self.detail, self.detail_sentence = _told(detail)
-        self.fix, self.fix_sentence = _told(fix)
+        self.detail_sentence = _said(detail)
+        self.detail = self.detail_sentence.text
+        self.fix_sentence = _said(fix) if fix else None
+        self.fix = self.fix_sentence.text if self.fix_sentence else ""
         super().__init__(self.detail)
         self.errors = errors or []
 
@@ -57,8 +59,9 @@ class Problem(Exception):
         return f"{text}\n{self.fix}" if self.fix and not told else text
 
 
-def _told(what: str | Sentence) -> tuple[str, Sentence | None]:
-    return (what.text, what) if isinstance(what, Sentence) else (what, None)
+def _said(what: str | Sentence) -> Sentence:
+    """As a sentence also where somebody else said it: another server, or the command line, which speaks English only."""
+    return what if isinstance(what, Sentence) else say("as_said", said=what)
 
 
 class InvalidInput(Problem):
@@ -104,7 +107,9 @@ class TooMany(Problem):
 
     def __init__(self, detail: str | Sentence, retry_after_seconds: int) -> None:
         minutes = -(-retry_after_seconds // 60)
-        super().__init__(detail, f"Try again in {minutes} minute{'s' if minutes != 1 else ''}.")
+        super().__init__(
+            detail, say("try_in_a_minute") if minutes == 1 else say("try_again_in_minutes", minutes=minutes)
+        )
         self.retry_after_seconds = retry_after_seconds
 
 

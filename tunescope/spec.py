@@ -280,7 +280,7 @@ def patched(spec: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
         inside = values.get(section)
         if not isinstance(inside, dict) or not name:
             message, fix, type = NO_FIELD
-            raise InvalidInput("There is no such field.", errors=[FieldError(path, message, fix, type)])
+            raise InvalidInput(say("no_such_field"), errors=[FieldError(path, message, fix, type)])
         inside[name] = value
     return parse_spec(values)
 
@@ -288,12 +288,10 @@ def patched(spec: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
 def load_spec(text: str) -> JobSpec:
     """Read a JobSpec from YAML or JSON text. Raises InvalidInput."""
     if len(text) > MAX_SPEC_CHARACTERS:
-        raise InvalidInput("This is too long for a job spec.", "Give the spec's file, not the data set's.")
+        raise InvalidInput(say("too_long_for_a_spec"), say("give_the_specs_file"))
     values = read_yaml(text)
     if not isinstance(values, dict):
-        raise InvalidInput(
-            "A job spec is a mapping with at least model.id and data.dataset.", "See `tunescope recipes` for examples."
-        )
+        raise InvalidInput(say("spec_is_a_mapping"), say("see_recipes"))
     return parse_spec(values)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 from tunescope.spec import LIMITS, JobSpec, parse_spec
 
 
@@ -45,8 +46,8 @@ def _section(section: str, kind: type[BaseModel], given: Mapping[str, Any]) -> B
         if value is not None:
             kept[name] = value
         elif field.is_required():
-            error = FieldError(f"{section}.{name}", "is missing", "submit the job anew")
-            raise InvalidInput("This spec cannot be read any more.", errors=[error])
+            error = FieldError(f"{section}.{name}", "is missing", "submit the job anew", "missing_in_stored")
+            raise InvalidInput(say("spec_unreadable_by_now"), errors=[error])
     return kind.model_construct(**kept)
 
 

@@ -8,14 +8,23 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from tunescope.problems import FieldError
+from tunescope.sentences import Value
 
 BRANCH = "branch:"
 """Begins the tags of a union, so that they are not taken for fields."""
 UNION_BRANCHES = ("function-", "literal[", "list[", "constrained", "nullable", BRANCH)
 """How pydantic names the branches of a union within a path; no field of ours begins so."""
 OUTSIDE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
-BOUNDS = {"ge": "from", "gt": "over", "le": "up to", "lt": "under"}
+BOUNDS = {
+    "ge": ("from", "out_of_range_below"),
+    "gt": ("over", "out_of_range_not_over"),
+    "le": ("up to", "out_of_range_above"),
+    "lt": ("under", "out_of_range_not_under"),
+}
+"""pydantic's name of a bound -> how it is said, and our name of what breaks it."""
 AT_FIELD = "at_field"
+NO_SIDE = "no_side"
+"""Of an explanation: neither a spec nor a name."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +85,15 @@ def field_errors(
         before = found.get(error.loc)
         if before is not None and before.message != error.message:
             fix = ", or ".join(dict.fromkeys(filter(None, (before.fix, error.fix))))
-            error = FieldError(error.loc, f"{before.message}, and {error.message}", fix)
+            error = FieldError(error.loc, f"{before.message}, and {error.message}", fix, *_both(before, error))
         found[error.loc] = error
     return list(found.values())
+
+
+def _both(first: FieldError, second: FieldError) -> tuple[str, Mapping[str, Value]]:
+    """The name of what is wrong where a field takes either of two things and got neither."""
+    known = {"no_choice", "not_a_list"} == {first.type, second.type}
+    return ("no_choice_no_list", {**first.values, **second.values}) if known else (second.type, second.values)
 
 
 def field_error(item: Mapping[str, Any], prefix: str, whole: str, limits: Mapping[str, Limits]) -> FieldError:
@@ -92,9 +107,11 @@ def field_error(item: Mapping[str, Any], prefix: str, whole: str, limits: Mappin
     if item["type"] in OUTSIDE and within:
         values = {"low": within.low, "high": within.high}
         return FieldError(loc, "is out of range", f"give a number {within}", within.type, values)
-    bound = next((f"{word} {context[name]}" for name, word in BOUNDS.items() if name in context), None)
+    bound = next((name for name in BOUNDS if name in context), None)
     if item["type"] in OUTSIDE and bound:
-        return FieldError(loc, "is out of range", f"give a number {bound}")
+        word, type = BOUNDS[bound]
+        fix, values = f"give a number {word} {context[bound]}", {"bound": context[bound]}
+        return FieldError(loc, "is out of range", fix, type, values)
     known = KNOWN.get(item["type"])
     if known:
         message, fix, type = known
@@ -105,8 +122,11 @@ def field_error(item: Mapping[str, Any], prefix: str, whole: str, limits: Mappin
     if item["type"] in TOO_LONG:
         most, what = context["max_length"], TOO_LONG[item["type"]]
         return FieldError(loc, f"has more than {most} {what}", "shorten it", f"too_many_{what}", {"most": most})
-    fix = str(context.get("fix", "see /api/docs for what it takes"))
-    return FieldError(loc, str(item["msg"]).removeprefix("Value error, "), fix)
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == NO_SIDE:
+        return FieldError(loc, message, str(context["fix"]), NO_SIDE)
+    # In pydantic's own words: of a kind that no field of ours has brought up so far.
+    return FieldError(loc, message, "see /api/docs for what it takes", "not_accepted", {"said": message})
 
 
 NO_FIELD = ("there is no such field", "remove it, or check its spelling", "no_field")

@@ -10,6 +10,7 @@ from typing import Any, cast
 import yaml
 
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 
 PLAIN = (
     ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ("~", "n", "N", "")),
@@ -53,18 +54,15 @@ def read_yaml(text: str) -> Any:
         node = loader.get_single_node()
         repeated = list(_repeated(node, "", set())) if node else []
         if repeated:
-            raise InvalidInput("Some fields stand there twice.", errors=repeated)
+            raise InvalidInput(say("fields_stand_twice"), errors=repeated)
         return loader.construct_document(node) if node else None
     except yaml.YAMLError as error:
-        raise InvalidInput(f"This is not valid YAML or JSON: {error}", "Mend it there.") from error
+        raise InvalidInput(say("not_yaml", said=str(error)), say("mend_it_there")) from error
     except RecursionError as error:
-        raise InvalidInput("This is nested too deeply.", "Write a job spec: sections, and fields in them.") from error
+        raise InvalidInput(say("yaml_nested_too_deeply"), say("write_sections")) from error
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         # What PyYAML raises for !!int x, !!bool x, !!timestamp x and numbers of thousands of digits.
-        raise InvalidInput(
-            "This is not valid YAML: a value is not what its tag says, or a number is too long.",
-            "Write plain values, without tags.",
-        ) from error
+        raise InvalidInput(say("yaml_tag_or_number"), say("write_plain_values")) from error
 
 
 def write_yaml(values: Any) -> str:

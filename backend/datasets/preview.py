@@ -14,6 +14,7 @@ from tunescope.datasets.reading import RowProblem, read_training_rows
 from tunescope.datasets.rendering import LENGTH_SAMPLE_ROWS, SAMPLE_CHARACTERS, Renderer, characters
 from tunescope.models import DEMO
 from tunescope.problems import Problem
+from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 
 SHOWN_CHARACTERS = 20_000
@@ -34,20 +35,21 @@ def preview(
         tokens: int | None = None
         left -= characters(training_row)
         if renderer is not None and left < 0:
-            renderer, reason = None, "The rows from here on are too long to be rendered and counted here."
+            renderer, reason = None, say("rows_too_long_here")
         if renderer is not None:
             try:
                 rendered = renderer.render(training_row)
                 tokens = renderer.count(training_row)
                 lengths.append(tokens)
             except Problem as error:
-                renderer, reason = None, error.detail
+                renderer, reason = None, error.detail_sentence
         if len(rows) < limit:
             shown = {"raw": shortened(raw.raw), "rendered": shortened(rendered)}
             rows.append({"line": raw.line, **shown, "tokens": tokens})
         elif renderer is None:
             break
-    return {"rows": rows, "rendered_unknown_because": reason, "lengths": statistics(lengths)}
+    told = {"rendered_unknown_because": reason.text if reason else None, "rendered_unknown_sentence": reason}
+    return {"rows": rows, **told, "lengths": statistics(lengths)}
 
 
 def shortened(value: Any) -> Any:
@@ -73,17 +75,16 @@ def statistics(lengths: list[int]) -> dict[str, Any] | None:
     }
 
 
-def renderer_of(session: Session, settings: ServerSettings, model: str | None) -> tuple[Renderer | None, str | None]:
+def renderer_of(
+    session: Session, settings: ServerSettings, model: str | None
+) -> tuple[Renderer | None, Sentence | None]:
     name = model or DEMO
     found = find_model(session, settings, name)
     if found is None:
-        return (
-            None,
-            f"{name} is not in this server's library, so its tokenizer is not here; the worker fetches it for the run.",
-        )
+        return None, say("tokenizer_not_here", model=name)
     if not (Path(found.path) / "tokenizer.json").is_file():
-        return None, f"{name} is not prepared yet: its tokenizer is here after the first job that uses it."
+        return None, say("tokenizer_not_yet_here", model=name)
     try:
         return Renderer(found.path), None
     except Problem as error:
-        return None, error.detail
+        return None, error.detail_sentence

@@ -11,6 +11,7 @@ from backend.datasets import preview, service
 from backend.datasets.tables import DatasetRow
 from backend.dependencies import CurrentUser, SessionDep, SettingsDep
 from backend.users.tables import UserRow
+from tunescope.sentences import Sentence
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -18,6 +19,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 class RowProblem(BaseModel):
     line: int
     message: str
+    message_sentence: Sentence | None = None
 
 
 class Dataset(BaseModel):
@@ -49,6 +51,7 @@ class PreviewRow(BaseModel):
 class Preview(BaseModel):
     rows: list[PreviewRow]
     rendered_unknown_because: str | None
+    rendered_unknown_sentence: Sentence | None
     lengths: dict[str, Any] | None
 
 

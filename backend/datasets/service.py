@@ -47,11 +47,14 @@ def add(
     name = name.strip() or Path(file_name).stem
     if not re.fullmatch(r"[\w.-]{1,100}", name) or not name.strip("."):
         fix = "use letters, digits, dots, dashes and underscores, at most 100 of them"
-        raise InvalidInput(say("name_unusable"), errors=[FieldError("name", "cannot be a data set's name", fix)])
+        error = FieldError("name", "cannot be a data set's name", fix, "dataset_name_letters")
+        raise InvalidInput(say("name_unusable"), errors=[error])
     suffix = Path(file_name).suffix.lower()
     if suffix not in SUFFIXES:
-        message = f"{suffix or 'a file without an ending'} is not a kind of data set file"
-        raise InvalidInput(say("unreadable_file"), errors=[FieldError("file", message, f"use {', '.join(SUFFIXES)}")])
+        message, choices = f"{file_name} is not a kind of data set file", ", ".join(SUFFIXES)
+        values = {"file": file_name, "choices": choices}
+        error = FieldError("file", message, f"use {choices}", "no_dataset_file", values)
+        raise InvalidInput(say("unreadable_file"), errors=[error])
     if find_dataset(session, name) is not None:
         raise name_taken(name)
     folder = settings.datasets_dir() / new_id()
@@ -72,7 +75,7 @@ def add(
 
 
 def name_taken(name: str) -> Conflict:
-    return Conflict(f"There is already a data set named {name}.", "Choose another name, or delete that one first.")
+    return Conflict(say("dataset_name_taken", name=name), say("choose_another_or_delete"))
 
 
 def receive(stream: BinaryIO, file: Path, limit: int) -> str:
@@ -98,13 +101,17 @@ def check_and_register(
     report = check_dataset(file)
     if report.rows == 0 or report.format is None:
         errors = [
-            FieldError(f"file.line {problem.line}", problem.message, "mend the file there")
+            FieldError(
+                f"file.line {problem.line}", problem.why.text, "mend the file there", "bad_row", {"why": problem.why}
+            )
             for problem in report.problems[:20]
         ]
         raise InvalidInput(
             say("file_empty" if report.empty else "file_without_rows"),
             say("row_formats"),
-            errors=[FieldError("file", "it holds no rows", "choose another file")] if report.empty else errors,
+            errors=[FieldError("file", "it holds no rows", "choose another file", "file_without_rows")]
+            if report.empty
+            else errors,
         )
     row = DatasetRow(
         id=dataset_id,
@@ -115,7 +122,10 @@ def check_and_register(
         bytes=file.stat().st_size,
         rows=report.rows,
         sha256=sha256,
-        problems=[{"line": problem.line, "message": problem.message} for problem in report.problems],
+        problems=[
+            {"line": problem.line, "message": problem.why.text, "message_sentence": problem.why.model_dump()}
+            for problem in report.problems
+        ],
         problem_count=report.problem_count,
         builtin=False,
         created_at=time.time(),

@@ -21,10 +21,11 @@ from tunescope.memory.model_config import architecture_for, config_for
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.problems import FieldError, InvalidInput, Problem
 from tunescope.recipes import load_recipes
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.spec import LIMITS, JobSpec, patched
 from tunescope.stored_spec import stored_spec
-from tunescope.validation import BRANCH
+from tunescope.validation import BRANCH, NO_SIDE
 
 
 def own_config(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any] | None:
@@ -97,7 +98,7 @@ Side = Annotated[
     | Annotated[str, Field(max_length=LONGEST_NAME), Tag(f"{BRANCH}name")],
     Discriminator(
         kind_of_side,
-        custom_error_type="no_side",
+        custom_error_type=NO_SIDE,
         custom_error_message="is neither a spec nor a name",
         custom_error_context={"fix": "give a spec, the name of a recipe, or the id of a job"},
     ),
@@ -123,7 +124,7 @@ class Around:
             return self._resolved(side)
         except InvalidInput as error:
             placed = [replace(item, loc=f"{field}.{item.loc}" if item.loc else field) for item in error.errors]
-            raise InvalidInput(error.detail, error.fix, errors=placed) from error
+            raise InvalidInput(error.detail_sentence, error.fix_sentence or "", errors=placed) from error
 
     def _resolved(self, side: Side) -> Subject:
         if isinstance(side, JobSpec):
@@ -137,9 +138,8 @@ class Around:
         row = self.session.get(JobRow, name)
         if row is None:
             fix = "give a spec, the name of a recipe, or the id of a job"
-            raise InvalidInput(
-                "There is nothing to compare.", errors=[FieldError("", f"{name} is neither recipe nor job", fix)]
-            )
+            error = FieldError("", f"{name} is neither recipe nor job", fix, "neither_recipe_nor_job", {"name": name})
+            raise InvalidInput(say("nothing_to_compare"), errors=[error])
         spec = stored_spec(row.spec)
         # As it was stored, it may be refused by now and can be explained all the same.
         spec = patched(spec, changes) if changes else spec

@@ -17,4 +17,4 @@ def parts_told_apart(stored: dict[str, Any]) -> dict[str, Any]:
     said, _, log = cast(str, stored.get("detail", "")).partition(LOG)
     if stored.get("memory"):
         said = ACCOUNT.sub("", said)
-    return {"last_lines": log.splitlines()} | stored | {"detail_sentence": say("told_by_older_release", said=said)}
+    return {"last_lines": log.splitlines()} | stored | {"detail_sentence": say("as_said", said=said)}

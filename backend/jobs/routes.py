@@ -18,6 +18,7 @@ from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
 from tunescope.memory.advise import Language
 from tunescope.problems import NotFound
+from tunescope.sentences import say
 from tunescope.spec import JobSpec, patched
 from tunescope.stored_spec import stored_spec
 
@@ -148,5 +149,5 @@ def artifact(job_id: str, name: str, session: SessionDep, settings: SettingsDep,
         inside = False
         path = Path()
     if not inside:
-        raise NotFound(f"This job has no file {name}.", "See the Files tab of the job.")
+        raise NotFound(say("job_has_no_file", file=name), say("see_files_tab"))
     return FileResponse(path, filename=f"{job_id}-{path.name}")

@@ -1,6 +1,5 @@
 """The rules of jobs: accept, list, cancel, retry."""
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
+from backend.cursors import cursor_after, parse_cursor
 from backend.estimates.resolve import estimate_or_reason
 from backend.jobs.refusals import refuse_what_cannot_run
 from backend.jobs.tables import AttemptRow, JobRow
@@ -77,9 +77,10 @@ def page_of(
         wanted = [part for part in state.split(",") if part]
         unknown = [part for part in wanted if part not in set(JobState)]
         if unknown:
-            fix = "use some of " + ", ".join(JobState)
-            error = FieldError("state", f"{unknown[0]} is not a state of a job", fix)
-            raise InvalidInput("There is no such state.", errors=[error])
+            choices = ", ".join(JobState)
+            message, values = f"{unknown[0]} is not a state of a job", {"name": unknown[0], "choices": choices}
+            error = FieldError("state", message, f"use some of {choices}", "no_state", values)
+            raise InvalidInput(say("no_such_state"), errors=[error])
         statement = statement.where(JobRow.state.in_(wanted))
     if owner:
         statement = statement.where(UserRow.username == owner)
@@ -93,20 +94,7 @@ def page_of(
     statement = statement.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit + 1)
     found = [(row, username) for row, username in session.execute(statement)]
     page, rest = found[:limit], found[limit:]
-    return page, f"{page[-1][0].created_at!r}~{page[-1][0].id}" if rest else None
-
-
-def parse_cursor(cursor: str) -> tuple[float, str]:
-    created_at, _, job_id = cursor.partition("~")
-    try:
-        moment = float(created_at)
-    except ValueError:
-        moment = math.nan
-    if not math.isfinite(moment):
-        raise InvalidInput(
-            "Unknown cursor.", errors=[FieldError("cursor", "is no cursor", "use next_cursor of the page before")]
-        )
-    return moment, job_id
+    return page, cursor_after(page[-1][0].created_at, page[-1][0].id) if rest else None
 
 
 def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:

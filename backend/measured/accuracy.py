@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
+from backend.cursors import cursor_after, parse_cursor
 from backend.jobs.tables import JobRow
 from backend.measured.comparison import CategoryComparison, Prediction, compare, on_gpu, totals
 from backend.measured.probed import formula_of
@@ -13,7 +14,6 @@ from backend.measured.schemas import Accuracy, AccuracyItem, Calibration
 from backend.measured.tables import AccuracyRow
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope.events import LedgerEvent, PlanEvent
-from tunescope.problems import FieldError, InvalidInput
 from tunescope.spec import JobSpec
 from tunescope.stored_spec import stored_spec
 
@@ -120,19 +120,10 @@ def accuracy_page(session: Session, cursor: str | None, limit: int) -> Accuracy:
     page, rest = found[:limit], found[limit:]
     return Accuracy(
         items=[item_of(row, name) for row, name in page],
-        next_cursor=f"{page[-1][0].at!r}~{page[-1][0].job}" if rest else None,
+        next_cursor=cursor_after(page[-1][0].at, page[-1][0].job) if rest else None,
         calibrations=calibrations(session),
         note=NOTE,
     )
-
-
-def parse_cursor(cursor: str) -> tuple[float, str]:
-    at, _, job = cursor.partition("~")
-    try:
-        return float(at), job
-    except ValueError as error:
-        fix = "use next_cursor of the page before"
-        raise InvalidInput("Unknown cursor.", errors=[FieldError("cursor", "not a cursor", fix)]) from error
 
 
 def item_of(row: AccuracyRow, name: str) -> AccuracyItem:

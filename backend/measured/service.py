@@ -64,13 +64,11 @@ def anatomy(session: Session, row: JobRow, step: int | None, attempt: int | None
             found[event.step] = newest = event
     steps = sorted(found)
     if newest is None:
-        raise NotFound("No step of this job has been measured yet.", "The first three steps are; wait for them.")
-    chosen = newest if step is None else found.get(step)
-    if chosen is None:
+        raise NotFound(say("nothing_measured_yet"), say("first_steps_are_measured"))
+    if step is not None and step not in found:
         known = ", ".join(str(number) for number in steps)
-        raise NotFound(
-            f"Step {step} was not measured.", f"Measured steps: {known}. Ask for the next one while it runs."
-        )
+        raise NotFound(say("step_not_measured", step=step), say("measured_steps", steps=known))
+    chosen = newest if step is None else found[step]
     return Anatomy(attempt=chosen.attempt, step=chosen.step, points=chosen.points, steps=steps)
 
 
@@ -91,14 +89,9 @@ def warnings(session: Session, row: JobRow) -> MemoryWarnings:
 def ask(connection: redis.Redis, row: JobRow, action: TrainerRequest) -> None:
     """Tell a running job's trainer. Raises Conflict where it cannot be, Unavailable without Redis."""
     if row.state != JobState.RUNNING or not row.machine:
-        raise Conflict(
-            f"This job is {row.state}; only a running one can be measured.", "Wait until it runs, or retry it."
-        )
+        raise Conflict(say("only_running_is_measured", state=row.state), say("wait_or_retry"))
     if action == "snapshot" and not row.gpus:
-        raise Conflict(
-            "This job runs on the CPU, whose allocator keeps no history.",
-            "Measure a step instead; a snapshot needs a CUDA GPU.",
-        )
+        raise Conflict(say("cpu_keeps_no_history"), say("measure_instead"))
     message = Control(job=row.id, attempt=row.attempt, action=action)
     try:
         connection.publish(wire.control(row.machine), message.model_dump_json())

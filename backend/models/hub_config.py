@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.spec import Model
 
@@ -25,7 +26,7 @@ ASK_SECONDS = 10.0
 FORGET_REFUSAL_SECONDS = 60.0
 LARGEST_BYTES = 4 * 1024**2
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-FIX = "choose a model of the catalogue, or ask an admin to add its directory to the library"
+FIX = say("choose_or_ask_for_library")
 
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="hub-config")
 _asked: dict[str, tuple[float, "Future[dict[str, Any]]"]] = {}
@@ -33,16 +34,20 @@ _asked: dict[str, tuple[float, "Future[dict[str, Any]]"]] = {}
 
 
 class NoConfig(Exception):
-    """Why there is none, in words."""
+    """Why there is none: ``why``."""
+
+    def __init__(self, why: Sentence) -> None:
+        super().__init__(why.text)
+        self.why = why
 
 
 def hub_config(settings: ServerSettings, model: Model) -> dict[str, Any]:
     """The config.json of a hub's model. Raises InvalidInput that says why it is not known."""
     name = "ModelScope" if model.source == "modelscope" else "Hugging Face"
     if not HUB_ID.fullmatch(model.id):
-        raise unknown(model, "is not in the catalogue, and not a hub id (owner/name)")
+        raise unknown(model, say("config_of_no_hub_id"))
     if not settings.ask_hubs:
-        raise unknown(model, f"is not in the catalogue, and this server does not ask {name}")
+        raise unknown(model, say("config_hub_not_asked", hub=name))
     url = config_url(model)
     kept = settings.data_dir / "cache" / "configs" / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
     try:
@@ -52,16 +57,18 @@ def hub_config(settings: ServerSettings, model: Model) -> dict[str, Any]:
     try:
         config = asked(url, name).result(WAIT_SECONDS)
     except TimeoutError as error:
-        raise unknown(model, f"is still being looked up on {name}; ask again in a moment") from error
+        raise unknown(model, say("config_being_looked_up", hub=name)) from error
     except NoConfig as error:
-        raise unknown(model, str(error)) from error
+        raise unknown(model, error.why) from error
     keep(kept, config)
     return config
 
 
-def unknown(model: Model, why: str) -> InvalidInput:
+def unknown(model: Model, why: Sentence) -> InvalidInput:
     return InvalidInput(
-        f"The memory of {model.id} cannot be estimated: it {why}.", FIX, [FieldError("model.id", why, FIX)]
+        say("memory_cannot_be_estimated", model=model.id, why=why),
+        FIX,
+        [FieldError("model.id", why.text, FIX.text, "no_config_known", {"why": why})],
     )
 
 
@@ -91,23 +98,23 @@ def ask(url: str, hub: str) -> dict[str, Any]:
     try:
         with httpx.stream("GET", url, headers=headers, timeout=ASK_SECONDS, follow_redirects=True) as response:
             if response.status_code in (401, 403):
-                raise NoConfig(f"is gated, private or missing on {hub}")
+                raise NoConfig(say("config_gated_or_missing", hub=hub))
             if response.status_code == 404:
-                raise NoConfig(f"has no config.json on {hub}")
+                raise NoConfig(say("config_not_on_hub", hub=hub))
             if not response.is_success:
-                raise NoConfig(f"is not in the catalogue, and {hub} answered {response.status_code}")
+                raise NoConfig(say("config_hub_answered", hub=hub, status=response.status_code))
             body = b""
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > LARGEST_BYTES:
-                    raise NoConfig(f"has a config.json on {hub} that is far too long")
+                    raise NoConfig(say("config_too_long", hub=hub))
         config = json.loads(body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NoConfig(f"is not in the catalogue, and {hub} does not answer") from error
+        raise NoConfig(say("config_hub_silent", hub=hub)) from error
     except (ValueError, RecursionError) as error:
-        raise NoConfig(f"has a config.json on {hub} that cannot be read") from error
+        raise NoConfig(say("config_unreadable", hub=hub)) from error
     if not isinstance(config, dict):
-        raise NoConfig(f"has a config.json on {hub} that is no JSON object")
+        raise NoConfig(say("config_no_object", hub=hub))
     return config
 
 

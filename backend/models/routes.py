@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from backend.dependencies import CurrentAdmin, CurrentUser, SessionDep, SettingsDep
 from backend.models import service
 from tunescope.problems import Problem
+from tunescope.sentences import Sentence, say
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -22,6 +23,7 @@ class Model(BaseModel):
     architecture: str | None
     bytes: int | None
     note: str
+    note_sentence: Sentence | None
 
 
 class Models(BaseModel):
@@ -36,8 +38,10 @@ class NewModel(BaseModel):
 def model_of(model: service.LibraryModel) -> Model:
     try:
         state, architecture, size, note = service.describe(model)
-    except (OSError, Problem) as error:
-        state, architecture, size, note = "broken", None, None, str(error)
+    except Problem as error:
+        state, architecture, size, note = "broken", None, None, error.detail_sentence
+    except OSError as error:
+        state, architecture, size, note = "broken", None, None, say("as_said", said=str(error))
     return Model.model_validate(
         {
             "id": model.id,
@@ -47,7 +51,8 @@ def model_of(model: service.LibraryModel) -> Model:
             "state": state,
             "architecture": architecture,
             "bytes": size,
-            "note": note,
+            "note": note.text if note else "",
+            "note_sentence": note,
         }
     )
 

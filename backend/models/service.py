@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tunescope import wire
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.models import DEMO
 from tunescope.problems import Conflict, FieldError, InvalidInput, NotFound, Problem
-from tunescope.sentences import say
+from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.spec import Model
 
@@ -58,17 +59,18 @@ def read_config(path: Path) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise bad_path(
-            "there is no config.json in this directory", "give a directory saved by save_pretrained"
+            "there is no config.json in this directory", "give a directory saved by save_pretrained", "no_config_here"
         ) from error
     except (OSError, ValueError) as error:
-        raise bad_path(f"config.json cannot be read: {error}", "download the model again") from error
+        fix, values = "download the model again", {"said": str(error)}
+        raise bad_path(f"config.json cannot be read: {error}", fix, "config_unreadable_here", values) from error
     if not isinstance(values, dict):
-        raise bad_path("config.json is not an object", "download the model again")
+        raise bad_path("config.json is not an object", "download the model again", "config_no_object_here")
     return values
 
 
-def bad_path(message: str, fix: str) -> InvalidInput:
-    return InvalidInput("This directory is not a model that can be trained.", errors=[FieldError("path", message, fix)])
+def bad_path(message: str, fix: str, type: str, values: Mapping[str, str] | None = None) -> InvalidInput:
+    return InvalidInput(say("directory_no_model"), errors=[FieldError("path", message, fix, type, values or {})])
 
 
 def add(session: Session, name: str, path: str) -> ModelRow:
@@ -80,13 +82,16 @@ def add(session: Session, name: str, path: str) -> ModelRow:
         usable = False
     if not usable:
         raise bad_path(
-            "this is not a directory on the server", "give the absolute path of a directory the server can read"
+            "this is not a directory on the server",
+            "give the absolute path of a directory the server can read",
+            "no_directory_here",
         )
     read_config(folder)
     if not any(folder.glob("*.safetensors")):
         raise bad_path(
             "there are no *.safetensors weights in it",
             "convert the weights with save_pretrained(safe_serialization=True)",
+            "no_safetensors_here",
         )
     if name == DEMO:
         raise Conflict(say("is_demo_model", model=DEMO), say("choose_another_name"))
@@ -103,21 +108,21 @@ def remove(session: Session, model_id: str) -> None:
     """Forget a directory; its files stay."""
     row = session.get(ModelRow, model_id)
     if row is None:
-        raise NotFound("There is no such model in the library.", "See the Models page.")
+        raise NotFound(say("no_such_model"), say("see_models"))
     session.delete(row)
 
 
-def describe(model: LibraryModel) -> tuple[str, str | None, int | None, str]:
+def describe(model: LibraryModel) -> tuple[str, str | None, int | None, Sentence | None]:
     """(state, architecture name, bytes of the weights, note) of a library model."""
     if not (model.path / "config.json").is_file():
         if model.builtin:
-            return "unprepared", "llama", None, "Prepared by the first job that uses it, in about half a minute."
-        return "broken", None, None, "The directory or its config.json is gone."
+            return "unprepared", "llama", None, say("prepared_on_use")
+        return "broken", None, None, say("directory_gone")
     try:
         weights = [file.stat().st_size for file in model.path.glob("*.safetensors")]
         family = architecture_from_config(read_config(model.path)).family
     except Problem as error:
-        return "ready", None, None, f"No estimate: {error.detail}"
+        return "ready", None, None, say("no_estimate_because", because=error.detail_sentence)
     if not weights:
-        return "broken", family, None, "The weights are gone."
-    return "ready", family, sum(weights), ""
+        return "broken", family, None, say("weights_gone")
+    return "ready", family, sum(weights), None

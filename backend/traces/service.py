@@ -104,7 +104,7 @@ def insert(session: Session, row: TraceRow) -> TraceRow:
 def refuse_flood(session: Session) -> None:
     pending = session.scalar(select(func.count()).select_from(TraceRow).where(TraceRow.state == "pending"))
     if (pending or 0) >= MOST_PENDING:
-        raise Unavailable(f"{MOST_PENDING} specs wait to be traced.", "Try again in a few minutes.")
+        raise Unavailable(say("too_many_to_trace", specs=MOST_PENDING), say("try_again_in_minutes", minutes=5))
 
 
 def formula_bytes(session: Session, settings: ServerSettings, spec: JobSpec) -> int | None:
@@ -118,7 +118,7 @@ def formula_bytes(session: Session, settings: ServerSettings, spec: JobSpec) -> 
 def status(session: Session, key: str) -> TraceStatus:
     row = session.get(TraceRow, key)
     if row is None:
-        raise NotFound("There is no such trace.", "Ask for it again: POST /api/traces with the spec.")
+        raise NotFound(say("no_such_trace"), say("ask_for_trace_again"))
     return status_of(row)
 
 

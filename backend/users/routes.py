@@ -12,6 +12,7 @@ from backend.dependencies import COOKIE, CurrentAdmin, CurrentUser, RedisDep, Se
 from backend.users import attempts, service
 from backend.users.tables import SecretRow, UserRow
 from tunescope.problems import FieldError, InvalidInput, NotFound, NotSignedIn
+from tunescope.sentences import say
 
 router = APIRouter()
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
@@ -98,7 +99,7 @@ def sign_in(
         user = with_password(session, connection, body.username, body.password, address)
     else:
         raise InvalidInput(
-            "A username and password are needed.",
+            say("username_and_password_needed"),
             errors=[FieldError("username", "is missing", "fill it in", "missing")],
         )
     service.forget_old_sessions(session, user)
@@ -187,5 +188,5 @@ def remove_token(token_id: str, session: SessionDep, user: CurrentUser) -> None:
     """Revoke one of your API tokens: it stops working at once."""
     row = session.get(SecretRow, token_id)
     if row is None or row.user_id != user.id or row.kind != "token":
-        raise NotFound("There is no such token.", "See your tokens on the settings page.")
+        raise NotFound(say("no_such_token"), say("see_tokens"))
     session.delete(row)

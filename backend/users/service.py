@@ -64,9 +64,8 @@ def create_user(session: Session, username: str, role: str, password: str | None
 
 
 def name_is_taken(username: str) -> Conflict:
-    fix = "Choose another name; capital and small letters count as the same."
     error = FieldError("username", f"there is already a user named {username}", "choose another name", "name_taken")
-    return Conflict(f"There is already a user named {username}.", fix, errors=[error])
+    return Conflict(say("username_taken", name=username), say("choose_another_username"), errors=[error])
 
 
 def check_username(username: str) -> None:
@@ -208,7 +207,7 @@ def remove_user(session: Session, acting: UserRow, user_id: str) -> None:
     """Close an account. Its jobs stay; it can no longer sign in."""
     user = session.get(UserRow, user_id)
     if user is None or not user.active:
-        raise NotFound("There is no such user.", "See the people on the settings page.")
+        raise NotFound(say("no_such_user"), say("see_people"))
     if user.id == acting.id:
         raise Forbidden(say("not_yourself"), say("ask_another_admin"))
     # Locked, so that two admins who remove each other at once cannot both succeed.

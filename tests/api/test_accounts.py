@@ -121,6 +121,10 @@ def test_guessing_becomes_slow_and_does_not_lock_others_out(
     assert [answer("bo", "wrong").status_code for _ in range(10)] == [401] * 10
     refused = answer("bo", PASSWORD)
     assert refused.status_code == 429 and 0 < int(refused.headers["Retry-After"]) <= 900
+    fix = refused.json()["fix_sentence"]
+    assert (fix["kind"], fix["values"], fix["text"]) == (
+        "try_again_in_minutes", {"minutes": 15}, "Try again in 15 minutes.",
+    )  # fmt: skip
     assert "minutes" in refused.json()["fix"]
     assert answer("cy", PASSWORD).status_code == 200, "another user from the same address"
     with redis.Redis.from_url(settings.redis_url) as connection:

@@ -61,6 +61,19 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing_behind(
     assert [item["name"] for item in member.get("/api/datasets").json()["items"]] == ["vram-questions"]
 
 
+def test_what_is_wrong_with_a_row_is_told_in_kinds_and_values(member: TestClient, settings: ServerSettings) -> None:
+    (error,) = upload(member, b'{"messages": "hello"}\n', "data.jsonl").json()["errors"]
+    why = error["values"]["why"]
+    assert (error["type"], error["message"]) == ("bad_row", why["text"])
+    assert (why["kind"], why["values"]["where"], why["values"]["found"]["kind"]) == (
+        "must_be_turns", "messages", "json_text",
+    )  # fmt: skip
+    upload(member, GOOD, name="mine")
+    shown = member.get("/api/datasets/mine/rows", params={"model": "absent"}).json()
+    because = shown["rendered_unknown_sentence"]
+    assert because["values"] == {"model": "absent"} and because["text"] == shown["rendered_unknown_because"]
+
+
 def test_a_name_is_given_once(member: TestClient, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert upload(member, GOOD, name="mine").status_code == 201
     before = kept(settings)
@@ -132,6 +145,8 @@ def test_rows_that_cannot_be_kept_are_named_and_never_shown(member: TestClient, 
     added = upload(member, BROKEN + GOOD, name="broken")
     assert added.status_code == 201, added.text
     assert [problem["line"] for problem in added.json()["problems"]] == [1, 2]
+    for problem in added.json()["problems"]:
+        assert problem["message_sentence"]["text"] == problem["message"]
     assert member.get("/api/datasets/broken").status_code == 200
     shown = member.get("/api/datasets/broken/rows")
     assert shown.status_code == 200, shown.text

@@ -210,7 +210,9 @@ def test_every_measured_job_becomes_a_row(member: TestClient, sessions: Sessions
     assert row["summary"]["quantization"] == "nf4"
     assert row["measured_bytes"] == sum(PERSISTENT.values()) - PERSISTENT["quantization_state"], "not rounded on a CPU"
     assert page["calibrations"] == [] and "CPU" in page["note"]
-    assert member.get("/api/accuracy?cursor=x").status_code == 422
+    for cursor in ("x", "nan~a", ""):
+        refused = member.get("/api/accuracy", params={"cursor": cursor})
+        assert refused.status_code == (422 if cursor else 200)
     member.delete(f"/api/jobs/{jobs[0]}")
     assert len(member.get("/api/accuracy").json()["items"]) == 2
 

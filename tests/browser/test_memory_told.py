@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import FilePayload, Page, Route, expect
 from sqlalchemy import select
 
 from backend.database import make_engine, make_sessions
@@ -196,6 +196,16 @@ def test_what_the_api_refuses_is_told_in_chinese(page: Page) -> None:
     page.goto("/datasets")
     expect(page.get_by_role("alert")).to_contain_text("该任务已结束：失败。")
     expect(page.get_by_role("alert")).to_contain_text("请重试或克隆以再次运行。")
+
+
+def test_what_is_wrong_with_an_uploaded_row_is_told_in_chinese(page: Page) -> None:
+    page.add_init_script("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.goto("/datasets")
+    file: FilePayload = {"name": "rows.jsonl", "mimeType": "application/jsonl", "buffer": b'{"messages": 5}\n'}
+    page.locator('input[type="file"]').set_input_files(file)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("“messages”必须是对话轮次的列表，而这里是数。请在文件中修正")
+    assert not re.search("must|mend", alert.inner_text())
 
 
 def test_one_click_starts_it_anew_with_a_change(page: Page, full_job: str) -> None:

@@ -6,17 +6,19 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from tunescope import problems
 from tunescope.memory.explain import OTHER
 from tunescope.memory.ledger import CATEGORIES
 from tunescope.memory.trace import Phase
 from tunescope.spec import LIMITS, JobSpec
 from tunescope.states import FailureReason, JobState
-from tunescope.validation import KNOWN, TOO_LONG
+from tunescope.validation import BOUNDS, KNOWN, TOO_LONG
 from tunescope.wire import GpuReport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,8 +63,8 @@ def spec_fields() -> list[tuple[str, str]]:
 
 def test_both_languages_have_the_same_words() -> None:
     english, chinese = words("en"), words("zh-CN")
-    # The server itself says its sentences in English: tests/house/test_sentences.py.
-    assert english.keys() == chinese.keys() - {"sentences"}
+    # The server itself says these in English: its sentences (tests/house/test_sentences.py), and what is wrong with a field.
+    assert english.keys() == chinese.keys() - {"sentences", "problems"}
     holes = re.compile(r"{{.*?}}")
     for feature, texts in english.items():
         assert texts.keys() == chinese[feature].keys(), feature
@@ -80,27 +82,80 @@ def test_every_field_category_state_and_failure_has_words() -> None:
     assert {f"reason_{reason.value}" for reason in FailureReason} <= found["job"].keys()
 
 
-def named_problems() -> set[str]:
-    """Every name that the server gives a wrong field of a spec."""
-    found = {type for _, _, type in KNOWN.values()} | {f"too_many_{what}" for what in TOO_LONG.values()}
-    found |= {limits.type for limits in LIMITS.values()} | {"no_choice", "repeated"}
-    refusing = (
-        "tunescope/spec.py", "tunescope/memory/attention_choice.py", "tunescope/memory/expert_adapters.py", "backend/jobs/refusals.py", "backend/users/service.py",
-    )  # fmt: skip
-    sources = [ROOT / name for name in refusing]
-    for text in (path.read_text() for path in sources):
-        calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
-        for call in calls:
-            if getattr(call.func, "id", "") in ("FieldError", "wrong_together"):
-                type = call.args[3]
-                if getattr(type, "id", "") != "type":  # taken from KNOWN, which is counted above
-                    found.add(str(ast.literal_eval(type)))
+PROBLEM_CLASSES = {error.__name__ for error in (problems.Problem, *problems.Problem.__subclasses__())}
+ONLY_IN_ENGLISH = ("tunescope/cli/", "tunescope/client.py")
+"""What only the command line and programs read."""
+
+
+def calls_of_the_server() -> Iterator[tuple[str, str, ast.Call]]:
+    """Every call by a plain name in what the page may hear of: where it stands, the name, and itself."""
+    for package in ("tunescope", "backend"):
+        for path in (ROOT / package).rglob("*.py"):
+            name = str(path.relative_to(ROOT))
+            if name.startswith(ONLY_IN_ENGLISH):
+                continue
+            for call in ast.walk(ast.parse(path.read_text())):
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                    yield f"{name}:{call.lineno}", call.func.id, call
+
+
+def strings_of(node: ast.AST) -> set[str]:
+    return {item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+
+
+def named(node: ast.expr) -> set[str]:
+    """The names that an argument may be, as far as they stand there."""
+    if isinstance(node, ast.IfExp):
+        return named(node.body) | named(node.orelse)
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+def named_problems() -> dict[str, set[str]]:
+    """Every name that a call gives a wrong field, with the names of values that are written down in its file."""
+    found: dict[str, set[str]] = {}
+    for where, name, call in calls_of_the_server():
+        if name in ("FieldError", "wrong_together"):
+            dicts = [node for node in ast.walk(ast.parse(source_of(where))) if isinstance(node, ast.Dict)]
+            keys = {text for node in dicts for key in node.keys if key for text in named(key)}
+            found |= {type: found.get(type, set()) | keys for type in named(call.args[3])}
     return found
 
 
-def test_every_named_problem_of_a_spec_has_words() -> None:
-    yaml = {key for key in words("en")["problems"] if key.startswith("yaml_")}
-    assert words("en")["problems"].keys() - yaml == named_problems()
+def source_of(where: str) -> str:
+    return (ROOT / where.partition(":")[0]).read_text()
+
+
+def test_every_problem_of_a_field_has_a_name_and_the_name_has_words() -> None:
+    nameless = [
+        where
+        for where, name, call in calls_of_the_server()
+        if name == "FieldError" and len(call.args) < 4 and not any(isinstance(each, ast.Starred) for each in call.args)
+    ]
+    assert nameless == []
+    chinese, found = words("zh-CN")["problems"], named_problems()
+    names = {type for _, _, type in KNOWN.values()} | {type for _, type in BOUNDS.values()}
+    names |= {f"too_many_{what}" for what in TOO_LONG.values()} | {limits.type for limits in LIMITS.values()}
+    assert sorted((names | found.keys()) - chinese.keys()) == []
+    holes = {type: set(re.findall(r"{{(\w+)}}", chinese[type])) for type in found}
+    assert {type: holes[type] - found[type] for type in found if holes[type] - found[type]} == {}
+    quoted = {
+        text
+        for name in {where.partition(":")[0] for where, _, _ in calls_of_the_server()}
+        for text in strings_of(ast.parse(source_of(name)))
+    }
+    assert sorted(chinese.keys() - names - found.keys() - quoted) == []
+
+
+def test_every_problem_is_said_in_sentences() -> None:
+    """``say``, not a text: the page has no other words for it."""
+    written = [
+        where
+        for where, name, call in calls_of_the_server()
+        if name in PROBLEM_CLASSES
+        for argument in call.args[:2]
+        if isinstance(argument, ast.Constant | ast.JoinedStr)
+    ]
+    assert written == []
 
 
 def test_no_word_is_missing() -> None:
@@ -128,7 +183,6 @@ def test_no_word_is_unused(feature: str) -> None:
     ]
     fields = {f"{section}_{name}" for section, name in spec_fields()} | {section for section, _ in spec_fields()}
     known = quoted | fields | {*CATEGORIES, *OTHER, *JobState, *get_args(Phase), *GpuReport.model_fields}
-    known |= named_problems()
     unused = [
         key for key in words("en")[feature] if key not in known and not any(item.match(key) for item in templates)
     ]

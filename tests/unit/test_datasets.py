@@ -51,7 +51,7 @@ def test_a_bad_row_is_named_by_its_line_and_the_others_stay(tmp_path: Path) -> N
     report = check_dataset(file)
     assert report.rows == 3
     assert [problem.line for problem in report.problems] == [2, 4]
-    assert all(problem.message for problem in report.problems)
+    assert all(problem.why.text for problem in report.problems)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -112,7 +112,7 @@ def test_every_line_is_a_row_or_a_named_problem(tmp_path: Path, content: bytes, 
     report = check_dataset(file)
     assert report.rows == rows, report.problems
     assert [problem.line for problem in report.problems] == lines
-    assert all(problem.message.endswith(".") for problem in report.problems)
+    assert all(problem.why.text.endswith(".") for problem in report.problems)
 
 
 @pytest.mark.parametrize(
@@ -174,13 +174,13 @@ def test_a_deep_row_of_an_array_is_named_not_followed(tmp_path: Path, depth: int
     array.write_text(f'[{GOOD}, {{"text": "a", "more": {"[" * depth}{"]" * depth}}}, {GOOD}]')
     report = check_dataset(array)
     assert [problem.line for problem in report.problems] == [2]
-    assert "nested too deeply" in report.problems[0].message
+    assert "nested too deeply" in report.problems[0].why.text
 
 
 def test_a_column_named_twice_is_refused_by_its_name(tmp_path: Path) -> None:
     table = tmp_path / "data.csv"
     table.write_text("prompt,completion,prompt\na,b,c\n")
-    assert '"prompt" more than once' in check_dataset(table).problems[0].message
+    assert '"prompt" more than once' in check_dataset(table).problems[0].why.text
 
 
 def test_columns_that_json_does_not_know_are_kept_as_text(tmp_path: Path) -> None:

@@ -68,6 +68,13 @@ def test_an_error_says_what_would_be_right(change: dict[str, Any], words: str) -
     assert str(caught.value).splitlines()[1].endswith(words)
 
 
+def test_a_field_that_takes_two_kinds_of_things_has_one_name_for_getting_neither() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_spec(SMALLEST | {"adaptation": {"target_modules": 5}})
+    (error,) = caught.value.errors
+    assert (error.type, error.values) == ("no_choice_no_list", {"choices": "all-linear"})
+
+
 def test_every_number_has_a_range_to_tell() -> None:
     """A limit on one side only would be told without the other."""
     numbers = [

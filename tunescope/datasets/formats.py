@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from tunescope.sentences import Sentence, say
+
 Format = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "text"]
 
 REQUIRED_KEYS: dict[Format, tuple[str, ...]] = {
@@ -43,7 +45,11 @@ SUPPORTED = "messages, conversations, instruction + output, prompt + completion,
 
 
 class BadRow(ValueError):
-    """This row cannot be trained on; the message says why, for a person."""
+    """This row cannot be trained on; ``why`` says it for a person."""
+
+    def __init__(self, why: Sentence) -> None:
+        super().__init__(why.text)
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,7 @@ def normalize(raw: Mapping[str, Any], format: Format) -> TrainingRow:
     """The row as the trainer takes it. Raises BadRow."""
     missing = [key for key in REQUIRED_KEYS[format] if raw.get(key) is None]
     if missing:
-        needed = " and ".join(f'"{key}"' for key in missing)
-        raise BadRow(f"The row has no {needed}, which every row of this {format} data set needs.")
+        raise BadRow(say("row_lacks", needed=", ".join(f'"{key}"' for key in missing), format=format))
     if format == "messages":
         return _conversation(raw["messages"], "messages")
     if format == "sharegpt":
@@ -114,7 +119,7 @@ def _alpaca(raw: Mapping[str, Any]) -> Conversation:
     question = _filled(raw["instruction"], "instruction")
     extra = raw.get("input")
     if extra is not None and not isinstance(extra, str):
-        raise BadRow(f'"input" must be text, but is {_kind(extra)}.')
+        raise BadRow(say("must_be_text", where="input", found=_kind(extra)))
     if extra and extra.strip():
         question = f"{question}\n\n{extra}"
     turns = [Message("user", question), Message("assistant", _filled(raw["output"], "output"))]
@@ -136,37 +141,37 @@ def _conversation(value: Any, key: str) -> Conversation:
 
 def _checked(turns: list[Message], key: str) -> Conversation:
     if not any(turn.role == "assistant" for turn in turns):
-        raise BadRow(f'"{key}" has no assistant turn, so there is nothing to learn from.')
+        raise BadRow(say("no_assistant_turn", where=key))
     return Conversation(tuple(turns))
 
 
 def _turns(value: Any, key: str) -> list[Message]:
     if not isinstance(value, list):
-        raise BadRow(f'"{key}" must be a list of turns, but is {_kind(value)}.')
+        raise BadRow(say("must_be_turns", where=key, found=_kind(value)))
     items = cast(list[Any], value)
     if not items:
-        raise BadRow(f'"{key}" is empty.')
+        raise BadRow(say("is_empty", where=key))
     return [_turn(item, f"{key}[{number}]") for number, item in enumerate(items)]
 
 
 def _turn(item: Any, where: str) -> Message:
     """One turn; ``where`` is its path in the row, counted from 0 as in JSON."""
     if not isinstance(item, dict):
-        raise BadRow(f"{where} must be an object with a role and a content, but is {_kind(item)}.")
+        raise BadRow(say("turn_no_object", where=where, found=_kind(item)))
     turn = cast(dict[str, Any], item)
     name = turn.get("role", turn.get("from"))
     if not isinstance(name, str):
-        raise BadRow(f'{where} has no "role" (or "from") that says who speaks.')
+        raise BadRow(say("turn_without_role", where=where))
     role = ROLE_NAMES.get(name.strip().lower())
     if role is None:
-        raise BadRow(f'{where} has the unknown role "{name[:40]}"; known are {", ".join(ROLES)}, human and gpt.')
+        raise BadRow(say("unknown_role", where=where, name=name[:40], known=", ".join((*ROLES, "human", "gpt"))))
     if turn.get("tool_calls"):
-        raise BadRow(f"{where} calls tools, which training rows cannot hold yet.")
+        raise BadRow(say("turn_calls_tools", where=where))
     content = turn.get("content", turn.get("value"))
     if isinstance(content, list):
         content = _joined(cast(list[Any], content), where)
     if content is None:
-        raise BadRow(f'{where} has no "content" (or "value").')
+        raise BadRow(say("turn_without_content", where=where))
     if role == "assistant" or not isinstance(content, str):
         return Message(role, _filled(content, f"{where}.content"))
     return Message(role, content)
@@ -178,26 +183,23 @@ def _joined(parts: list[Any], where: str) -> str:
     for part in parts:
         text = cast(dict[str, Any], part).get("text") if isinstance(part, dict) else None
         if not isinstance(text, str):
-            raise BadRow(f"{where} has a part that is not text; only text can be trained on.")
+            raise BadRow(say("part_not_text", where=where))
         texts.append(text)
     return "".join(texts)
 
 
 def _filled(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise BadRow(f'"{where}" must be text, but is {_kind(value)}.')
+        raise BadRow(say("must_be_text", where=where, found=_kind(value)))
     if not value.strip():
-        raise BadRow(f'"{where}" is empty.')
+        raise BadRow(say("is_empty", where=where))
     return value
 
 
-def _kind(value: Any) -> str:
-    names: dict[type, str] = {
-        dict: "an object",
-        list: "a list",
-        str: "text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-    }
-    return "null" if value is None else names.get(type(cast(object, value)), f"a {type(cast(object, value)).__name__}")
+def _kind(value: Any) -> Sentence:
+    """What a value is, as JSON has it: ``tunescope.datasets.values.plain`` leaves no other kinds."""
+    if value is None or isinstance(value, bool):
+        return say("json_null" if value is None else "json_boolean")
+    if isinstance(value, dict | list):
+        return say("json_object" if isinstance(value, dict) else "json_list")
+    return say("json_text" if isinstance(value, str) else "json_number")

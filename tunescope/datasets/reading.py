@@ -14,6 +14,7 @@ from tunescope.datasets.array import elements
 from tunescope.datasets.formats import SUPPORTED, BadRow, Format, TrainingRow, detect_format, normalize
 from tunescope.datasets.values import plain
 from tunescope.problems import InvalidInput
+from tunescope.sentences import Sentence, say
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 MAX_ROW_BYTES = 64 * 1024**2
@@ -34,7 +35,7 @@ class Row:
 @dataclass(frozen=True)
 class RowProblem:
     line: int
-    message: str
+    why: Sentence
 
 
 @dataclass
@@ -61,10 +62,7 @@ def read_rows(path: Path) -> Iterator[Row | RowProblem]:
         return _read_csv(path)
     if suffix == ".parquet":
         return _read_parquet(path)
-    raise InvalidInput(
-        f'"{path.name}" is not a kind of file that can be read.',
-        fix=f"Give the file one of the endings {', '.join(SUFFIXES)}.",
-    )
+    raise InvalidInput(say("unknown_kind_of_file", file=path.name), say("use_ending", choices=", ".join(SUFFIXES)))
 
 
 def read_training_rows(path: Path) -> Iterator[tuple[Row, TrainingRow, Format] | RowProblem]:
@@ -77,17 +75,17 @@ def read_training_rows(path: Path) -> Iterator[tuple[Row, TrainingRow, Format] |
             continue
         format = format or detect_format(row.raw)
         if format is None:
-            keys = ", ".join(name[:40] for name in list(row.raw)[:8]) or "none"
-            yield RowProblem(row.line, f"The keys of this row ({keys}) fit no known format; expected {SUPPORTED}.")
+            keys = ", ".join(name[:40] for name in list(row.raw)[:8])
+            yield RowProblem(row.line, say("unknown_keys", keys=keys or say("no_keys"), known=SUPPORTED))
             continue
         try:
             ready = normalize(row.raw, format)
         except BadRow as error:
-            yield RowProblem(row.line, str(error))
+            yield RowProblem(row.line, error.why)
             continue
         kind = kind or type(ready)
         if type(ready) is not kind:
-            yield RowProblem(row.line, '"prompt" and "completion" are texts in some rows and turns in others.')
+            yield RowProblem(row.line, say("texts_and_turns"))
             continue
         yield row, ready, format
 
@@ -108,7 +106,7 @@ def check_dataset(path: Path) -> DatasetReport:
     if report.rows == 0 and report.problem_count == 0:
         report.empty = True
         report.problem_count = 1
-        report.problems.append(RowProblem(1, "The file has no rows."))
+        report.problems.append(RowProblem(1, say("file_empty")))
     with path.open("rb") as stream:
         report.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return report
@@ -121,7 +119,7 @@ def _read_jsonl(path: Path) -> Iterator[Row | RowProblem]:
             line += 1
             if len(chunk) > MAX_ROW_BYTES:
                 _skip_line(stream, chunk)
-                yield RowProblem(line, f"The line is longer than {MAX_ROW_BYTES // 1024**2} MiB.")
+                yield RowProblem(line, say("line_too_long", limit_bytes=MAX_ROW_BYTES))
                 continue
             if line == 1:
                 chunk = chunk.removeprefix(b"\xef\xbb\xbf")
@@ -138,24 +136,22 @@ def _parsed(line: int, chunk: bytes) -> Row | RowProblem:
     try:
         value = json.loads(chunk.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return RowProblem(line, f"The line is not valid UTF-8 (byte {error.start + 1}); save the file as UTF-8.")
+        return RowProblem(line, say("line_not_utf8", byte=error.start + 1))
     except json.JSONDecodeError as error:
-        return RowProblem(line, f"The line is not valid JSON: {error.msg} at column {error.colno}.")
+        return RowProblem(line, say("line_not_json", said=error.msg, column=error.colno))
     except (RecursionError, ValueError):
-        return RowProblem(
-            line, "The line is not valid JSON: it is nested too deeply or holds a number that is too long."
-        )
+        return RowProblem(line, say("line_too_deep_or_number_too_long"))
     return _row(line, value)
 
 
 def _row(line: int, value: Any) -> Row | RowProblem:
     """The row in values that can be kept, shown and rendered, or why it is none."""
     if not isinstance(value, dict):
-        return RowProblem(line, 'A row must be a JSON object, such as {"text": "..."}.')
+        return RowProblem(line, say("row_no_object"))
     try:
         return Row(line, plain(value))
     except BadRow as error:
-        return RowProblem(line, str(error))
+        return RowProblem(line, error.why)
 
 
 def _read_json(path: Path) -> Iterator[Row | RowProblem]:
@@ -168,7 +164,7 @@ def _read_json(path: Path) -> Iterator[Row | RowProblem]:
             yield from _read_jsonl(path)
             return
         if start[:1] != b"[":
-            yield RowProblem(1, "A .json file must be an array of rows: [{...}, {...}].")
+            yield RowProblem(1, say("json_no_array"))
             return
         stream.seek(stream.seek(0) + (3 if stream.read(3) == b"\xef\xbb\xbf" else 0))
         number = 0
@@ -179,12 +175,10 @@ def _read_json(path: Path) -> Iterator[Row | RowProblem]:
                 bounded.forget()
                 yield _row(number, value)
         except _TooLong:
-            yield RowProblem(
-                number + 1, f"Row {number + 1} is longer than {MAX_ROW_BYTES // 1024**2} MiB; reading ends here."
-            )
+            yield RowProblem(number + 1, say("row_too_long", row=number + 1, limit_bytes=MAX_ROW_BYTES))
         except (ijson.JSONError, UnicodeDecodeError, RecursionError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
-            yield RowProblem(number + 1, f"The file is not valid JSON from row {number + 1} on: {reason}")
+            yield RowProblem(number + 1, say("not_json_from", row=number + 1, said=reason))
 
 
 class _TooLong(Exception):
@@ -219,7 +213,7 @@ def _read_csv(path: Path) -> Iterator[Row | RowProblem]:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield RowProblem(line, f"The file is not valid CSV from line {line} on: {error}.")
+                yield RowProblem(line, say("not_csv_from", line=line, said=str(error)))
                 return
             if cells is None:
                 return
@@ -234,13 +228,13 @@ def _read_csv(path: Path) -> Iterator[Row | RowProblem]:
             line = reader.line_num + 1
 
 
-def _header_problem(header: list[str]) -> str | None:
+def _header_problem(header: list[str]) -> Sentence | None:
     """Why these column names cannot be used; rows would lose the values of a name that stands there twice."""
     if not_utf8(header):
-        return "The header is not valid UTF-8; save the file as UTF-8."
+        return say("header_not_utf8")
     repeated = [name for place, name in enumerate(header) if name and name in header[:place]]
     if repeated:
-        return f'The header has the column "{repeated[0][:40]}" more than once; rename or remove one of them.'
+        return say("column_repeated", name=repeated[0][:40])
     return None
 
 
@@ -251,16 +245,16 @@ def not_utf8(cells: list[str]) -> bool:
 
 def _csv_row(line: int, header: list[str], cells: list[str]) -> Row | RowProblem:
     if len(cells) != len(header):
-        return RowProblem(line, f"The row has {len(cells)} columns, but the header has {len(header)}.")
+        return RowProblem(line, say("row_columns", cells=len(cells), columns=len(header)))
     if not_utf8(cells):
-        return RowProblem(line, "The row is not valid UTF-8; save the file as UTF-8.")
+        return RowProblem(line, say("row_not_utf8"))
     values: dict[str, Any] = dict(zip(header, cells, strict=True))
     for key in ("messages", "conversations"):
         if key in values:
             try:
                 values[key] = json.loads(values[key])
             except (ValueError, RecursionError):
-                return RowProblem(line, f'The column "{key}" must hold a JSON list of turns.')
+                return RowProblem(line, say("column_must_hold_turns", name=key))
     return _row(line, values)
 
 
@@ -277,4 +271,4 @@ def _read_parquet(path: Path) -> Iterator[Row | RowProblem]:
                     yield _row(number, value)
     except (pyarrow.ArrowException, OSError, ValueError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:160]
-        yield RowProblem(number + 1, f"The file is not valid Parquet from row {number + 1} on: {reason}")
+        yield RowProblem(number + 1, say("not_parquet_from", row=number + 1, said=reason))

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer
 
 from tunescope.datasets.formats import Completion, Conversation, PlainText, TrainingRow
 from tunescope.problems import InvalidInput
+from tunescope.sentences import say
 
-ANEW = "Download the model anew; if it is published so, choose another."
+ANEW = say("download_anew")
 LENGTH_SAMPLE_ROWS = 2000
 """Lengths are those of the first so many rows: enough for a percentile, and quick for a large upload."""
 SAMPLE_CHARACTERS = 8_000_000
@@ -82,35 +83,29 @@ class Renderer:
 
     def _chat(self, row: Conversation) -> str:
         if self._template is None:
-            raise InvalidInput(
-                "The model has no chat template, so conversations cannot be rendered.",
-                fix="Choose an instruct or chat model, or a data set of the format text or prompt_completion.",
-            )
+            raise InvalidInput(say("no_chat_template"), say("choose_chat_model"))
         try:
             messages = [asdict(message) for message in row.messages]
             return self._template.render(messages=messages, add_generation_prompt=False, **self._special)
         except Exception as error:  # a template is a program of somebody else's: it may raise anything
-            fix = "Change the row's roles or their order to what the template takes, or choose another model."
-            raise InvalidInput(f"The model's chat template refuses this row: {error}", fix) from error
+            raise InvalidInput(say("template_refuses_row", said=str(error)), say("change_roles")) from error
 
 
 def _tokenizer(model_dir: Path) -> Tokenizer:
     path = model_dir / "tokenizer.json"
     if not path.is_file():
-        raise InvalidInput(
-            "The model directory has no tokenizer.json.", fix="Save the model's fast tokenizer beside its weights."
-        )
+        raise InvalidInput(say("no_tokenizer"), say("save_fast_tokenizer"))
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:
-        raise InvalidInput(f"The model's tokenizer.json cannot be read: {error}", ANEW) from error
+        raise InvalidInput(say("model_file_unreadable", file="tokenizer.json", said=str(error)), ANEW) from error
 
 
 def _template(source: str) -> Template:
     try:
         return _environment().from_string(source)
     except (TemplateError, RecursionError) as error:
-        raise InvalidInput(f"The model's chat template cannot be read: {error}", ANEW) from error
+        raise InvalidInput(say("chat_template_unreadable", said=str(error)), ANEW) from error
 
 
 def _template_parts(model_dir: Path) -> tuple[dict[str, str], str | None]:
@@ -133,14 +128,14 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"The model's {path.name} cannot be read: {error}", ANEW) from error
+        raise InvalidInput(say("model_file_unreadable", file=path.name, said=str(error)), ANEW) from error
 
 
 def _config(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(_read(path)) if path.is_file() else {}
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"The model's {path.name} cannot be read: {error}", ANEW) from error
+        raise InvalidInput(say("model_file_unreadable", file=path.name, said=str(error)), ANEW) from error
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 

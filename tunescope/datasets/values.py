@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from tunescope.datasets.formats import BadRow
+from tunescope.sentences import say
 
 MAX_DEPTH = 32
 """Lists and objects within each other. Rows need four; a thousand would end Python's own reading and writing of JSON."""
@@ -19,7 +20,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, list | dict):
         if depth == MAX_DEPTH:
-            raise BadRow(f"The row is nested too deeply: more than {MAX_DEPTH} lists and objects within each other.")
+            raise BadRow(say("row_nested_too_deeply", most=MAX_DEPTH))
         if isinstance(value, list):
             return [plain(item, depth + 1) for item in cast(list[Any], value)]
         pairs = cast(dict[str, Any], value).items()
@@ -32,7 +33,7 @@ def _text(value: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(value[error.start]):04x}"
-        raise BadRow(f"The row holds half a character ({half} without its other half); write the whole one.") from error
+        raise BadRow(say("row_holds_half_a_character", half=half)) from error
     return value
 
 

@@ -148,21 +148,43 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
         if experts.per_token > experts.count:
             read.errors.append(
                 FieldError(
-                    "config.num_experts_per_tok", f"is more than the {experts.count} experts there are", PUBLISHED
+                    "config.num_experts_per_tok",
+                    f"is more than the {experts.count} experts there are",
+                    PUBLISHED,
+                    "more_than_experts",
+                    {"experts": experts.count},
                 )
             )
     if heads % kv_heads:
-        told = f"{kv_heads}" if read.states("num_key_value_heads") else f"is missing, and transformers' own {kv_heads}"
+        own = not read.states("num_key_value_heads")
+        told = f"is missing, and transformers' own {kv_heads}" if own else f"{kv_heads}"
         read.errors.append(
-            FieldError("config.num_key_value_heads", f"{told} does not divide the {heads} attention heads", PUBLISHED)
+            FieldError(
+                "config.num_key_value_heads",
+                f"{told} does not divide the {heads} attention heads",
+                PUBLISHED,
+                "own_kv_heads_do_not_divide" if own else "kv_heads_do_not_divide",
+                {"kv_heads": kv_heads, "heads": heads},
+            )
         )
     if not read.states("head_dim") and family.head_dim is None and hidden % heads:
         read.errors.append(
-            FieldError("config.num_attention_heads", f"{heads} does not divide hidden_size {hidden}", PUBLISHED)
+            FieldError(
+                "config.num_attention_heads",
+                f"{heads} does not divide hidden_size {hidden}",
+                PUBLISHED,
+                "heads_do_not_divide",
+                {"heads": heads, "hidden": hidden},
+            )
         )
     if family.halved_intermediate and intermediate % 2:
         read.errors.append(
-            FieldError("config.intermediate_size", "must be even: it counts both halves of the gated MLP", PUBLISHED)
+            FieldError(
+                "config.intermediate_size",
+                "must be even: it counts both halves of the gated MLP",
+                PUBLISHED,
+                "must_be_even",
+            )
         )
     plan = _plan(read, family, experts, count)
     stored = stored_weights(read)

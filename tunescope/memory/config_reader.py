@@ -3,6 +3,7 @@
 from typing import Any
 
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 
 LIMITS = {
     "hidden_size": 1_000_000,
@@ -58,18 +59,19 @@ class ConfigReader:
         if found is None:
             if default is not None:
                 return default
-            self.errors.append(FieldError(f"config.{name}", "is missing", PUBLISHED))
+            self.errors.append(FieldError(f"config.{name}", "is missing", PUBLISHED, "missing_in_config"))
             return 1
         return self.whole(found, self.config[found], LIMITS[name])
 
     def whole(self, found: str, value: object, largest: int, least: int = 1) -> int:
         """``value`` if it is a whole number in range, else an error and 1."""
         if isinstance(value, bool) or not isinstance(value, int):
-            self.errors.append(FieldError(f"config.{found}", f"must be a whole number, not {shown(value)}", PUBLISHED))
+            self._wrong(f"config.{found}", "a whole number", value, "whole_in_config")
             return 1
         if not least <= value <= largest:
             told = str(value) if abs(value) < 10**18 else "a number of far too many digits"
-            self.errors.append(FieldError(f"config.{found}", f"{told} is outside {least} to {largest:,}", PUBLISHED))
+            message, values = f"{told} is outside {least} to {largest:,}", {"low": least, "high": largest}
+            self.errors.append(FieldError(f"config.{found}", message, PUBLISHED, "outside_in_config", values))
             return 1
         return value
 
@@ -80,7 +82,7 @@ class ConfigReader:
         """A switch of ``values``, which errors call ``where``."""
         value = values.get(name)
         if value is not None and not isinstance(value, bool):
-            self.errors.append(FieldError(f"{where}.{name}", f"must be true or false, not {shown(value)}", PUBLISHED))
+            self._wrong(f"{where}.{name}", "true or false", value, "boolean_in_config")
         return value if isinstance(value, bool) else default
 
     def names(self, values: dict[str, Any], name: str, where: str) -> list[str]:
@@ -89,7 +91,7 @@ class ConfigReader:
         if found is None:
             return []
         if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-            self.errors.append(FieldError(f"{where}.{name}", f"must be a list of names, not {shown(found)}", PUBLISHED))
+            self._wrong(f"{where}.{name}", "a list of names", found, "names_in_config")
             return []
         return found
 
@@ -98,15 +100,17 @@ class ConfigReader:
         if value is None:
             return frozenset()
         if not isinstance(value, list):
-            self.errors.append(
-                FieldError(f"config.{name}", f"must be a list of layer numbers, not {shown(value)}", PUBLISHED)
-            )
+            self._wrong(f"config.{name}", "a list of layer numbers", value, "layers_in_config")
             return frozenset()
         return frozenset(self.whole(name, item, LIMITS["num_hidden_layers"], 0) for item in value)
 
     def finish(self) -> None:
         if self.errors:
-            raise InvalidInput("This config.json does not describe a model that can be estimated.", errors=self.errors)
+            raise InvalidInput(say("config_describes_no_model"), errors=self.errors)
+
+    def _wrong(self, loc: str, wanted: str, value: object, type: str) -> None:
+        told = shown(value)
+        self.errors.append(FieldError(loc, f"must be {wanted}, not {told}", PUBLISHED, type, {"shown": told}))
 
 
 def shown(value: object) -> str:

@@ -7,6 +7,7 @@ Compute capabilities are those of https://developer.nvidia.com/cuda-gpus.
 from dataclasses import dataclass
 
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 from tunescope.units import MIB
 
 
@@ -83,8 +84,9 @@ def device_named(name: str) -> Device:
         longest = max(len(model_of[device.name]) for device in found)
         best = [device for device in (sized or found) if len(model_of[device.name]) == longest or sized]
         return max(best, key=lambda device: device.total_bytes)
-    fix = "use one of " + ", ".join(DEVICES)
-    raise InvalidInput(f"There is no GPU {name!r} in the catalogue.", fix, [FieldError("gpu", "unknown GPU", fix)])
+    choices = ", ".join(DEVICES)
+    error = FieldError("gpu", "is unknown", f"use one of {choices}", "unknown_name", {"choices": choices})
+    raise InvalidInput(say("no_such_gpu", gpu=name), say("use_one_of", choices=choices), [error])
 
 
 def _squeeze(name: str) -> str:

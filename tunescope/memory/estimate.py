@@ -187,32 +187,41 @@ def check(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stac
         errors += [*refused_adapters(spec, architecture, stack), *refused_attention(spec, architecture, stack)]
     if limited and work.tokens > MAX_TOKENS:
         errors.append(
-            FieldError("data.max_length", f"{work.tokens:,} tokens in one micro batch", f"stay under {MAX_TOKENS:,}")
+            FieldError(
+                "data.max_length",
+                f"{work.tokens:,} tokens in one micro batch",
+                f"stay under {MAX_TOKENS:,}",
+                "too_many_tokens",
+                {"tokens": work.tokens, "most_tokens": MAX_TOKENS},
+            )
         )
     kind, strategy = spec.precision.quantization, spec.parallelism.strategy
     if limited and not can_divide(kind, strategy):
         fix = "use nf4, fp4 or none with it, or ddp, zero1 or zero2"
-        errors.append(FieldError("precision.quantization", f"{strategy} cannot shard {kind} weights", fix))
+        message, values = f"{strategy} cannot shard {kind} weights", {"strategy": strategy, "weights": kind}
+        errors.append(FieldError("precision.quantization", message, fix, "cannot_shard", values))
     if spec.adaptation.method == "lora":
         smallest = largest_rank(spec, architecture, stack)
         if spec.adaptation.r > smallest:
-            fix = f"use at most {smallest}"
-            errors.append(FieldError("adaptation.r", f"is larger than the smallest target layer ({smallest})", fix))
+            message, fix = f"is larger than the smallest target layer ({smallest})", f"use at most {smallest}"
+            errors.append(FieldError("adaptation.r", message, fix, "rank_too_large", {"most": smallest}))
     if limited and architecture.stored is not None:
         errors += _unlike_stored(spec, architecture.stored)
     if errors:
-        raise InvalidInput("These settings cannot be estimated.", errors=errors)
+        raise InvalidInput(say("settings_cannot_be_estimated"), errors=errors)
 
 
 def _unlike_stored(spec: JobSpec, stored: StoredWeights) -> Iterator[FieldError]:
     """A checkpoint that is quantized is loaded as it is (transformers ``merge_quantization_configs``)."""
     if stored.kind != spec.precision.quantization:
         fix = f"use {stored.kind}, or the unquantized model"
-        yield FieldError("precision.quantization", f"this checkpoint is stored as {stored.kind}", fix)
+        message, values = f"this checkpoint is stored as {stored.kind}", {"stored": stored.kind}
+        yield FieldError("precision.quantization", message, fix, "stored_otherwise", values)
     elif stored.kind in ("nf4", "fp4") and stored.double_quant != spec.precision.double_quant:
         done = "quantized, too" if stored.double_quant else "not quantized"
         fix = f"set it to {str(stored.double_quant).lower()}, or use the unquantized model"
-        yield FieldError("precision.double_quant", f"this checkpoint's constants are {done}", fix)
+        type = "constants_quantized" if stored.double_quant else "constants_not_quantized"
+        yield FieldError("precision.double_quant", f"this checkpoint's constants are {done}", fix, type)
 
 
 def largest_rank(spec: JobSpec, architecture: Architecture, stack: Stack = DEFAULT) -> int:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from tunescope.memory.config_reader import PUBLISHED
 from tunescope.memory.windows import DEFAULT_WINDOW, Windows
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 
 
 @dataclass(frozen=True)
@@ -150,24 +151,18 @@ def family_of(config: dict[str, Any]) -> tuple[str, Family]:
     """Find the family of a config.json. Raises InvalidInput "unknown architecture" rather than guess."""
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
-        raise InvalidInput(
-            "This config.json has no model_type.",
-            PUBLISHED,
-            [FieldError("config.model_type", "is missing", PUBLISHED)],
-        )
+        error = FieldError("config.model_type", "is missing", PUBLISHED, "missing_in_config")
+        raise InvalidInput(say("no_model_type"), say("use_published_config"), [error])
     family = FAMILIES.get(model_type)
     if family is None and isinstance(config.get("text_config"), dict):
         fix = "give its text_config as a config.json of its own; what else is in the model comes on top"
-        raise InvalidInput(
-            f"{model_type!r} is more than a text decoder: its memory is not guessed.",
-            fix,
-            [FieldError("config.model_type", "has a text_config inside", fix)],
-        )
+        error = FieldError("config.model_type", "has a text_config inside", fix, "text_config_inside")
+        raise InvalidInput(say("more_than_text_decoder", family=model_type), say("give_text_config"), [error])
     if family is None:
-        fix = "estimates exist for " + ", ".join(sorted(FAMILIES))
+        known = ", ".join(sorted(FAMILIES))
+        fix, values = f"estimates exist for {known}", {"known": known}
+        error = FieldError("config.model_type", "unknown architecture", fix, "unknown_architecture", values)
         raise InvalidInput(
-            f"Unknown architecture {model_type!r}: its memory is not guessed.",
-            fix,
-            [FieldError("config.model_type", "unknown architecture", fix)],
+            say("architecture_unknown", family=model_type), say("estimates_exist_for", known=known), [error]
         )
     return model_type, family

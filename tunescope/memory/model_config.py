@@ -8,6 +8,7 @@ from tunescope.memory.architecture import Architecture, architecture_from_config
 from tunescope.memory.catalogue import catalogue, catalogue_config
 from tunescope.models import DEMO, DEMO_CATALOGUE_NAME
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 
 LARGEST_CONFIG_BYTES = 4 * 1024**2
@@ -42,20 +43,21 @@ def local_config(spec: JobSpec, given: str | None = None) -> dict[str, Any] | No
 def read_config_file(path: Path, field: str) -> dict[str, Any]:
     """Read a config.json. Raises InvalidInput naming ``field``."""
 
-    def refused(why: str) -> InvalidInput:
+    def refused(why: Sentence) -> InvalidInput:
         fix = "give the config.json published with the model"
-        return InvalidInput(f"{path} is not a model's config.json.", fix, [FieldError(field, why, fix)])
+        error = FieldError(field, why.text, fix, "no_config_file", {"why": why})
+        return InvalidInput(say("not_a_config", path=str(path)), say("use_published_config"), [error])
 
     try:
         if path.stat().st_size > LARGEST_CONFIG_BYTES:
-            raise refused("is far too large")
+            raise refused(say("is_far_too_large"))
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise refused("there is no such file") from error
+        raise refused(say("no_such_file")) from error
     except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise refused(f"cannot be read: {error}") from error
+        raise refused(say("cannot_be_read", said=str(error))) from error
     except ValueError as error:
-        raise refused(f"is not JSON: {error}") from error
+        raise refused(say("is_not_json", said=str(error))) from error
     if not isinstance(values, dict):
-        raise refused("is not a JSON object")
+        raise refused(say("is_no_json_object"))
     return values

@@ -8,6 +8,7 @@ from tunescope.memory.expert_adapters import adapter_shapes, expert_names, exper
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.memory.stored_weights import StoredWeights
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 from tunescope.spec import JobSpec
 
 WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -89,11 +90,10 @@ def targets_of(
     names = expert_names(architecture.traits, stack)
     if not found and not outer_targets(spec):
         known = {path.split(".")[-1] for path in linears}.union(names)
-        fix = "use all-linear, or some of " + ", ".join(sorted(known))
-        raise InvalidInput(
-            "target_modules match no layer of this model.",
-            errors=[FieldError("adaptation.target_modules", "match nothing", fix)],
-        )
+        choices = ", ".join(sorted(known))
+        fix, values = f"use all-linear, or some of {choices}", {"choices": choices}
+        error = FieldError("adaptation.target_modules", "match nothing", fix, "targets_match_nothing", values)
+        raise InvalidInput(say("targets_match_no_layer"), errors=[error])
     unknown = tuple(
         target
         for target in wanted
@@ -264,10 +264,10 @@ def saved_module(module: str, architecture: Architecture, width: int) -> Trainab
     if "norm" in name or name.startswith("ln_"):
         return Trainable(architecture.hidden, 0, architecture.layer_count, width)
     fix = "use embed_tokens or lm_head, or one of the model's layer matrices"
-    raise InvalidInput(
-        f"modules_to_save: this model has no module {module!r}.",
-        errors=[FieldError("adaptation.modules_to_save", "matches nothing", fix)],
+    error = FieldError(
+        "adaptation.modules_to_save", f"{module} matches nothing", fix, "saved_matches_nothing", {"name": module}
     )
+    raise InvalidInput(say("no_module_to_save", name=module), errors=[error])
 
 
 def _quantized(rows: int, columns: int, spec: JobSpec, stored: StoredWeights | None) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import factorial
 
 from tunescope.problems import Problem
+from tunescope.sentences import say
 
 Vector = Sequence[int]
 
@@ -30,7 +31,7 @@ def whole_bytes(numerators: Sequence[int], denominator: int, total: int) -> list
     whole = [numerator // denominator for numerator in numerators]
     rest = total - sum(whole)
     if not 0 <= rest <= len(whole):
-        raise Problem("The parts of an explanation do not sum to the difference.", "report this with both specs")
+        raise Problem(say("parts_do_not_sum"), say("report_both_specs"))
     order = sorted(range(len(whole)), key=lambda index: (-(numerators[index] % denominator), index))
     for index in order[:rest]:
         whole[index] += 1

@@ -10,6 +10,7 @@ from tunescope.memory import loss_path
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.loss_path import LossPath
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 from tunescope.units import MIB
 
 SWIFT_ROWS = Lengths(2541, 7970, 19548)
@@ -86,6 +87,7 @@ DEFAULT = STACKS["current"]
 def stack_named(name: str) -> Stack:
     """Find a stack profile. Raises InvalidInput."""
     if name not in STACKS:
-        fix = "use one of " + ", ".join(STACKS)
-        raise InvalidInput(f"There is no stack profile {name!r}.", fix, [FieldError("stack", "is unknown", fix)])
+        choices = ", ".join(STACKS)
+        error = FieldError("stack", "is unknown", f"use one of {choices}", "unknown_name", {"choices": choices})
+        raise InvalidInput(say("no_such_stack", name=name), say("use_one_of", choices=choices), [error])
     return STACKS[name]

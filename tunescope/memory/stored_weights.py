@@ -57,7 +57,8 @@ def stored_weights(read: ConfigReader) -> StoredWeights | None:
         return _gptq(read, told)
     named = f"{shown(method)} of {shown(told.get('bits'))} bits" if method == "gptq" else shown(method)
     fix = "use the unquantized model with precision.quantization nf4 or int8, or a GPTQ one of 4 or 8 bits"
-    read.errors.append(FieldError(FIELD, f"quantization {named} is not known", fix))
+    message, values = f"quantization {named} is not known", {"shown": named}
+    read.errors.append(FieldError(FIELD, message, fix, "unknown_quantization", values))
     return None
 
 
@@ -66,7 +67,9 @@ def _bitsandbytes(read: ConfigReader, told: dict[str, Any]) -> StoredWeights | N
     four, eight = (read.flag(told, name, FIELD) for name in ("load_in_4bit", "load_in_8bit"))
     nested = read.flag(told, "bnb_4bit_use_double_quant", FIELD)
     if four == eight:
-        read.errors.append(FieldError(FIELD, "must say either load_in_4bit or load_in_8bit", PUBLISHED))
+        read.errors.append(
+            FieldError(FIELD, "must say either load_in_4bit or load_in_8bit", PUBLISHED, "four_or_eight")
+        )
         return None
     skipped = frozenset(read.names(told, "llm_int8_skip_modules", FIELD))
     if eight:
@@ -74,7 +77,13 @@ def _bitsandbytes(read: ConfigReader, told: dict[str, Any]) -> StoredWeights | N
     kind = told.get("bnb_4bit_quant_type", "fp4")
     if kind not in ("nf4", "fp4"):
         read.errors.append(
-            FieldError(f"{FIELD}.bnb_4bit_quant_type", f"must be nf4 or fp4, not {shown(kind)}", PUBLISHED)
+            FieldError(
+                f"{FIELD}.bnb_4bit_quant_type",
+                f"must be nf4 or fp4, not {shown(kind)}",
+                PUBLISHED,
+                "nf4_or_fp4",
+                {"shown": shown(kind)},
+            )
         )
         return None
     return StoredWeights(kind, double_quant=nested, skipped=skipped)

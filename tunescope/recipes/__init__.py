@@ -7,6 +7,7 @@ from typing import Any
 
 from tunescope.memory.stack import Stack, stack_named
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.yaml_text import read_yaml
 
@@ -60,8 +61,9 @@ def recipe_named(name: str) -> Recipe:
     """Find a recipe. Raises InvalidInput that lists the names there are."""
     recipes = load_recipes()
     if name not in recipes:
-        fix = "use one of " + ", ".join(recipes)
-        raise InvalidInput(f"There is no recipe {name!r}.", fix, [FieldError("recipe", "is unknown", fix)])
+        choices = ", ".join(recipes)
+        error = FieldError("recipe", "is unknown", f"use one of {choices}", "unknown_name", {"choices": choices})
+        raise InvalidInput(say("no_such_recipe", name=name), say("use_one_of", choices=choices), [error])
     return recipes[name]
 
 

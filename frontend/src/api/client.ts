@@ -9,9 +9,9 @@ export type FieldProblem = {
   loc: string;
   message: string;
   fix: string;
-  /** A short name of what is wrong, "" without one; ``values`` are what it is about. */
+  /** A short name of what is wrong; ``values`` are what it is about. */
   type?: string;
-  values?: Record<string, string | number>;
+  values?: Sentence["values"];
   /** The remedy as new values by dotted path, where one change is enough. */
   patch?: Record<string, string | number | boolean>;
 };

@@ -1,9 +1,15 @@
 import i18next from "i18next";
 import type { FieldProblem } from "../api/client";
+import { valuesInWords } from "./sentence";
+import chinese from "./zh-CN/problems.json";
 
-/** What is wrong with a field and what to do, in the reader's language where the server gave the problem a name. */
-export function problemText(error: FieldProblem): string {
-  const english = [error.message, error.fix].filter(Boolean).join(" – ");
-  if (!error.type) return english;
-  return i18next.t(error.type, { ...error.values, ns: "problems", defaultValue: english });
+/** By the server's name of what is wrong. The server itself says it in English. */
+const WORDS: Partial<Record<string, string>> = chinese;
+
+/** What is wrong with a field and what to do, in the reader's language. */
+export function problemText({ message, fix, type = "", values = {} }: FieldProblem): string {
+  const english = [message, fix].filter(Boolean).join(" – ");
+  const words = i18next.language === "en" ? undefined : WORDS[type];
+  const shown = words && valuesInWords(words, values, i18next.t);
+  return shown ? i18next.t(type, { ns: "problems", replace: shown }) : english;
 }

@@ -20,14 +20,19 @@ export function useSaid(): (english: string, sentence: Said) => string {
 function inWords({ kind, text, values = {} }: Sentence, t: TFunction): string {
   // A worker of a newer release may say what this page has no words for, or with values that its words do not name so.
   const words = WORDS[kind];
-  if (!words) return text;
+  const shown = words && valuesInWords(words, values, t);
+  return shown ? t(`sentences:${kind}`, { replace: shown }) : text;
+}
+
+/** What stands in the holes of some words; undefined where a value is missing, or of a type that is not known here. */
+export function valuesInWords(words: string, values: Record<string, unknown>, t: TFunction) {
   const shown: Record<string, string> = {};
   for (const [, name = ""] of words.matchAll(/{{(\w+)}}/g)) {
     const told = valueInWords(name, values[name], t);
-    if (told === undefined) return text;
+    if (told === undefined) return undefined;
     shown[name] = told;
   }
-  return t(`sentences:${kind}`, { replace: shown });
+  return shown;
 }
 
 /** Bytes, phases and stages have words of their own, as has a sentence within a sentence. Undefined: of no known type. */

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunescope.memory.architecture import Architecture, architecture_from_config
 from tunescope.problems import FieldError, InvalidInput
+from tunescope.sentences import say
 
 
 @lru_cache(maxsize=1)
@@ -26,9 +27,8 @@ def found_entry(name: str) -> str:
     found = _by_lowercase().get(name.lower())
     if found is None:
         fix = "choose a catalogue model, or give the model's config.json (tunescope estimate SPEC --config FILE)"
-        raise InvalidInput(
-            f"The catalogue has no model {name!r}.", fix, [FieldError("model.id", "is not in the catalogue", fix)]
-        )
+        error = FieldError("model.id", "is not in the catalogue", fix, "not_in_catalogue")
+        raise InvalidInput(say("catalogue_has_no_model", model=name), say("choose_of_catalogue"), [error])
     return found
 
 

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
 import type { Preview as Shown } from "../../api/types";
+import { useSaid } from "../../i18n/sentence";
 import { Problem } from "../../ui/Problem";
 
 const ROWS = 5;
@@ -11,6 +12,7 @@ const ROWS = 5;
 /** The first rows as the chosen model's chat template renders them, and how long all rows are with its tokenizer. */
 export function Preview({ name }: { name: string }) {
   const { t } = useTranslation("datasets");
+  const said = useSaid();
   const [model, setModel] = useState<string | null>(null);
   const models = useQuery({ queryKey: ["models"], queryFn: () => answer(api.GET("/api/models")) });
   const preview = useQuery({
@@ -38,7 +40,7 @@ export function Preview({ name }: { name: string }) {
       {preview.data?.lengths && <Lengths {...preview.data.lengths} />}
       {preview.data?.rendered_unknown_because && (
         <Text size="sm" className="muted">
-          {preview.data.rendered_unknown_because}
+          {said(preview.data.rendered_unknown_because, preview.data.rendered_unknown_sentence)}
         </Text>
       )}
       {preview.data?.rows.map((row) => (

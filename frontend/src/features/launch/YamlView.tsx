@@ -11,14 +11,14 @@ import type { Problems } from "./problems";
 
 /** The same spec as text. What is wrong is listed with its line; a click goes there. */
 export function YamlView({ draft, problems }: { draft: DraftState; problems: Problems }) {
-  const { t } = useTranslation(["launch", "problems"]);
+  const { t } = useTranslation("launch");
   const input = useRef<HTMLTextAreaElement>(null);
   const syntax = draft.yamlProblem;
   const listed: { line?: number; text: string; problem?: FieldProblem }[] = syntax
     ? [
         {
           line: syntax.line,
-          text: t(`yaml_${syntax.code}`, { ns: "problems", defaultValue: syntax.message }) || t("yamlNeeds"),
+          text: t(`yaml_${syntax.code}`, { defaultValue: syntax.message }) || t("yamlNeeds"),
         },
       ]
     : problems.all.map((error) => ({

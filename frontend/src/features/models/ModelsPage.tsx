@@ -5,6 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
 import type { LibraryModel } from "../../api/types";
+import { useSaid } from "../../i18n/sentence";
 import { useConfirm } from "../../ui/confirm";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
@@ -44,6 +45,7 @@ export default function ModelsPage() {
 
 function Card({ model, admin }: { model: LibraryModel; admin: boolean }) {
   const { t } = useTranslation("models");
+  const said = useSaid();
   const queries = useQueryClient();
   const confirm = useConfirm();
   const remove = useMutation({
@@ -70,7 +72,7 @@ function Card({ model, admin }: { model: LibraryModel; admin: boolean }) {
           </Text>
           {model.note && (
             <Text size="sm" mt={4}>
-              {model.builtin && model.state === "unprepared" ? t("preparedOnUse") : model.note}
+              {said(model.note, model.note_sentence)}
             </Text>
           )}
         </div>

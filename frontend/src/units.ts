@@ -71,10 +71,23 @@ export function formatPercent(percent: number): string {
   return `${percent > 0 ? "+" : ""}${percent.toFixed(Math.abs(percent) < 10 ? 2 : 1)} %`;
 }
 
+const DECADES = [-3, -2, -1, 0, 1, 2, 3];
+
+/** Distances of an axis' marks that are round in the unit that ``bytesTicks`` names them in. ``most``: the end of the axis. */
+export function bytesMarks(most: number): number[] {
+  const [, size] = unitFor(most);
+  return DECADES.flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power * size)).filter(
+    (step) => step >= 1,
+  );
+}
+
+function unitFor(most: number): [string, number] {
+  return UNITS.find(([, bytes]) => most >= bytes) ?? ["B", 1];
+}
+
 /** Labels of an axis whose marks are ``step`` apart: as many digits as it takes to tell them apart. */
 export function bytesTicks(values: number[], step: number): string[] {
-  const most = Math.max(...values.map(Math.abs));
-  const [unit, size] = UNITS.find(([, bytes]) => most >= bytes) ?? ["B", 1];
+  const [unit, size] = unitFor(Math.max(...values.map(Math.abs)));
   return values.map((value) => `${(value / size).toFixed(decimals(step / size))} ${unit}`);
 }
 

@@ -45,7 +45,7 @@ def test_a_changed_side_moves_the_bytes_and_a_link_brings_it_back(page: Page) ->
 def test_marks_of_the_length_chart_differ_for_small_models_too(page: Page) -> None:
     small = "model.id:Qwen/Qwen2.5-0.5B-Instruct;data.max_length:512"
     page.goto(f"/why?a=swift-now-qlora&b=unsloth-qlora&ac={small}&bc={small}")
-    marks = page.locator("svg.plot text", has_text="GiB")
+    marks = page.locator("svg.plot text", has_text="iB")
     expect(marks.first).to_be_visible()
     told = marks.all_text_contents()
     assert len(told) == len(set(told)) > 3, told

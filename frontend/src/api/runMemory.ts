@@ -9,7 +9,7 @@ export type RunMemory = {
   source: string;
   /** At the end of the newest step. */
   bytes: number;
-  /** The highest of the whole run so far. */
+  /** The highest of the whole run so far; unknown of jobs that ran before it was kept. */
   peakBytes: number | null;
 };
 

@@ -53,7 +53,7 @@ export function StepAnatomy({ title, points, marks = [] }: Props) {
           onChange={(event) => setChosen(Number(event.currentTarget.value))}
           aria-label={t("moment")}
           aria-valuetext={told}
-          style={{ width: "100%", margin: 0, accentColor: "var(--mantine-primary-color-filled)" }}
+          style={{ width: "100%", margin: 0, accentColor: "var(--accent)" }}
         />
       </div>
       <Text fw={600} mt={4} size="sm">

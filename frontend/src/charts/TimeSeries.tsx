@@ -38,6 +38,8 @@ type Props = {
   source: Source;
   format: (value: number | null) => string;
   ticks: (values: number[], step: number) => string[];
+  /** How far apart marks may lie on an axis that ends at ``most``; decimal steps if not given. */
+  marks?: (most: number) => number[];
   syncKey: string;
   marker?: { label: string; value: number };
   help: string;
@@ -54,6 +56,7 @@ export function TimeSeries({
   source,
   format,
   ticks,
+  marks,
   syncKey,
   marker,
   help,
@@ -76,6 +79,7 @@ export function TimeSeries({
       source,
       format,
       ticks,
+      marks,
       syncKey,
       marker,
       dark,
@@ -183,7 +187,7 @@ function show(plot: uPlot, source: Source, lines: Line[], marker: Props["marker"
 type Look = Omit<Props, "help" | "tells"> & { dark: boolean };
 
 function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
-  const { unit, stepLabel, lines, source, format, ticks, syncKey, marker, dark } = look;
+  const { unit, stepLabel, lines, source, format, ticks, marks, syncKey, marker, dark } = look;
   const colours = dark ? COLOURS_DARK : COLOURS;
   const grid = { stroke: dark ? "#33373b" : "#e9ecef", width: 1 };
   const axis = { stroke: dark ? "#a5adb5" : "#586069", grid, ticks: grid, font: FONT };
@@ -199,6 +203,9 @@ function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
       {
         ...axis,
         ...(unit ? { ...named, label: unit } : {}),
+        ...(marks
+          ? { incrs: (_plot: uPlot, _axis: number, _least: number, most: number) => marks(most) }
+          : {}),
         size: 74,
         values: (_plot, at, _axis, _space, step) => ticks(at, step),
       },

@@ -2,13 +2,12 @@ import { Group, Table, Text, Title } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
 import { useTranslation } from "react-i18next";
 import type { Explanation } from "../../api/types";
-import { bytesTicks, formatBytes } from "../../units";
+import { bytesMarks, bytesTicks, formatBytes } from "../../units";
 import type { Published } from "./sides";
 
 const HEIGHT = 280;
 const INSET = { left: 62, right: 16, top: 14, bottom: 34 };
 const TICKS = 5;
-const GIB = 1024 ** 3;
 
 type Props = { explanation: Explanation; a: Published[]; b: Published[] };
 type Point = { tokens: number; bytes: number };
@@ -27,7 +26,7 @@ export function LengthChart({ explanation, a, b }: Props) {
     ...points.flatMap((point) => [point.a_bytes, point.b_bytes]),
     ...dots.flat().map((row) => row.bytes_per_gpu),
   );
-  const step = niceStep(highest / GIB / TICKS) * GIB;
+  const step = bytesMarks(highest).find((mark) => mark >= highest / TICKS) ?? highest;
   const top = Math.ceil(highest / step) * step;
   const [first = 1, last = 2] = [lengths[0], lengths.at(-1)];
   const x = (tokens: number) =>
@@ -149,12 +148,6 @@ function Figures({ points, dots }: { points: Explanation["by_length"]; dots: Pub
       </Table>
     </Table.ScrollContainer>
   );
-}
-
-/** A round step (1, 2, 5 times a power of ten) of at least ``rough``. */
-function niceStep(rough: number): number {
-  const power = 10 ** Math.floor(Math.log10(Math.max(rough, 0.1)));
-  return ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10) * power;
 }
 
 /** The side that needs less at every length, if one does. */

@@ -6,7 +6,7 @@ import { moved, zoomed } from "../../charts/range";
 import { TimeSeries } from "../../charts/TimeSeries";
 import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
-import { bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
+import { bytesMarks, bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
 import { EVALUATED } from "./columns";
 import type { LiveJob } from "./liveJob";
 
@@ -51,6 +51,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
           lines={memoryLines(known).map((line) => ({ ...line, label: nameOf(line.label) }))}
           format={inBytes}
           ticks={bytesTicks}
+          marks={bytesMarks}
           marker={marker}
         />
         {phases.length > 0 && (
@@ -61,6 +62,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
             tells="highest"
             format={inBytes}
             ticks={bytesTicks}
+            marks={bytesMarks}
           />
         )}
         {SCALARS.map((name) => (

@@ -87,7 +87,7 @@ function Newest({ job }: { job: Job }) {
     {
       label: t("memoryPeak"),
       value: formatBytes(memory?.peakBytes),
-      note: memory && t(ended ? "highestOfRun" : "highestSoFar"),
+      note: memory?.peakBytes != null && t(ended ? "highestOfRun" : "highestSoFar"),
     },
     { label: t("runtime"), value: lasted === null ? "–" : formatDuration(lasted) },
   ];

@@ -46,11 +46,14 @@ export function Memory({ job }: { job: Job }) {
                 <Text className="muted" size="sm">
                   {nameOf(figure.source)}
                 </Text>
-                <div className="figure">{formatBytes(job.peaks[figure.source])}</div>
+                <div className="figure">{formatBytes(job.peaks[figure.source] ?? figure.peak_bytes)}</div>
                 <Text size="xs" className="muted">
                   {figure.unknown_because
                     ? said(figure.unknown_because, figure.unknown_sentence)
-                    : `${t(ended ? "highestOfRun" : "highestSoFar")} · ${t("peakOfStep", { bytes: formatBytes(figure.peak_bytes) })}`}
+                    : [
+                        ...(figure.source in job.peaks ? [t(ended ? "highestOfRun" : "highestSoFar")] : []),
+                        t("peakOfStep", { bytes: formatBytes(figure.peak_bytes) }),
+                      ].join(" · ")}
                 </Text>
               </div>
             ))}

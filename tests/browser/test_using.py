@@ -1,11 +1,21 @@
 """Ways through the page beside launching: comparing, finding jobs, people and tokens, keys, lost servers, lost pages."""
 
 import re
+import time
+from collections.abc import Iterator
 
+import pytest
 from playwright.sync_api import Browser, Page, Route, expect
+from sqlalchemy import delete, select
 
+from backend.database import make_engine, make_sessions
+from backend.jobs.tables import JobRow
+from backend.users.tables import UserRow
+from tests.api.make import spec
 from tests.browser.test_first_job import demo_spec
 from tests.support.running import Running
+from tunescope.settings import ServerSettings
+from tunescope.units import GIB
 
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined});"
 """As on a page that came over plain HTTP from another machine."""
@@ -49,6 +59,39 @@ def test_marks_of_the_length_chart_differ_for_small_models_too(page: Page) -> No
     expect(marks.first).to_be_visible()
     told = marks.all_text_contents()
     assert len(told) == len(set(told)) > 3, told
+
+
+@pytest.fixture
+def two_measured_jobs(server: Running) -> Iterator[tuple[str, str]]:
+    """Two runs on a GPU, older than all that the page offers to compare."""
+    settings = ServerSettings(data_dir=server.data_dir, database_url="")
+    sessions = make_sessions(make_engine(settings.sqlalchemy_url()))
+    jobs = {"measured-a": 4 * GIB, "measured-b": 3 * GIB}
+    with sessions.begin() as session:
+        owner = session.scalars(select(UserRow.id)).first()
+        for job in [*jobs, *(f"newer-{number}" for number in range(60))]:
+            row = JobRow(id=job, name=job, state="succeeded", attempt=1, fence=1, owner_id=owner, spec=spec(), gpus=[])
+            row.peak_gpu_bytes = jobs.get(job)
+            row.created_at = 1.0 if job in jobs else time.time()
+            session.add(row)
+    yield "measured-a", "measured-b"
+    with sessions.begin() as session:
+        session.execute(delete(JobRow).where(JobRow.id.startswith("measured-") | JobRow.id.startswith("newer-")))
+
+
+def test_runs_that_were_measured_show_what_they_differed_by(page: Page, two_measured_jobs: tuple[str, str]) -> None:
+    a, b = two_measured_jobs
+    page.goto(f"/why?a={a}&b={b}")
+    expect(page.get_by_role("heading", level=2, name="Both need the same")).to_be_visible()
+    expect(page.get_by_text("Measured: A 4.0 GiB, B 3.0 GiB.")).to_be_visible()
+    expect(
+        page.get_by_text("B needed 1.0 GiB less. The sections below leave 1.0 GiB of that unexplained.")
+    ).to_be_visible()
+    side = page.get_by_role("region", name="Side A")
+    expect(side).to_contain_text("Measured: 4.0 GiB at the highest. The prediction is −")
+    # However old it is, the chosen job is named and can be changed.
+    expect(side.get_by_role("textbox", name="Side A")).to_have_value(re.compile("^measured-a · "))
+    expect(side.get_by_role("button", name="Settings of A")).to_be_visible()
 
 
 def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Running) -> None:

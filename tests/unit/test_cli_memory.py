@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tunescope.cli.main import main
+from tunescope.cli.memory import measured_lines
+from tunescope.units import GIB
 
 Captured = pytest.CaptureFixture[str]
 
@@ -88,3 +90,13 @@ def test_a_recipe_is_advised_with_its_own_versions(capsys: Captured) -> None:
     answer = told(capsys, "advise", "qwen-official-lora")
     before = told(capsys, "estimate", "qwen-official-lora")["total_bytes"]
     assert all(before - item["bytes_saved"] == item["total_bytes"] for item in answer["suggestions"])
+
+
+def test_what_was_measured_of_two_runs_is_told_with_what_stays_open() -> None:
+    sides: dict[str, dict[str, int | None]] = {"a": {"measured_bytes": 4 * GIB}, "b": {"measured_bytes": None}}
+    assert measured_lines({**sides, "measured": None}) == ["A was measured to need 4.0 GiB at the highest."]
+    sides["b"] = {"measured_bytes": 3 * GIB}
+    both = {"difference_bytes": -GIB, "unexplained_bytes": 100 * 2**20}
+    assert measured_lines({**sides, "measured": both})[2] == (
+        "B minus A as measured: -1.0 GiB, of which 100.0 MiB is not explained by the sections."
+    )

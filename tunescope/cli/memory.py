@@ -67,10 +67,24 @@ def explain(args: Namespace) -> int:
     console.print(f"A  {a['name']}: {format_bytes(a['total_bytes'])}\nB  {b['name']}: {format_bytes(b['total_bytes'])}")
     rows = [[part["section"], format_bytes(part["bytes"]), part["because"]] for part in answer["sections"]]
     print_table(["section", "B minus A", "because"], rows, "No difference.")
-    for line in (answer["note"], answer["turning"]):
+    for line in (*measured_lines(answer), answer["note"], answer["turning"]):
         if line:
             console.print(line)
     return 0
+
+
+def measured_lines(answer: dict[str, Any]) -> list[str]:
+    """What sides that ran on a GPU were measured to hold, and how much of their difference is left open."""
+    told = [
+        f"{name.upper()} was measured to need {format_bytes(answer[name]['measured_bytes'])} at the highest."
+        for name in ("a", "b")
+        if answer[name]["measured_bytes"] is not None
+    ]
+    measured = answer["measured"]
+    if measured is None:
+        return told
+    difference, unexplained = (format_bytes(measured[f"{part}_bytes"]) for part in ("difference", "unexplained"))
+    return [*told, f"B minus A as measured: {difference}, of which {unexplained} is not explained by the sections."]
 
 
 def subject_is_job(side: str) -> bool:

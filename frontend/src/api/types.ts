@@ -103,7 +103,13 @@ export type JobEvent =
       sequence: number;
     };
 
-type ExplainedSide = { name: string; total_bytes: number; ledger: Record<string, number> };
+type ExplainedSide = {
+  name: string;
+  total_bytes: number;
+  ledger: Record<string, number>;
+  /** The most that the job was measured to hold of a GPU; null where nothing ran, or none was there. */
+  measured_bytes: number | null;
+};
 
 export type Explanation = {
   a: ExplainedSide;
@@ -113,6 +119,8 @@ export type Explanation = {
   /** Where the answer turns round with the length, in words; empty where it does not. */
   turning: string;
   by_length: { tokens: number; a_bytes: number; b_bytes: number }[];
+  /** Where both sides ran on a GPU. */
+  measured: { a_bytes: number; b_bytes: number; difference_bytes: number; unexplained_bytes: number } | null;
 };
 
 export type Suggestion = {

@@ -1,10 +1,10 @@
 import { Badge, Group, Select, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
-import { answer, api } from "../../api/client";
+import { answer, api, call } from "../../api/client";
 import type { Explanation, Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
-import { formatBytes } from "../../units";
+import { formatAgo, formatBytes } from "../../units";
 import { useRecipes } from "../launch/Presets";
 import { read, type Tree } from "../launch/spec";
 import { SideSettings } from "./SideSettings";
@@ -26,7 +26,10 @@ type Props = {
 export function SideCard({ letter, side, found, scaleBytes, published, error, change }: Props) {
   const { t } = useTranslation("explain");
   const recipes = useRecipes().data?.items ?? [];
-  const jobs = useOwnJobs();
+  const jobs = useJobsToCompare(
+    side.of,
+    recipes.length > 0 && !recipes.some((item) => item.name === side.of),
+  );
   const recipe = recipes.find((item) => item.name === side.of);
   const spec = (recipe?.spec ?? jobs.find((job) => job.id === side.of)?.spec) as Tree | undefined;
   const tokens = Number(side.changes["data.max_length"] ?? (spec && read(spec, "data.max_length")));
@@ -40,7 +43,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
           allowDeselect={false}
           data={[
             { group: t("recipes"), items: recipes.map((item) => ({ value: item.name, label: item.title })) },
-            { group: t("jobsHere"), items: jobs.map((job) => ({ value: job.id, label: job.name })) },
+            { group: t("jobsHere"), items: jobs.map((job) => ({ value: job.id, label: labelOf(job) })) },
           ].filter((group) => group.items.length > 0)}
           value={side.of}
           onChange={(of) => of && change({ of, changes: {} })}
@@ -56,10 +59,22 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
             <MemoryLedger
               ledger={found.ledger}
               totalBytes={found.total_bytes}
-              scaleBytes={Math.max(scaleBytes ?? 0, mark?.bytes_per_gpu ?? 0)}
-              mark={mark && { label: t("publishedMark"), bytes: mark.bytes_per_gpu }}
+              scaleBytes={Math.max(scaleBytes ?? 0, mark?.bytes_per_gpu ?? 0, found.measured_bytes ?? 0)}
+              mark={
+                mark
+                  ? { label: t("publishedMark"), bytes: mark.bytes_per_gpu }
+                  : found.measured_bytes != null
+                    ? { label: t("measuredMark"), bytes: found.measured_bytes }
+                    : undefined
+              }
             />
             {mark && <Mark row={mark} found={found} />}
+            {found.measured_bytes != null && (
+              <Text size="sm">
+                <b>{t("measuredHere", { bytes: formatBytes(found.measured_bytes) })}</b>{" "}
+                {t("predictionOff", { percent: offBy(found.total_bytes, found.measured_bytes) })}
+              </Text>
+            )}
           </>
         ) : (
           <Skeleton height={120} />
@@ -79,13 +94,12 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
 function Mark({ row, found }: { row: Published; found: Explanation["a"] }) {
   const { t } = useTranslation("explain");
   const predicted = found.total_bytes - (row.counts_context ? 0 : (found.ledger.runtime_context ?? 0));
-  const off = (100 * (predicted - row.bytes_per_gpu)) / row.bytes_per_gpu;
   return (
     <Text size="sm">
       <b>{t("publishedAt", { printed: printedText(row), tokens: row.tokens })}</b>{" "}
       {row.gpus > 1 && t("overGpus", { gpus: row.gpus, each: formatBytes(row.bytes_per_gpu) })}{" "}
       {t(row.counts_context ? "predictionOff" : "predictionOffWithout", {
-        percent: `${off >= 0 ? "+" : "−"}${Math.abs(off).toFixed(1)}`,
+        percent: offBy(predicted, row.bytes_per_gpu),
       })}
       <Text span size="xs" className="muted" display="block">
         {[row.source, row.gpu, row.notes].filter(Boolean).join(" · ")}
@@ -94,13 +108,25 @@ function Mark({ row, found }: { row: Published; found: Explanation["a"] }) {
   );
 }
 
+/** How far a prediction is from what was measured, in percent with its sign. */
+function offBy(predicted: number, measured: number): string {
+  const off = (100 * (predicted - measured)) / measured;
+  return `${off >= 0 ? "+" : "−"}${Math.abs(off).toFixed(1)}`;
+}
+
 /** As they print it; decimal gigabytes of one GPU also in the binary ones that stand beside them. */
 function printedText(row: Published): string {
   const decimal = row.printed.endsWith(" GB") && row.gpus === 1;
   return decimal ? `${row.printed} (${formatBytes(row.bytes_per_gpu)})` : row.printed;
 }
 
-function useOwnJobs(): Job[] {
+/** Jobs are often called alike: when they were made tells them apart. */
+function labelOf(job: Job): string {
+  return `${job.name} · ${formatAgo(job.created_at)}`;
+}
+
+/** The newest jobs, and the chosen one however old it is. */
+function useJobsToCompare(chosen: string, isJob: boolean): Job[] {
   const jobs = useQuery({
     queryKey: ["jobs-to-compare"],
     queryFn: () =>
@@ -108,5 +134,13 @@ function useOwnJobs(): Job[] {
         items: Job[];
       }>,
   });
-  return jobs.data?.items ?? [];
+  const newest = jobs.data?.items ?? [];
+  const missing = isJob && jobs.isSuccess && !newest.some((job) => job.id === chosen);
+  const older = useQuery({
+    queryKey: ["job-to-compare", chosen],
+    queryFn: () => call<Job>("GET", `/jobs/${encodeURIComponent(chosen)}`),
+    enabled: missing,
+    retry: false,
+  });
+  return missing && older.data ? [...newest, older.data] : newest;
 }

@@ -105,8 +105,24 @@ function Answer({ explanation }: { explanation: Explanation }) {
       <Text className="muted" mb="lg" mt={4}>
         {[note, turning].filter(Boolean).join(" ")}
       </Text>
+      <Measured measured={explanation.measured} />
       <Waterfall from={a.total_bytes} to={b.total_bytes} parts={sections} />
     </section>
+  );
+}
+
+/** What the two runs really differed by, and how much of that the prediction leaves open. */
+function Measured({ measured }: Pick<Explanation, "measured">) {
+  const { t } = useTranslation("explain");
+  if (!measured) return null;
+  const { difference_bytes: difference, unexplained_bytes: unexplained } = measured;
+  const bytes = formatBytes(Math.abs(difference));
+  return (
+    <Text mb="lg">
+      <b>{t("bothMeasured", { a: formatBytes(measured.a_bytes), b: formatBytes(measured.b_bytes) })}</b>{" "}
+      {difference === 0 ? t("measuredEqual") : t(difference < 0 ? "measuredLess" : "measuredMore", { bytes })}{" "}
+      {t("unexplained", { bytes: formatBytes(Math.abs(unexplained)) })}
+    </Text>
   );
 }
 

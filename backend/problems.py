@@ -55,20 +55,26 @@ class ProblemDetails(BaseModel):
     errors: list[ProblemField] = []
 
 
+def details_of(error: Problem) -> ProblemDetails:
+    return ProblemDetails(
+        type=f"urn:tunescope:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        fix=error.fix,
+        detail_sentence=error.detail_sentence,
+        fix_sentence=error.fix_sentence,
+        errors=[problem_field(item) for item in error.errors[:MOST_ERRORS]],
+    )
+
+
 def response(
     status: int, code: str, title: str, detail: Sentence, fix: Sentence | None = None, errors: Sequence[FieldError] = ()
 ) -> JSONResponse:
-    body = ProblemDetails(
-        type=f"urn:tunescope:{code}",
-        title=title,
-        status=status,
-        detail=detail.text,
-        fix=fix.text if fix else "",
-        detail_sentence=detail,
-        fix_sentence=fix,
-        errors=[problem_field(error) for error in errors[:MOST_ERRORS]],
-    )
-    return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
+    """For what no ``Problem`` is raised of."""
+    error = Problem(detail, fix or "", list(errors))
+    error.status, error.code, error.title = status, code, title
+    return JSONResponse(details_of(error).model_dump(), status, media_type=MEDIA_TYPE)
 
 
 def problem_field(error: FieldError) -> ProblemField:
@@ -78,7 +84,7 @@ def problem_field(error: FieldError) -> ProblemField:
 
 
 def problem_response(error: Problem) -> JSONResponse:
-    answer = response(error.status, error.code, error.title, error.detail_sentence, error.fix_sentence, error.errors)
+    answer = JSONResponse(details_of(error).model_dump(), error.status, media_type=MEDIA_TYPE)
     if isinstance(error, TooMany):
         answer.headers["Retry-After"] = str(error.retry_after_seconds)
     return answer

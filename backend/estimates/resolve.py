@@ -61,14 +61,14 @@ def estimate_spec(
     return estimate(spec, architecture_of(session, settings, spec), device, lengths, stack or DEFAULT)
 
 
-def estimate_or_reason(
+def estimate_or_problem(
     session: Session, settings: ServerSettings, spec: JobSpec
-) -> tuple[dict[str, Any] | None, str | None]:
+) -> tuple[dict[str, Any] | None, Problem | None]:
     """The estimate of a job, or why there is none: an unknown architecture must not keep a job from running."""
     try:
         return estimate_spec(session, settings, spec).to_dict(), None
     except Problem as error:
-        return None, str(error)
+        return None, error
 
 
 LONGEST_NAME = 100

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from backend.jobs.older_failures import parts_told_apart
 from backend.jobs.suggestions import FailureSuggestion
 from backend.jobs.tables import AttemptRow, JobRow
+from backend.problems import ProblemDetails
 from tunescope.events import FailureMemory
 from tunescope.sentences import Sentence
 from tunescope.spec import JobSpec
@@ -77,6 +78,9 @@ class Job(BaseModel):
     spec: dict[str, Any]
     estimate: dict[str, Any] | None
     estimate_unknown_because: str | None
+    estimate_unknown_problem: ProblemDetails | None = Field(
+        description="The same for programs, as POST /api/estimates answers it; null for jobs of older releases."
+    )
     progress: Progress
     failure: JobFailure | None
     machine: str | None
@@ -130,6 +134,9 @@ def job_of(
         spec=row.spec,
         estimate=row.estimate,
         estimate_unknown_because=row.estimate_unknown_because,
+        estimate_unknown_problem=ProblemDetails.model_validate(row.estimate_unknown_problem)
+        if row.estimate_unknown_problem
+        else None,
         progress=Progress(step=row.step, total_steps=row.total_steps, eta_seconds=eta_seconds(row)),
         failure=failure,
         machine=row.machine,

@@ -8,10 +8,11 @@ from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from backend.cursors import cursor_after, parse_cursor
-from backend.estimates.resolve import estimate_or_reason
+from backend.estimates.resolve import estimate_or_problem
 from backend.jobs.refusals import refuse_what_cannot_run
 from backend.jobs.tables import AttemptRow, JobRow
 from backend.jobs.transitions import move, requeue
+from backend.problems import details_of
 from backend.telemetry.checkpoints import last_checkpoint_attempt
 from backend.users.service import new_id
 from backend.users.tables import UserRow
@@ -26,7 +27,7 @@ from tunescope.stored_spec import runnable_spec
 def create(session: Session, settings: ServerSettings, owner: UserRow, spec: JobSpec) -> JobRow:
     """Queue a job. Raises InvalidInput for a spec that cannot run on this server."""
     refuse_what_cannot_run(session, settings, spec)
-    estimate, reason = estimate_or_reason(session, settings, spec)
+    estimate, problem = estimate_or_problem(session, settings, spec)
     row = JobRow(
         id=new_id(),
         name=spec.name,
@@ -37,7 +38,8 @@ def create(session: Session, settings: ServerSettings, owner: UserRow, spec: Job
         owner_id=owner.id,
         spec=spec.model_dump(mode="json"),
         estimate=estimate,
-        estimate_unknown_because=reason,
+        estimate_unknown_because=str(problem) if problem else None,
+        estimate_unknown_problem=details_of(problem).model_dump(mode="json") if problem else None,
         gpus=[],
         step=0,
         total_steps=spec.schedule.max_steps,

@@ -21,6 +21,7 @@ class JobRow(Base):
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     estimate: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     estimate_unknown_because: Mapped[str | None] = mapped_column(Text)
+    estimate_unknown_problem: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     machine: Mapped[str | None] = mapped_column(String(255))
     gpus: Mapped[list[str]] = mapped_column(JSON, default=list)
     step: Mapped[int] = mapped_column(Integer, default=0)

@@ -151,7 +151,7 @@ def ask_for_jobs(session: Session, settings: ServerSettings, machines: Sequence[
         except Unavailable:
             return
         except (Problem, ValueError, OSError) as error:
-            reason = say("not_traceable", because=str(error))
+            reason = say("not_traceable", because=error.detail_sentence if isinstance(error, Problem) else str(error))
             job.trace_unknown_because, job.trace_unknown_sentence = reason.text, reason.model_dump()
             continue
         job.trace_key = row.key

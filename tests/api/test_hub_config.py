@@ -71,6 +71,11 @@ def test_what_the_hub_does_not_have_is_told_and_not_asked_again(hub: Hub, admin:
     assert "gated" in estimate(admin, "org/tiny").json()["detail"]
     job = admin.post("/api/jobs", json=spec(model={"id": "org/nothing"}))
     assert job.status_code == 201 and "Hugging Face" in job.json()["estimate_unknown_because"]
+    problem = job.json()["estimate_unknown_problem"]
+    assert problem["detail_sentence"]["kind"] == "memory_cannot_be_estimated"
+    (error,) = problem["errors"]
+    assert (error["loc"], error["type"]) == ("model.id", "no_config_known")
+    assert error["values"]["why"]["values"] == {"hub": "Hugging Face"}
 
 
 def test_a_name_that_is_no_hub_id_is_never_asked_for(hub: Hub, admin: TestClient) -> None:

@@ -1724,6 +1724,8 @@ export interface components {
             } | null;
             /** Estimate Unknown Because */
             estimate_unknown_because: string | null;
+            /** @description The same for programs, as POST /api/estimates answers it; null for jobs of older releases. */
+            estimate_unknown_problem: components["schemas"]["ProblemDetails"] | null;
             progress: components["schemas"]["Progress"];
             failure: components["schemas"]["JobFailure"] | null;
             /** Machine */
@@ -2552,6 +2554,72 @@ export interface components {
             /** Tokens */
             tokens: number | null;
         };
+        /**
+         * ProblemDetails
+         * @description RFC 9457 problem details.
+         */
+        ProblemDetails: {
+            /** Type */
+            type: string;
+            /** Title */
+            title: string;
+            /** Status */
+            status: number;
+            /** Detail */
+            detail: string;
+            /**
+             * Fix
+             * @description What to do next.
+             * @default
+             */
+            fix: string;
+            /** @default null */
+            detail_sentence: components["schemas"]["Sentence"] | null;
+            /** @default null */
+            fix_sentence: components["schemas"]["Sentence"] | null;
+            /**
+             * Errors
+             * @default []
+             */
+            errors: components["schemas"]["ProblemField"][];
+        };
+        /** ProblemField */
+        ProblemField: {
+            /**
+             * Loc
+             * @description Dotted path of the field in the input.
+             */
+            loc: string;
+            /** Message */
+            message: string;
+            /**
+             * Fix
+             * @default
+             */
+            fix: string;
+            /**
+             * Type
+             * @description A short name of what is wrong: out_of_range, missing …
+             * @default
+             */
+            type: string;
+            /**
+             * Values
+             * @description What the message is about: low, high, name …
+             * @default {}
+             */
+            values: {
+                [key: string]: string | number | components["schemas"]["Sentence"] | components["schemas"]["Sentence"][];
+            };
+            /**
+             * Patch
+             * @description The remedy as new values by dotted path, where one change is enough: {adaptation.use_dora: false}.
+             * @default {}
+             */
+            patch: {
+                [key: string]: boolean | string | number;
+            };
+        };
         /** Progress */
         Progress: {
             /** Step */
@@ -2971,72 +3039,6 @@ export interface components {
             figures?: {
                 [key: string]: number;
             };
-        };
-        /** ProblemField */
-        ProblemField: {
-            /**
-             * Loc
-             * @description Dotted path of the field in the input.
-             */
-            loc: string;
-            /** Message */
-            message: string;
-            /**
-             * Fix
-             * @default
-             */
-            fix: string;
-            /**
-             * Type
-             * @description A short name of what is wrong: out_of_range, missing …
-             * @default
-             */
-            type: string;
-            /**
-             * Values
-             * @description What the message is about: low, high, name …
-             * @default {}
-             */
-            values: {
-                [key: string]: string | number | components["schemas"]["Sentence"] | components["schemas"]["Sentence"][];
-            };
-            /**
-             * Patch
-             * @description The remedy as new values by dotted path, where one change is enough: {adaptation.use_dora: false}.
-             * @default {}
-             */
-            patch: {
-                [key: string]: boolean | string | number;
-            };
-        };
-        /**
-         * ProblemDetails
-         * @description RFC 9457 problem details.
-         */
-        ProblemDetails: {
-            /** Type */
-            type: string;
-            /** Title */
-            title: string;
-            /** Status */
-            status: number;
-            /** Detail */
-            detail: string;
-            /**
-             * Fix
-             * @description What to do next.
-             * @default
-             */
-            fix: string;
-            /** @default null */
-            detail_sentence: components["schemas"]["Sentence"] | null;
-            /** @default null */
-            fix_sentence: components["schemas"]["Sentence"] | null;
-            /**
-             * Errors
-             * @default []
-             */
-            errors: components["schemas"]["ProblemField"][];
         };
     };
     responses: {

@@ -1,11 +1,25 @@
 import { Alert, Button, List, Text } from "@mantine/core";
 import { IconAlertCircle, IconRefresh } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
-import { ApiProblem } from "../api/client";
+import { ApiProblem, type FieldProblem } from "../api/client";
 import { problemText } from "../i18n/problem";
 import { useSaid } from "../i18n/sentence";
 
 const SHOWN = 20;
+
+/** What is wrong, field by field. */
+export function ProblemFields({ errors }: { errors: FieldProblem[] }) {
+  if (errors.length === 0) return null;
+  return (
+    <List size="sm" mt={4}>
+      {errors.slice(0, SHOWN).map((item) => (
+        <List.Item key={item.loc + item.message}>
+          <b>{item.loc}</b>: {problemText(item)}
+        </List.Item>
+      ))}
+    </List>
+  );
+}
 
 /** What happened and what to do next; ``retry`` where asking again may help. */
 export function Problem({ error, retry }: { error: unknown; retry?: () => unknown }) {
@@ -25,15 +39,7 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => unknow
       <Text size="sm">
         {problem?.status === 0 ? t("noAnswerFix") : problem && said(problem.fix, problem.fix_sentence)}
       </Text>
-      {problem && problem.errors.length > 0 && (
-        <List size="sm" mt={4}>
-          {problem.errors.slice(0, SHOWN).map((item) => (
-            <List.Item key={item.loc + item.message}>
-              <b>{item.loc}</b>: {problemText(item)}
-            </List.Item>
-          ))}
-        </List>
-      )}
+      {problem && <ProblemFields errors={problem.errors} />}
       {retry && (
         <Button
           size="xs"

@@ -4,10 +4,26 @@ import { type Job, TERMINAL } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
+import { ProblemFields } from "../../ui/Problem";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
 import { Measured } from "./Measured";
 import { TracePanel } from "./TracePanel";
+
+/** Why: field by field, or as an older release stored it. */
+function NoEstimate({ job }: { job: Job }) {
+  const { t } = useTranslation("job");
+  const said = useSaid();
+  const problem = job.estimate_unknown_problem;
+  if (!problem) return <Text>{t("noEstimate", { reason: job.estimate_unknown_because })}</Text>;
+  const { errors = [] } = problem;
+  return (
+    <>
+      <Text>{t("noEstimate", { reason: said(problem.detail, problem.detail_sentence) })}</Text>
+      <ProblemFields errors={errors.map(({ fix = "", ...error }) => ({ ...error, fix }))} />
+    </>
+  );
+}
 
 /** The prediction as a ledger, and beside it what was measured, each figure with its source. */
 export function Memory({ job }: { job: Job }) {
@@ -32,7 +48,7 @@ export function Memory({ job }: { job: Job }) {
             />
           </Stack>
         ) : (
-          <Text>{t("noEstimate", { reason: job.estimate_unknown_because })}</Text>
+          <NoEstimate job={job} />
         )}
       </section>
       {figures.length > 0 && (

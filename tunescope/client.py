@@ -149,19 +149,33 @@ class Client:
     def artifacts(self, job_id: str) -> list[dict[str, Any]]:
         return self.request("GET", job_path(job_id, "artifacts"))
 
-    def estimate(self, spec: JobSpec, gpu: str | None = None, stack: str | None = None) -> dict[str, Any]:
+    def estimate(
+        self, spec: JobSpec, gpu: str | None = None, stack: str | None = None, config: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it.
 
         ``gpu`` is one of the catalogue, ``stack`` names library versions; the reference GPU and the worker's own if not given.
+        ``config`` is the model's config.json, for a model that the server does not know.
         """
-        body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack}
+        body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack, "config": config}
         return self.request("POST", "/estimates", json=body)
 
     def advise(
-        self, spec: JobSpec, gpu: str | None = None, stack: str | None = None, language: Language = "en"
+        self,
+        spec: JobSpec,
+        gpu: str | None = None,
+        stack: str | None = None,
+        language: Language = "en",
+        config: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """What to change so that a spec fits, or needs less, cheapest first, each with its ``patch``; and what fits as it is."""
-        body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack, "language": language}
+        body = {
+            "spec": spec.model_dump(mode="json"),
+            "gpu": gpu,
+            "stack": stack,
+            "language": language,
+            "config": config,
+        }
         return self.request("POST", "/advice", json=body)
 
     def explain(

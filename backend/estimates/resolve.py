@@ -42,9 +42,11 @@ def own_config(session: Session, settings: ServerSettings, spec: JobSpec) -> dic
     return hub_config(settings, spec.model)
 
 
-def architecture_of(session: Session, settings: ServerSettings, spec: JobSpec) -> Architecture:
-    """The dimensions of a spec's model. Raises InvalidInput where they are not known."""
-    return architecture_for(spec, own_config(session, settings, spec))
+def architecture_of(
+    session: Session, settings: ServerSettings, spec: JobSpec, config: dict[str, Any] | None = None
+) -> Architecture:
+    """The dimensions of a spec's model, of its ``config`` where that is given. Raises InvalidInput where they are not known."""
+    return architecture_for(spec, own_config(session, settings, spec) if config is None else config)
 
 
 def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict[str, Any]:
@@ -53,12 +55,17 @@ def config_of(session: Session, settings: ServerSettings, spec: JobSpec) -> dict
 
 
 def estimate_spec(
-    session: Session, settings: ServerSettings, spec: JobSpec, device: Device | None = None, stack: Stack | None = None
+    session: Session,
+    settings: ServerSettings,
+    spec: JobSpec,
+    device: Device | None = None,
+    stack: Stack | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Estimate:
     """The estimate of a spec, by default on the reference GPU with the worker's own library versions."""
     lengths = lengths_of(session, settings, spec)
     device = device or device_for(session, None)[0]
-    return estimate(spec, architecture_of(session, settings, spec), device, lengths, stack or DEFAULT)
+    return estimate(spec, architecture_of(session, settings, spec, config), device, lengths, stack or DEFAULT)
 
 
 def estimate_or_problem(
@@ -145,8 +152,10 @@ class Around:
         spec = patched(spec, changes) if changes else spec
         return self.of_spec(row.name, spec, None if changes else row.peak_gpu_bytes)
 
-    def of_spec(self, name: str, spec: JobSpec, measured_bytes: int | None = None) -> Subject:
-        architecture = architecture_of(self.session, self.settings, spec)
+    def of_spec(
+        self, name: str, spec: JobSpec, measured_bytes: int | None = None, config: dict[str, Any] | None = None
+    ) -> Subject:
+        architecture = architecture_of(self.session, self.settings, spec, config)
         lengths = lengths_of(self.session, self.settings, spec)
         return Subject(name, spec, architecture, self.device, lengths, self.stack or DEFAULT, measured_bytes)
 

@@ -30,10 +30,10 @@ def create_estimate(
     """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it."""
     device, calibration = device_for(session, body.gpu)
     stack = body.chosen_stack() or DEFAULT
-    found = resolve.estimate_spec(session, settings, body.spec, device, stack)
+    found = resolve.estimate_spec(session, settings, body.spec, device, stack, body.config)
     as_queued = (device.name, stack) == (DEFAULT_DEVICE.name, DEFAULT)
     # The queue knows a job by its own estimate, whatever card or versions are asked about here.
-    queued = found if as_queued else resolve.estimate_spec(session, settings, body.spec)
+    queued = found if as_queued else resolve.estimate_spec(session, settings, body.spec, config=body.config)
     reserved = reserve(queued.total_bytes, None, body.spec.placement.gpu_memory_margin, proven=False) or 0
     return {
         **found.to_dict(),
@@ -87,7 +87,7 @@ def create_advice(
 ) -> dict[str, Any]:
     """The changes that save most memory for the least cost, and what fits."""
     around = resolve.Around(session, settings, device_for(session, body.gpu)[0], body.chosen_stack())
-    it = around.of_spec(body.spec.name, body.spec)
+    it = around.of_spec(body.spec.name, body.spec, config=body.config)
     return advise(it.spec, it.architecture, it.device, it.lengths, it.stack, body.language).to_dict()
 
 

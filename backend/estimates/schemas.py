@@ -1,5 +1,7 @@
 """What one asks about memory: a spec or two, and what the answer is to be for. Unknown fields are errors."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.estimates.resolve import Side
@@ -30,6 +32,10 @@ class AnswerFor(BaseModel):
 
 class EstimateRequest(AnswerFor):
     spec: JobSpec
+    config: dict[str, Any] | None = Field(
+        default=None,
+        description="The model's config.json, for a model that neither the catalogue nor this server's library nor a hub knows.",
+    )
 
 
 class AdviceRequest(EstimateRequest):

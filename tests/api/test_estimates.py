@@ -12,6 +12,7 @@ from backend.jobs.tables import JobRow
 from tests.api.make import spec
 from tests.api.test_gpus import publish
 from tests.api.test_measured import measured
+from tunescope.memory.catalogue import catalogue_config
 from tunescope.units import GIB
 from tunescope.wire import GpuReport, MachineReport
 
@@ -137,3 +138,20 @@ def test_a_default_that_the_model_refuses_is_answered_with_its_remedy(admin: Tes
         section, field = path.split(".")
         wanted = wanted | {section: {field: value}}
     ask(admin, "estimates", spec=wanted)
+
+
+def test_a_model_that_nobody_knows_is_estimated_by_its_config_json(admin: TestClient) -> None:
+    unknown = spec(model={"id": "ours/never-published", "source": "catalogue"})
+    assert admin.post("/api/estimates", json={"spec": unknown}).status_code == 422
+    config = catalogue_config("Qwen/Qwen2.5-7B")
+    like = spec(model={"id": "Qwen/Qwen2.5-7B", "source": "catalogue"})
+    assert (
+        ask(admin, "estimates", spec=unknown, config=config)["ledger"] == ask(admin, "estimates", spec=like)["ledger"]
+    )
+    told = [ask(admin, "advice", spec=unknown, config=config), ask(admin, "advice", spec=like)]
+    assert told[0]["suggestions"] == told[1]["suggestions"]
+    for path in ("estimates", "advice"):
+        for wrong, field in (({**config, "hidden_size": -1}, "config.hidden_size"), ({}, "config.model_type")):
+            answer = admin.post(f"/api/{path}", json={"spec": unknown, "config": wrong})
+            assert answer.status_code == 422 and field in {item["loc"] for item in answer.json()["errors"]}
+        assert admin.post(f"/api/{path}", json={"spec": unknown, "config": [1]}).json()["errors"][0]["loc"] == "config"

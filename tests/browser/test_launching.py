@@ -1,5 +1,6 @@
 """The new-job form in Chromium: errors at the field, YAML both ways, nothing lost, upload inside, clone, cancel."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.test_first_job import demo_spec
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
+from tunescope.memory.catalogue import catalogue_config
 
 ROW = '{"prompt": "What is LoRA?", "completion": "Small trained matrices beside frozen ones."}\n'
 
@@ -206,3 +208,26 @@ def test_a_default_that_a_model_refuses_is_mended_by_one_click(
     expect(field(form, label)).to_have_value(value)
     expect(form.get_by_role("button", name=remedy)).to_be_hidden()
     expect(form.get_by_role("region", name="VRAM at the peak")).to_contain_text("GiB /")
+
+
+def test_a_model_that_nobody_knows_is_estimated_by_its_config_json(form: Page, tmp_path: Path) -> None:
+    form.get_by_role("textbox", name="Model from").click()
+    form.get_by_role("option", name="Catalogue (estimates only)").click()
+    field(form, "Model").fill("ours/never-published")
+    panel = form.get_by_role("region", name="VRAM at the peak")
+    choose = panel.get_by_role("button", name="Estimate with its config.json")
+    expect(choose).to_be_visible()
+    file = tmp_path / "config.json"
+    chosen = panel.locator("input[type=file]")
+    file.write_text("[]")
+    chosen.set_input_files(str(file))
+    expect(panel.get_by_role("alert")).to_contain_text("config.json is not a model's config.json")
+    file.write_text(json.dumps(catalogue_config("Qwen/Qwen2.5-7B") | {"hidden_size": -1}))
+    chosen.set_input_files(str(file))
+    expect(form.get_by_text("-1 is outside 1 to 1,000,000")).to_be_visible()
+    file.write_text(json.dumps(catalogue_config("Qwen/Qwen2.5-7B")))
+    chosen.set_input_files(str(file))
+    expect(panel).to_contain_text("GiB / 80.0 GiB")
+    expect(panel).to_contain_text("by config.json")
+    field(form, "Model").fill("ours/another")
+    expect(panel.get_by_text("by config.json")).to_be_hidden()

@@ -938,6 +938,13 @@ export interface components {
             stack?: string | null;
             spec: components["schemas"]["JobSpec"];
             /**
+             * Config
+             * @description The model's config.json, for a model that neither the catalogue nor this server's library nor a hub knows.
+             */
+            config?: {
+                [key: string]: unknown;
+            } | null;
+            /**
              * Language
              * @default en
              * @enum {string}
@@ -1380,6 +1387,13 @@ export interface components {
              */
             stack?: string | null;
             spec: components["schemas"]["JobSpec"];
+            /**
+             * Config
+             * @description The model's config.json, for a model that neither the catalogue nor this server's library nor a hub knows.
+             */
+            config?: {
+                [key: string]: unknown;
+            } | null;
         };
         /** Evaluation */
         Evaluation: {

@@ -9,13 +9,15 @@ import type { DraftState } from "./draft";
 
 const SHOWN = 5;
 
+type Props = { draft: DraftState; gpu: string; fits: boolean; config?: Record<string, unknown> };
+
 /** Changes that save memory, cheapest first, each applied by one click; and the limits of the spec as it is. */
-export function Advice({ draft, gpu, fits }: { draft: DraftState; gpu: string; fits: boolean }) {
+export function Advice({ draft, gpu, fits, config }: Props) {
   const { t, i18n } = useTranslation("launch");
   const language = i18n.language === "en" ? "en" : "zh";
   const { data: advice } = useQuery({
-    queryKey: ["advice", draft.spec, gpu, language],
-    queryFn: () => call<Answer>("POST", "/advice", { spec: draft.spec, gpu, language }),
+    queryKey: ["advice", draft.spec, gpu, language, config],
+    queryFn: () => call<Answer>("POST", "/advice", { spec: draft.spec, gpu, language, config }),
     placeholderData: (before) => before,
     retry: false,
   });

@@ -8,6 +8,7 @@ import { Assumptions } from "../../ui/Assumptions";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
 import { Advice } from "./Advice";
+import { ConfigFile, type ModelConfig } from "./ConfigFile";
 import type { DraftState } from "./draft";
 import { useCatalogue } from "./Essentials";
 import { FIT_COLOURS } from "./fit";
@@ -20,14 +21,19 @@ type Props = {
   estimate: { data?: Estimate; error: unknown; isFetching: boolean };
   gpu: string;
   setGpu: (gpu: string) => void;
+  config?: ModelConfig;
+  setConfig: (config?: ModelConfig) => void;
 };
 
 /** VRAM at the peak as one types: by category, and against each GPU of this server or one of the catalogue. */
-export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
+export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig }: Props) {
   const { t } = useTranslation("launch");
   const said = useSaid();
   const { data, error } = estimate;
   const gpus = useCatalogue().data?.gpus ?? [];
+  const unknownModel =
+    error instanceof ApiProblem &&
+    error.errors.some(({ loc }) => loc === "model.id" || loc.startsWith("config."));
   return (
     <section
       id="estimate"
@@ -53,6 +59,13 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
       </Group>
       {!data && !error && <Skeleton height={160} />}
       {Boolean(error) && <NoEstimate error={error} source={read(draft.spec, "model.source")} />}
+      {(unknownModel || config) && (
+        <ConfigFile
+          model={String(read(draft.spec, "model.id") ?? "")}
+          config={config}
+          setConfig={setConfig}
+        />
+      )}
       {data && !error && (
         <Stack gap="md">
           <MemoryLedger
@@ -71,7 +84,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu }: Props) {
           />
           {data.when_full && <Text size="sm">{said(data.when_full.text, data.when_full)}</Text>}
           <ServerGpus estimate={data} />
-          <Advice draft={draft} gpu={gpu} fits={data.fits} />
+          <Advice draft={draft} gpu={gpu} fits={data.fits} config={config?.values} />
           <VerifyPanel spec={draft.spec} />
           <details>
             <summary>{t("assumptions")}</summary>

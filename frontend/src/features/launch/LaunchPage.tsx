@@ -12,6 +12,7 @@ import { NoWorker } from "../../ui/NoWorker";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
+import type { ModelConfig } from "./ConfigFile";
 import { type DraftState, useDraft } from "./draft";
 import { Essentials } from "./Essentials";
 import { EstimateBar } from "./EstimateBar";
@@ -20,6 +21,7 @@ import { Presets } from "./Presets";
 import { type Problems, problemsOf } from "./problems";
 import { Sections } from "./Sections";
 import { ofToday, type SpecSchema, useSpecSchema } from "./schema";
+import { read } from "./spec";
 import { YamlView } from "./YamlView";
 
 const SETTLE_MILLISECONDS = 200;
@@ -32,7 +34,10 @@ export default function LaunchPage() {
   const draft = useDraft();
   const [gpu, setGpu] = useState(REFERENCE_GPU);
   const source = usePrefill(draft, schema.data);
-  const estimate = useEstimate(draft, gpu);
+  const model = String(read(draft.spec, "model.id") ?? "");
+  const [chosen, setConfig] = useState<ModelConfig>();
+  const config = chosen?.of === model ? chosen : undefined;
+  const estimate = useEstimate(draft, gpu, config);
   const launch = useLaunch(draft);
   const fields = new Set([...ESSENTIAL, ...(schema.data?.byPath.keys() ?? [])]);
   const problems = problemsOf(launch.error, estimate.error, fields);
@@ -79,7 +84,14 @@ export default function LaunchPage() {
           )}
         </Grid.Col>
         <Grid.Col span={{ base: 12, md: 5 }}>
-          <EstimatePanel draft={draft} estimate={estimate} gpu={gpu} setGpu={setGpu} />
+          <EstimatePanel
+            draft={draft}
+            estimate={estimate}
+            gpu={gpu}
+            setGpu={setGpu}
+            config={config}
+            setConfig={setConfig}
+          />
         </Grid.Col>
       </Grid>
       <EstimateBar estimate={estimate.error ? undefined : estimate.data} />
@@ -149,11 +161,11 @@ function usePrefill(draft: DraftState, schema?: SpecSchema) {
   return source;
 }
 
-function useEstimate(draft: DraftState, gpu: string) {
+function useEstimate(draft: DraftState, gpu: string, config?: ModelConfig) {
   const [settled] = useDebouncedValue(draft.spec, SETTLE_MILLISECONDS);
   return useQuery({
-    queryKey: ["estimate", settled, gpu],
-    queryFn: () => call<Estimate>("POST", "/estimates", { spec: settled, gpu }),
+    queryKey: ["estimate", settled, gpu, config?.values],
+    queryFn: () => call<Estimate>("POST", "/estimates", { spec: settled, gpu, config: config?.values }),
     placeholderData: (before) => before,
     retry: (count, error) => error instanceof ApiProblem && error.status === 0 && count < 2,
     refetchInterval: 10_000,

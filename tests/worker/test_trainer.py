@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
-from tests.worker.tiny import save_rows, save_tiny
-from tunescope.events import ArtifactEvent, CheckpointEvent, JobEvent, LogEvent, PlanEvent, StateEvent, StepEvent
+from tests.worker.tiny import TURNS, save_rows, save_tiny
+from tunescope.events import (
+    ArtifactEvent,
+    CheckpointEvent,
+    EvaluationEvent,
+    JobEvent,
+    LogEvent,
+    PlanEvent,
+    StateEvent,
+    StepEvent,
+)
 from tunescope.states import FailureReason, JobState
 from worker.outbox import read_events
 from worker.trainer.__main__ import main
@@ -182,6 +192,46 @@ def test_one_wrong_name_among_right_ones_is_named_before_training(
     assert wrong in failure.detail and right not in failure.detail
     assert f"adaptation.{field}" in failure.advice and "q_proj" in failure.advice
     assert not job.steps()
+
+
+@pytest.mark.slow
+def test_rows_that_are_cut_before_anything_is_learned_are_told(job: Job) -> None:
+    sections: dict[str, Any] = {"precision": {"quantization": "none"}, "data": {"dataset": "rows", "max_length": 8}}
+    assert job.run(sections) == 1
+    failure = job.end().failure
+    assert failure is not None and failure.reason == FailureReason.INVALID_SETTINGS
+    assert "24 rows" in failure.detail and "8 tokens" in failure.detail and "data.max_length" in failure.advice
+    late = {"messages": [{**TURNS[0], "content": "a " * 500}, TURNS[1]]}
+    rows = [json.dumps({"messages": TURNS})] * 20 + [json.dumps(late)] * 3
+    (job.root / "datasets" / "rows.jsonl").write_text("\n".join(rows))
+    assert job.run({"precision": {"quantization": "none"}}, attempt=2) == 0
+    plan = next(event for event in job.events(2) if isinstance(event, PlanEvent))
+    assert plan.train_rows == 20, "those that are trained on"
+    told = "3 of 23 rows are left out: nothing to learn lies within their first 64 tokens (data.max_length)."
+    assert told in plan.notes
+    assert told in [event.line for event in job.events(2) if isinstance(event, LogEvent)]
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_logged_and_one_without_a_row_is_left_out(job: Job) -> None:
+    sections: dict[str, Any] = {"precision": {"quantization": "none"}, "schedule": {"max_steps": 2}}
+    kept_aside = {"dataset": "rows", "max_length": 64, "eval_fraction": 0.2}
+    assert job.run({**sections, "data": kept_aside}) == 0
+    told = [event for event in job.events() if isinstance(event, EvaluationEvent)]
+    assert [event.step for event in told] == [2] and told[0].loss
+    lines = [event.line for event in job.events() if isinstance(event, LogEvent)]
+    assert f"evaluation after step 2/2  loss {told[0].loss:.4f}" in lines
+    late = {"messages": [{**TURNS[0], "content": "a " * 500}, TURNS[1]]}
+    rows = [json.dumps({"messages": TURNS})] * 9 + [json.dumps(late)]
+    (job.root / "datasets" / "rows.jsonl").write_text("\n".join(rows))
+    for seed in range(100):  # until the one row that is cut short is the one kept aside
+        if Dataset.from_list([{"row": row} for row in range(10)]).train_test_split(1, seed=seed)["test"]["row"] == [9]:
+            break
+    aside = {**sections, "data": {**kept_aside, "eval_fraction": 0.1}, "schedule": {"max_steps": 2, "seed": seed}}
+    assert job.run(aside, attempt=2) == 0
+    assert not [event for event in job.events(2) if isinstance(event, EvaluationEvent)]
+    plan = next(event for event in job.events(2) if isinstance(event, PlanEvent))
+    assert any("There is no evaluation" in note for note in plan.notes)
 
 
 @pytest.mark.slow

@@ -84,16 +84,18 @@ def run(attempt: Attempt) -> int:
     checkpoints = attempt.folder / "checkpoints"
     trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
     attempt.memory = lambda: failing_memory(trainer.measuring, measuring)
+    for line in (unlearnable := train.left_out(trainer, rows, spec)):
+        attempt.outbox.emit(LogEvent, stream="trainer", line=line)
     trainable, everything = train.parameter_counts(trained_model(trainer))
     attempt.outbox.emit(
         PlanEvent,
         total_steps=train.planned_steps(trainer),
-        train_rows=len(rows.train),
+        train_rows=len(rows.train) if spec.data.packing else train.rows_of(trainer.train_dataset),
         trainable_parameters=trainable,
         all_parameters=everything,
         device=train.device_name(),
         versions={package: version(package) for package in PACKAGES},
-        notes=notes,
+        notes=[*notes, *unlearnable],
     )
     attempt.stage = "training"
     attempt.outbox.emit(StateEvent, state=JobState.RUNNING)

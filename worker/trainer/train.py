@@ -10,14 +10,17 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import TrainerControl, TrainerState
+from transformers.trainer_utils import IntervalStrategy
 from transformers.training_args import TrainingArguments
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent, WarningEvent
-from tunescope.sentences import Sentence
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
+from tunescope.states import FailureReason
 from worker.outbox import Outbox
+from worker.refusal import Refusal
 from worker.trainer.data import TrainingData
 from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.hooks import mark_phases, trained_model
@@ -251,11 +254,33 @@ def silent_trainer(
         processing_class=tokenizer,
         peft_config=lora_config(spec.adaptation),
     )
+    if rows_of(trainer.train_dataset) == 0:
+        # TRL leaves out rows without a label, and torch's own words of an empty data set are of no help.
+        detail = say("nothing_to_learn", rows=rows_of(data.train), tokens=spec.data.max_length)
+        raise Refusal(FailureReason.INVALID_SETTINGS, detail, say("learn_more_tokens"))
+    if data.evaluation is not None and rows_of(trainer.eval_dataset) == 0:
+        trainer.args.eval_strategy = IntervalStrategy.NO
     # It prints every step's figures, which are told already, and does not know of ``logging_steps``.
     trainer.remove_callback(PrinterCallback)
     if spec.adaptation.method == "lora":
         cast_adapters(trained_model(trainer), spec.precision)
     return trainer
+
+
+def rows_of(dataset: Any) -> int:
+    return len(dataset)
+
+
+def left_out(trainer: MeteredTrainer, data: TrainingData, spec: JobSpec) -> list[str]:
+    """What a person should know of the rows that TRL left out, since nothing to learn is left of them once they are cut."""
+    notes: list[str] = []
+    cut = f"nothing to learn lies within their first {spec.data.max_length:,} tokens (data.max_length)."
+    given, kept = rows_of(data.train), rows_of(trainer.train_dataset)
+    if kept < given and not spec.data.packing:  # packed rows are fewer in any case
+        notes.append(f"{given - kept} of {given} rows are left out: {cut}")
+    if data.evaluation is not None and rows_of(trainer.eval_dataset) == 0:
+        notes.append(f"There is no evaluation: of the rows kept aside for it {cut}")
+    return notes
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -40,6 +40,11 @@ export function formatNumber(value: number | null | undefined, digits = 4): stri
   return Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 6 });
 }
 
+/** A step tells a loss that is no number as null; without a step there is none. */
+export function formatLoss(loss: number | null | undefined): string {
+  return loss === null ? "NaN" : formatNumber(loss);
+}
+
 /** A moment (Unix seconds) in the reader's own zone and language. */
 export function formatDate(seconds: number): string {
   return new Date(seconds * 1000).toLocaleString(document.documentElement.lang, {

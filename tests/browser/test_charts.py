@@ -88,6 +88,22 @@ def test_the_peak_is_the_highest_of_the_run_and_not_the_whole_gpus(page: Page, l
     expect(page.get_by_role("row", name=re.compile("long run"))).to_contain_text("7.0 GiBpeak 9.0 GiB")
 
 
+def test_a_loss_that_is_no_number_is_told(page: Page, long_job: str) -> None:
+    def diverged(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for job in body.get("items", [body]):
+            job["latest"] = {**(job["latest"] or {}), "loss": None}
+        route.fulfill(response=answer, json=body)
+
+    page.route(re.compile(rf"/api/jobs(/{long_job})?\?"), diverged)
+    page.goto(f"/jobs/{long_job}")
+    expect(page.get_by_text("NaN", exact=True)).to_be_visible()
+    expect(page.get_by_text("the training has diverged, try a lower learning rate")).to_be_visible()
+    page.goto("/?q=long")
+    expect(page.get_by_role("cell", name="NaN", exact=True)).to_be_visible()
+
+
 def test_evaluations_stand_beside_the_loss(page: Page, long_job: str) -> None:
     page.goto(f"/jobs/{long_job}")
     expect(page.get_by_text("evaluation 1.5", exact=True)).to_be_visible()

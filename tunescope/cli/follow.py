@@ -143,7 +143,7 @@ def stage_text(event: StageEvent) -> str:
 
 
 def figures(event: StepEvent) -> str:
-    loss = "loss ?" if event.loss is None else f"loss {event.loss:.3f}"
+    loss = "loss NaN" if event.loss is None else f"loss {event.loss:.3f}"
     return f"{loss}  {event.tokens_per_second:.0f} tok/s  {memory_text(event.memory)}"
 
 

@@ -117,6 +117,8 @@ def facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("left", format_duration(progress["eta_seconds"])))
     if latest.get("loss") is not None:
         found.append(("loss", f"{latest['loss']:.4f}"))
+    elif "loss" in latest:
+        found.append(("loss", "no number: the training has diverged, try a lower learning rate"))
     if latest.get("evaluation_loss") is not None:
         found.append(("evaluated", f"loss {latest['evaluation_loss']:.4f}"))
     if job["machine"]:

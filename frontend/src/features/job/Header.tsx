@@ -7,7 +7,7 @@ import { type Job, TERMINAL } from "../../api/types";
 import { useSourceName } from "../../i18n/source";
 import { StateBadge } from "../../ui/StateBadge";
 import { useNow } from "../../ui/useNow";
-import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
+import { formatAgo, formatBytes, formatDate, formatDuration, formatLoss, formatNumber } from "../../units";
 import { Actions } from "./Actions";
 import type { LiveJob } from "./liveJob";
 
@@ -75,8 +75,11 @@ function Newest({ job }: { job: Job }) {
   const figures = [
     {
       label: t("loss"),
-      value: formatNumber(newest?.loss),
-      note: newest?.evaluation_loss != null && t("evaluated", { loss: formatNumber(newest.evaluation_loss) }),
+      value: formatLoss(newest?.loss),
+      note:
+        newest?.loss === null
+          ? t("diverged")
+          : newest?.evaluation_loss != null && t("evaluated", { loss: formatNumber(newest.evaluation_loss) }),
     },
     { label: t("tokens_per_second"), value: formatNumber(newest?.tokens_per_second, 3) },
     {

@@ -7,7 +7,7 @@ import { type Job, TERMINAL } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
 import { StateBadge } from "../../ui/StateBadge";
 import { useNow } from "../../ui/useNow";
-import { formatAgo, formatBytes, formatDate, formatDuration, formatNumber } from "../../units";
+import { formatAgo, formatBytes, formatDate, formatDuration, formatLoss } from "../../units";
 
 const COLUMNS = ["name", "state", "progress", "loss", "memory", "owner", "time"];
 
@@ -57,7 +57,7 @@ function JobRow({ job }: { job: Job }) {
       <Table.Td miw={150}>
         <Steps job={job} />
       </Table.Td>
-      <Table.Td>{formatNumber(job.latest?.loss)}</Table.Td>
+      <Table.Td>{formatLoss(job.latest?.loss)}</Table.Td>
       <Table.Td>
         <Memory job={job} />
       </Table.Td>

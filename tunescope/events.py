@@ -114,7 +114,13 @@ class PlanEvent(EventBase):
     all_parameters: int
     device: str
     versions: dict[str, str] = Field(default_factory=dict)
-    notes: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(
+        default_factory=list,
+        description="What the run does otherwise than asked, or leaves out, in words for a person.",
+    )
+    note_sentences: list[Sentence] = Field(
+        default_factory=list[Sentence], description="In the order of ``notes``; none from a worker of an older release."
+    )
 
 
 class PhaseMemory(BaseModel):

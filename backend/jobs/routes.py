@@ -72,9 +72,11 @@ def show(
 ) -> Job:
     """One job: its state, progress, newest figures and, if it failed, why and what to do."""
     row, username = service.get(session, job_id)
-    return job_of(
+    job = job_of(
         row, username, suggestions(session, settings, row, language), service.earlier_attempts(session, job_id)
     )
+    job.notes, job.note_sentences = service.notes(session, row)
+    return job
 
 
 @router.post("/{job_id}/cancel")

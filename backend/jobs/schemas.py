@@ -97,6 +97,13 @@ class Job(BaseModel):
         description="The highest memory of the run so far in bytes, over all its steps and attempts, by who measured it."
     )
     stage: str | None
+    notes: list[str] = Field(
+        default_factory=list,
+        description="On GET of one job: what its run does otherwise than asked, or leaves out.",
+    )
+    note_sentences: list[Sentence] = Field(
+        default_factory=list[Sentence], description="In the order of ``notes``; none from a worker of an older release."
+    )
     earlier_attempts: list[EarlierAttempt] = Field(
         default_factory=list,
         description="Of one job, not in lists: how the attempts before this one ended, the first one first.",

@@ -14,10 +14,11 @@ from backend.jobs.tables import AttemptRow, JobRow
 from backend.jobs.transitions import move, requeue
 from backend.problems import details_of
 from backend.telemetry.checkpoints import last_checkpoint_attempt
+from backend.telemetry.plan import plan_of
 from backend.users.service import new_id
 from backend.users.tables import UserRow
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound
-from tunescope.sentences import say
+from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
 from tunescope.states import TERMINAL, JobState
@@ -131,6 +132,12 @@ def refuse_outdated(row: JobRow) -> None:
 def earlier_attempts(session: Session, job_id: str) -> Sequence[AttemptRow]:
     """How the attempts before the one at hand ended, the first one first."""
     return session.scalars(select(AttemptRow).where(AttemptRow.job == job_id).order_by(AttemptRow.attempt)).all()
+
+
+def notes(session: Session, row: JobRow) -> tuple[list[str], list[Sentence]]:
+    """What the attempt at hand does otherwise than asked, in English and as sentences."""
+    plan = plan_of(session, row.id, row.attempt)
+    return (plan.notes, plan.note_sentences) if plan else ([], [])
 
 
 def remove(session: Session, user: UserRow, job_id: str) -> None:

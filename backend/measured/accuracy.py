@@ -12,8 +12,9 @@ from backend.measured.comparison import CategoryComparison, Prediction, compare,
 from backend.measured.probed import formula_of
 from backend.measured.schemas import Accuracy, AccuracyItem, Calibration
 from backend.measured.tables import AccuracyRow
+from backend.telemetry.plan import plan_of
 from backend.telemetry.tables import NOT_STEPS, EventRow
-from tunescope.events import LedgerEvent, PlanEvent
+from tunescope.events import LedgerEvent
 from tunescope.spec import JobSpec
 from tunescope.stored_spec import stored_spec
 
@@ -84,11 +85,8 @@ def keep_accuracy(session: Session, row: JobRow) -> None:
 
 def device_of_attempt(session: Session, row: JobRow) -> str | None:
     """The device that the trainer named in its plan."""
-    statement = select(EventRow.data).where(
-        EventRow.job == row.id, EventRow.attempt == row.attempt, EventRow.kind == "plan", NOT_STEPS
-    )
-    data = session.scalars(statement.limit(1)).first()
-    return PlanEvent.model_validate(data).device[:200] if data else None
+    plan = plan_of(session, row.id, row.attempt)
+    return plan.device[:200] if plan else None
 
 
 def summary_of(spec: JobSpec) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from backend.jobs.transitions import move
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from tests.api.make import assign, line, spec, state, step
-from tunescope.events import ArtifactEvent, CheckpointEvent, Failure, FailureMemory, JobEvent, StateEvent
+from tunescope.events import ArtifactEvent, CheckpointEvent, Failure, FailureMemory, JobEvent, PlanEvent, StateEvent
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.states import FailureReason, JobState
 from tunescope.units import GIB, MIB
@@ -257,6 +258,22 @@ def test_how_each_attempt_ended_stays_with_the_job(member: TestClient, sessions:
     assert first["machine"] and first["started_at"] and first["finished_at"] >= first["started_at"]
     assert (second["attempt"], second["state"], second["failure"]) == (2, "cancelled", None)
     assert second["started_at"] is None
+
+
+def test_what_a_run_does_otherwise_than_asked_is_told_of_its_newest_attempt(
+    member: TestClient, sessions: Sessions
+) -> None:
+    job = create(member)
+    run(sessions, job, steps=3)
+    counts = {"total_steps": 3, "train_rows": 9, "trainable_parameters": 1, "all_parameters": 2}
+    left_out = say("rows_left_out", rows=2)
+    plan = PlanEvent(job=job, attempt=1, sequence=6, at=1006.0, device="CPU", notes=[left_out.text], **counts)
+    tell(sessions, job, [plan.model_copy(update={"note_sentences": [left_out]}), state(job, 7, JobState.FAILED)])
+    body = member.get(f"/api/jobs/{job}").json()
+    assert body["notes"] == ["2 rows with problems were left out."]
+    assert body["note_sentences"] == [left_out.model_dump()]
+    assert member.post(f"/api/jobs/{job}/retry").status_code == 200
+    assert member.get(f"/api/jobs/{job}").json()["notes"] == []
 
 
 def test_a_failure_of_an_older_release_tells_its_parts_once(member: TestClient, sessions: Sessions) -> None:

@@ -32,7 +32,7 @@ def test_a_slow_cpu_computes_in_float32_and_nothing_else_changes(machine: Machin
     spec = quantized()
     run, note = at_speed(spec)
     assert (run.precision.dtype, run.precision.adapter_dtype) == ("float32", "float32")
-    assert note and "float32" in note
+    assert note and "float32" in note.text
     changed = {"dtype": spec.precision.dtype, "adapter_dtype": spec.precision.adapter_dtype}
     assert run.model_copy(update={"precision": run.precision.model_copy(update=changed)}) == spec
 

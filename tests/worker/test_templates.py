@@ -7,6 +7,7 @@ import pytest
 import trl
 from transformers import PreTrainedTokenizerFast
 
+from tunescope.sentences import Sentence, say
 from worker.trainer.templates import mark_assistant
 
 FROM_TRL = Path(trl.__file__).parent / "chat_templates"
@@ -108,7 +109,7 @@ def test_exactly_the_assistant_is_learned(name: str) -> None:
     for messages in [TALK, [SYSTEM, *TALK]] if takes_system else [TALK]:
         made = tokenizer(template)
         before = made.apply_chat_template(messages, tokenize=False)
-        notes: list[str] = []
+        notes: list[Sentence] = []
         assert mark_assistant(made, [messages], notes) and not notes
         assert made.apply_chat_template(messages, tokenize=False) == before, (
             "the model sees what its own template makes"
@@ -130,23 +131,23 @@ def test_families_of_trl_are_learned_from_the_assistant_only(template: str) -> N
 
 def test_a_template_that_is_like_no_other_learns_from_all_and_says_so() -> None:
     made = tokenizer("{% for m in messages %}{{ m['role'] | upper + ': ' + m['content'] + ';' }}{% endfor %}")
-    notes: list[str] = []
+    notes: list[Sentence] = []
     assert not mark_assistant(made, [TALK], notes)
-    assert notes == ["This chat template does not mark the assistant's turns: the loss is over every token."]
+    assert notes == [say("template_does_not_mark")]
 
 
 def test_a_template_that_differs_in_one_row_is_not_replaced() -> None:
     odd = CHATML.replace("{% for message", "{% if messages|length > 4 %}{{ 'long' }}{% endif %}{% for message")
-    made, notes = tokenizer(odd), list[str]()
+    made, notes = tokenizer(odd), list[Sentence]()
     assert not mark_assistant(made, [TALK, [*TALK, *TALK]], notes) and notes
     assert made.chat_template == odd
 
 
 def test_a_model_without_a_template_gets_chatml_and_says_so() -> None:
-    made, notes = tokenizer(None), list[str]()
+    made, notes = tokenizer(None), list[Sentence]()
     assert mark_assistant(made, [TALK], notes)
     assert said(made, TALK) == ["Half a byte.<|im_end|>", "是的 – 0.5.<|im_end|>"]
-    assert notes == ["The model has no chat template: ChatML is used."]
+    assert notes == [say("chatml_used")]
 
 
 def test_a_template_that_marks_itself_is_kept() -> None:

@@ -160,6 +160,20 @@ FAILURES = {
 }
 """Why a job failed."""
 
+NOTES = {
+    "rows_left_out": "{rows} rows with problems were left out.",
+    "nothing_learned_of_rows": "{left_out} of {rows} rows are left out: nothing to learn lies within their first {tokens:,} tokens "
+    "(data.max_length).",
+    "no_evaluation_left": "There is no evaluation: of the rows kept aside for it nothing to learn lies within their first "
+    "{tokens:,} tokens (data.max_length).",
+    "plain_text_all_tokens": "Plain text has no assistant's turns: the loss is over every token.",
+    "chatml_used": "The model has no chat template: ChatML is used.",
+    "template_does_not_mark": "This chat template does not mark the assistant's turns: the loss is over every token.",
+    "computes_in_float32": "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, "
+    "which is many times faster here.",
+}
+"""What a run does otherwise than asked, or leaves out."""
+
 ADVICE = {
     "shorten": "Halve data.max_length, set per_device_train_batch_size to 1, or turn on gradient_checkpointing.",
     "retry_with_room": "Retry it when the device has more room: it goes on from its checkpoint. Or start it anew with a change below.",
@@ -489,6 +503,7 @@ TEMPLATES: dict[str, str] = (
     | CLIMBS
     | MOMENTS
     | FAILURES
+    | NOTES
     | ADVICE
     | TRACES
     | ASSUMPTIONS

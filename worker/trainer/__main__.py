@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tunescope.events import FailureMemory, LogEvent, PlanEvent, StageEvent, StateEvent
+from tunescope.sentences import Sentence
 from tunescope.settings import WorkerSettings
 from tunescope.states import JobState
 from tunescope.wire import Order
@@ -47,6 +48,13 @@ def left(attempt: Attempt, cancelled: bool) -> int:
     return CANCELLED
 
 
+def logged(attempt: Attempt, notes: list[Sentence]) -> list[Sentence]:
+    """The notes, now in the log as well."""
+    for each in notes:
+        attempt.outbox.emit(LogEvent, stream="trainer", line=each.text)
+    return notes
+
+
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
@@ -77,15 +85,12 @@ def run(attempt: Attempt) -> int:
     loaded, tokenizer = model.load_model(folder, spec), model.load_tokenizer(folder)
     attempt.enter("building the data")
     rows = data.build_data(attempt.settings.data_dir / order.dataset.path, spec.data, tokenizer, spec.schedule.seed)
-    notes = [*rows.notes, *([note] if note else [])]
-    for line in notes:
-        attempt.outbox.emit(LogEvent, stream="trainer", line=line)
+    notes = logged(attempt, [*rows.notes, *([note] if note else [])])
     measuring = Meter()
     checkpoints = attempt.folder / "checkpoints"
     trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
     attempt.memory = lambda: failing_memory(trainer.measuring, measuring)
-    for line in (unlearnable := train.left_out(trainer, rows, spec)):
-        attempt.outbox.emit(LogEvent, stream="trainer", line=line)
+    notes += logged(attempt, train.left_out(trainer, rows, spec))
     trainable, everything = train.parameter_counts(trained_model(trainer))
     attempt.outbox.emit(
         PlanEvent,
@@ -95,7 +100,8 @@ def run(attempt: Attempt) -> int:
         all_parameters=everything,
         device=train.device_name(),
         versions={package: version(package) for package in PACKAGES},
-        notes=[*notes, *unlearnable],
+        notes=[each.text for each in notes],
+        note_sentences=notes,
     )
     attempt.stage = "training"
     attempt.outbox.emit(StateEvent, state=JobState.RUNNING)

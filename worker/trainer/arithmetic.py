@@ -2,12 +2,13 @@
 
 import torch
 
+from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 
-NOTE = "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, which is many times faster here."
+NOTE = say("computes_in_float32")
 
 
-def at_speed(spec: JobSpec) -> tuple[JobSpec, str | None]:
+def at_speed(spec: JobSpec) -> tuple[JobSpec, Sentence | None]:
     """The spec as this machine runs it, and a note if that differs: without AVX-512, PyTorch multiplies bfloat16 number by number."""
     if torch.cuda.is_available() or spec.precision.dtype == "float32" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return spec, None

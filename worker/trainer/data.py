@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunescope.datasets.formats import Completion, Conversation, PlainText, TrainingRow
 from tunescope.datasets.reading import RowProblem, read_training_rows
-from tunescope.sentences import say
+from tunescope.sentences import Sentence, say
 from tunescope.spec import Data
 from tunescope.states import FailureReason
 from worker.refusal import Refusal
@@ -22,7 +22,7 @@ class TrainingData:
     evaluation: Dataset | None
     conversational: bool
     assistant_only: bool
-    notes: list[str]
+    notes: list[Sentence]
 
 
 def as_columns(row: TrainingRow) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def build_data(path: Path, data: Data, tokenizer: PreTrainedTokenizerBase, seed:
     if not rows:
         detail = say("no_usable_row", file=path.name, skipped=skipped)
         raise Refusal(FailureReason.INVALID_DATASET, detail, say("mend_rows"))
-    notes = [f"{skipped} rows with problems were left out."] if skipped else []
+    notes = [say("rows_left_out", rows=skipped)] if skipped else []
     kinds = {tuple(row) for row in rows}
     assert len(kinds) == 1, "read_training_rows keeps to the format of the first row"
     conversational = "messages" in rows[0]
@@ -54,7 +54,7 @@ def build_data(path: Path, data: Data, tokenizer: PreTrainedTokenizerBase, seed:
     if assistant_only:
         assistant_only = mark_assistant(tokenizer, [row["messages"] for row in rows], notes)
     if data.assistant_only_loss and "text" in rows[0]:
-        notes.append("Plain text has no assistant's turns: the loss is over every token.")
+        notes.append(say("plain_text_all_tokens"))
     dataset = Dataset.from_list(rows)
     if data.eval_fraction > 0 and len(dataset) > 1:
         held_out = min(len(dataset) - 1, max(1, round(len(dataset) * data.eval_fraction)))

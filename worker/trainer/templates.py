@@ -12,6 +12,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 from trl.chat_template_utils import get_training_chat_template
 
+from tunescope.sentences import Sentence, say
+
 Messages = list[dict[str, str]]
 COMPARED_ROWS = 500
 MARKED = re.compile(r"\{%-?\s*generation\b")
@@ -52,18 +54,20 @@ LED = HEADERS.replace(
 MODEL_FOR_ASSISTANT = "('model' if message['role'] == 'assistant' else message['role'])"
 
 
-def mark_assistant(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages], notes: list[str]) -> bool:
+def mark_assistant(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages], notes: list[Sentence]
+) -> bool:
     """Give the tokenizer a template that marks the assistant's turns. False, with a note, where there is none."""
     own = tokenizer.chat_template
     if not own:
         tokenizer.chat_template = chatml("")
-        notes.append("The model has no chat template: ChatML is used.")
+        notes.append(say("chatml_used"))
         return True
     if isinstance(own, str) and MARKED.search(own):
         return True
     found = training_template(tokenizer, worth_comparing(conversations))
     if found is None:
-        notes.append("This chat template does not mark the assistant's turns: the loss is over every token.")
+        notes.append(say("template_does_not_mark"))
         return False
     tokenizer.chat_template = found
     return True

@@ -271,15 +271,15 @@ def rows_of(dataset: Any) -> int:
     return len(dataset)
 
 
-def left_out(trainer: MeteredTrainer, data: TrainingData, spec: JobSpec) -> list[str]:
+def left_out(trainer: MeteredTrainer, data: TrainingData, spec: JobSpec) -> list[Sentence]:
     """What a person should know of the rows that TRL left out, since nothing to learn is left of them once they are cut."""
-    notes: list[str] = []
-    cut = f"nothing to learn lies within their first {spec.data.max_length:,} tokens (data.max_length)."
+    notes: list[Sentence] = []
+    tokens = spec.data.max_length
     given, kept = rows_of(data.train), rows_of(trainer.train_dataset)
     if kept < given and not spec.data.packing:  # packed rows are fewer in any case
-        notes.append(f"{given - kept} of {given} rows are left out: {cut}")
+        notes.append(say("nothing_learned_of_rows", left_out=given - kept, rows=given, tokens=tokens))
     if data.evaluation is not None and rows_of(trainer.eval_dataset) == 0:
-        notes.append(f"There is no evaluation: of the rows kept aside for it {cut}")
+        notes.append(say("no_evaluation_left", tokens=tokens))
     return notes
 
 

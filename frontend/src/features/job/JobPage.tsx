@@ -1,4 +1,4 @@
-import { Alert, Skeleton, Stack, Tabs } from "@mantine/core";
+import { Alert, Skeleton, Stack, Tabs, Text } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconHourglass } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
@@ -57,6 +57,11 @@ export default function JobPage() {
           {said(job.data.waiting_because, job.data.waiting_sentence)}
         </Alert>
       )}
+      {job.data.notes?.map((note, index) => (
+        <Text key={note} size="sm" className="muted">
+          {said(note, job.data.note_sentences?.[index])}
+        </Text>
+      ))}
       <EarlierAttempts attempts={job.data.earlier_attempts ?? []} />
       <MemoryWarnings job={job.data} />
       <Tabs

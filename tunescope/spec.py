@@ -4,9 +4,10 @@ Field names are those of transformers, peft and TRL where they have one. Unknown
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.sentences import say
@@ -24,8 +25,22 @@ MAX_SPEC_CHARACTERS = 1_000_000
 Strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Model(BaseModel):
+class Section(BaseModel):
+    """Settings that belong together. ``true`` is no number, though Python counts it as 1."""
+
     model_config = Strict
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        kinds = {wanted, *get_args(wanted)}
+        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+            raise PydanticKnownError("int_type" if int in kinds else "float_type")
+        return value
+
+
+class Model(Section):
     id: str = Field(
         min_length=1,
         max_length=400,
@@ -49,8 +64,7 @@ ModuleName = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABL
 Strategy = Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp"]
 
 
-class Adaptation(BaseModel):
-    model_config = Strict
+class Adaptation(Section):
     method: Literal["lora", "full"] = Field(
         default="lora", description="Train small adapter matrices, or every weight."
     )
@@ -81,8 +95,7 @@ class Adaptation(BaseModel):
         return [name for name in self.target_modules if name.split(".")[-1] in HEADS]
 
 
-class Precision(BaseModel):
-    model_config = Strict
+class Precision(Section):
     quantization: Literal["none", "nf4", "fp4", "int8", "gptq-int4", "gptq-int8"] = Field(
         default="nf4", description="How frozen weights are stored; the gptq kinds are for estimates only."
     )
@@ -98,8 +111,7 @@ class Precision(BaseModel):
     )
 
 
-class Batch(BaseModel):
-    model_config = Strict
+class Batch(Section):
     per_device_train_batch_size: int = Field(
         default=1, ge=1, le=65536, description="Rows in one forward pass on one GPU."
     )
@@ -108,8 +120,7 @@ class Batch(BaseModel):
     )
 
 
-class Parallelism(BaseModel):
-    model_config = Strict
+class Parallelism(Section):
     gpus: int = Field(default=1, ge=1, le=1024, description="GPUs for this job.")
     strategy: Strategy = Field(default="none", description="What is sharded.")
     offload: Literal["none", "optimizer", "all"] = Field(default="none", description="What is moved to host memory.")
@@ -137,8 +148,7 @@ class Parallelism(BaseModel):
         return self
 
 
-class Data(BaseModel):
-    model_config = Strict
+class Data(Section):
     dataset: str = Field(
         min_length=1, max_length=200, pattern=PRINTABLE, description="Name of a data set on this server."
     )
@@ -150,8 +160,7 @@ class Data(BaseModel):
     assistant_only_loss: bool = Field(default=True, description="Learn from the assistant's turns only.")
 
 
-class MemorySavers(BaseModel):
-    model_config = Strict
+class MemorySavers(Section):
     gradient_checkpointing: bool = Field(
         default=True, description="Recompute activations in backward instead of keeping them."
     )
@@ -159,8 +168,7 @@ class MemorySavers(BaseModel):
     fused_loss: bool = Field(default=False, description="Compute the loss in tiles, never holding all logits.")
 
 
-class Optimizer(BaseModel):
-    model_config = Strict
+class Optimizer(Section):
     name: Literal[
         "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "adafactor", "sgd"
     ] = Field(default="adamw_torch", description="Decides how many bytes of state each trained parameter needs.")
@@ -177,8 +185,7 @@ class Optimizer(BaseModel):
     )
 
 
-class Schedule(BaseModel):
-    model_config = Strict
+class Schedule(Section):
     num_train_epochs: float = Field(default=1, gt=0, le=10_000)
     max_steps: int | None = Field(
         default=None, ge=1, le=1_000_000_000, description="Stop after so many optimizer steps."
@@ -193,8 +200,7 @@ class Schedule(BaseModel):
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
 
 
-class Placement(BaseModel):
-    model_config = Strict
+class Placement(Section):
     priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first.")
     gpu_memory_margin: float = Field(
         default=0.05, ge=0, le=0.9, description="Share of the estimate added when choosing a GPU."

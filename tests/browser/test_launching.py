@@ -39,7 +39,7 @@ def test_a_wrong_value_is_refused_at_its_field(form: Page) -> None:
     expect(field(form, "Rank r")).to_have_attribute("aria-invalid", "true")
     expect(form.get_by_text("give a number from 1 to 4096")).to_be_visible()
     form.get_by_role("button", name="Launch").click()
-    expect(form.get_by_text("This job cannot run as it is: 1 problems")).to_be_visible()
+    expect(form.get_by_text("This job cannot run as it is (problems: 1)")).to_be_visible()
     expect(field(form, "Rank r")).to_be_focused()
     field(form, "Rank r").fill("4")
     expect(field(form, "Rank r")).not_to_have_attribute("aria-invalid", "true")

@@ -156,6 +156,19 @@ def test_text_is_copied_over_plain_http_too(page: Page) -> None:
     expect(field).to_have_value(address)
 
 
+def test_a_comparison_prints_as_it_is_seen(page: Page) -> None:
+    page.goto("/why")
+    expect(page.get_by_role("heading", level=2, name=re.compile("^B needs"))).to_be_visible()
+    navigation = page.get_by_role("link", name="Machines")
+    expect(navigation).to_be_visible()
+    page.emulate_media(media="print")
+    expect(navigation).to_be_hidden()
+    left = page.get_by_role("heading", level=1).bounding_box()
+    assert left and left["x"] < 100, "no room is left for what is not printed"
+    bar = page.get_by_role("region", name="Side A").locator(".ledger-bar").first
+    assert bar.evaluate("bar => getComputedStyle(bar).printColorAdjust") == "exact"
+
+
 def test_a_copy_that_the_browser_refuses_is_told(page: Page) -> None:
     page.add_init_script(NO_CLIPBOARD + "document.execCommand = () => false;")
     page.goto("/why")

@@ -95,6 +95,18 @@ def five_steps(spec: JobSpec, config: dict[str, Any], stack: str) -> list[Change
     return changes([*recording.load, *recording.first_step(), *steps])
 
 
+@pytest.mark.parametrize("rank", [16, 64])
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_blocks_that_small_gradients_and_temporaries_leave_count(rank: int, quantization: str) -> None:
+    """No activation fits in the 2 MiB segments of an adapter's gradient and of the optimizer's list: 3 % and more of short rows."""
+    values = spec_of("lora", quantization, 512).model_dump()
+    values["adaptation"]["r"], values["memory_savers"]["fused_loss"] = rank, True
+    spec = parse_spec(values)
+    found, traced = estimate(spec, architecture_from_config(LLAMA), ROOMY), trace(spec, LLAMA, device=ROOMY)
+    reserved = found.allocated_bytes + found.ledger["fragmentation"]
+    assert reserved == pytest.approx(traced.replay.reserved_peak_bytes, rel=0.015)
+
+
 @pytest.mark.parametrize("stack", ["transformers-4.48-norms-fp32", "kbit-prepared"])
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_models_prepared_for_k_bit_training_agree_within_two_percent_at_every_site(

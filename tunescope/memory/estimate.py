@@ -19,7 +19,7 @@ from tunescope.memory.expert_adapters import refused_adapters
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
 from tunescope.memory.ledger import MemoryLedger
 from tunescope.memory.lengths import Lengths
-from tunescope.memory.persistent import persistent_tensors, targets_of, weight_width
+from tunescope.memory.persistent import Persistent, persistent_tensors, targets_of, weight_width
 from tunescope.memory.sharding import Share, can_divide, offloads_weights, share
 from tunescope.memory.sites import Site, Workload, training_sites
 from tunescope.memory.stack import DEFAULT, Stack
@@ -136,6 +136,7 @@ def estimate(
             held.step_temporary,
             spec.memory_savers.gradient_checkpointing,
             held.optimizer_states + ledgers[site.name]["gradients"],
+            _small_cached(spec, site, held, persistent),
         )
         for site in sites
     ]
@@ -158,6 +159,17 @@ def estimate(
         ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated,
         settled_bytes=settled, when_full=_when_full(fragments, settled),
     )  # fmt: skip
+
+
+def _small_cached(spec: JobSpec, site: Site, held: Share, persistent: Persistent) -> int:
+    """Blocks that the optimizer's step leaves of small gradients and temporaries, less those that are in use at a site.
+
+    Adapters are as a rule such tensors, in whose blocks no activation fits.
+    """
+    if spec.parallelism.strategy not in ("none", "ddp") or site.name == "optimizer_step":
+        return 0
+    left = persistent.gradients + held.step_temporary - site.gradients - site.casts
+    return max(0, int(persistent.small_share * left))
 
 
 def workload(spec: JobSpec, architecture: Architecture, lengths: Lengths | None) -> Workload:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tunescope.memory.allocator import SMALL_SIZE
 from tunescope.memory.architecture import Architecture, Layer, Linear
 from tunescope.memory.expert_adapters import adapter_shapes, expert_names, expert_targets, taken_from_layers
 from tunescope.memory.stack import DEFAULT, Stack
@@ -67,6 +68,12 @@ class Persistent:
     @property
     def gradients(self) -> int:
         return sum(tensor.stored for tensor in self.trained)
+
+    @property
+    def small_share(self) -> float:
+        """Of the gradients' bytes, those of tensors that the allocator serves from blocks for small ones."""
+        small = sum(tensor.stored for tensor in self.trained if tensor.elements * tensor.width <= SMALL_SIZE)
+        return small / max(1, self.gradients)
 
 
 def targets_of(

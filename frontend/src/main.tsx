@@ -24,7 +24,10 @@ const queries = new QueryClient({
     },
   }),
   defaultOptions: {
+    // The server may be on this very machine: without a network it is asked all the same, and its silence is told.
+    mutations: { networkMode: "always" },
     queries: {
+      networkMode: "always",
       retry: (count, error) => !isRefused(error) && count < 2,
       staleTime: 1000,
     },

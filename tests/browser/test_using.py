@@ -227,6 +227,14 @@ def test_a_lost_server_is_told_and_its_return_noticed(page: Page) -> None:
     expect(page.get_by_text("The server does not answer.")).to_be_hidden(timeout=15_000)
 
 
+def test_a_server_on_this_machine_is_asked_without_a_network_too(page: Page) -> None:
+    page.goto("/machines")
+    expect(page.get_by_role("heading", level=1, name="Machines")).to_be_visible()
+    page.evaluate("window.dispatchEvent(new Event('offline'))")
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", name="smollm2-135m-instruct")).to_be_visible()
+
+
 def test_unknown_addresses_lead_back(page: Page) -> None:
     page.goto("/no/such/page")
     expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()

@@ -19,7 +19,7 @@ function NoEstimate({ job }: { job: Job }) {
   const { errors = [] } = problem;
   return (
     <>
-      <Text>{t("noEstimate", { reason: said(problem.detail, problem.detail_sentence) })}</Text>
+      <Text>{said(problem.detail, problem.detail_sentence)}</Text>
       <ProblemFields errors={errors.map(({ fix = "", ...error }) => ({ ...error, fix }))} />
     </>
   );

@@ -14,7 +14,7 @@ from backend.problems import problem_response
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from backend.users.tables import UserRow
-from tests.api.make import spec, state, step
+from tests.api.make import line, spec, state, step
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
 from tunescope.events import Failure, FailureMemory, WarningEvent
@@ -54,6 +54,7 @@ def full_job(server: Running) -> str:
         )
         for index, item in enumerate(found)
     ]
+    events.append(line(JOB, 4 + len(found), "the last words of attempt 1"))
     held = FailureMemory(
         device="CPU", device_bytes=40 * GIB, step=19, categories={"weights": GIB}, categories_of_step=3, allocated_bytes=GIB
     )  # fmt: skip
@@ -93,6 +94,10 @@ def test_how_earlier_attempts_ended_is_told(page: Page, full_job: str) -> None:
     expect(page.get_by_text("Step 7 of 1000 · m1")).to_be_visible()
     expect(page.get_by_text(CUDA_FAULT.detail)).to_be_visible()
     assert serious_problems(page) == []
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download the log of attempt 1").click()
+    assert saved.value.path().read_text() == "the last words of attempt 1\n"
+    assert saved.value.suggested_filename == f"{full_job}-1.log"
 
 
 def test_the_same_in_chinese_on_a_phone_in_the_dark(page: Page, full_job: str) -> None:

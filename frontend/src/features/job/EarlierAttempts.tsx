@@ -1,14 +1,24 @@
-import { Group, Text } from "@mantine/core";
+import { Button, Group, Text } from "@mantine/core";
+import { IconDownload } from "@tabler/icons-react";
+import { useMutation } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
+import { download } from "../../ui/Copy";
+import { Problem } from "../../ui/Problem";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatDate } from "../../units";
+import { wholeLog } from "./logLines";
 
 /** How the attempts before this one ended: a retried or moved job keeps the reasons. */
-export function EarlierAttempts({ attempts }: { attempts: NonNullable<Job["earlier_attempts"]> }) {
+export function EarlierAttempts({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const said = useSaid();
+  const attempts = job.earlier_attempts ?? [];
+  const save = useMutation({
+    mutationFn: async (attempt: number) =>
+      download(`${job.id}-${attempt}.log`, await wholeLog(job.id, attempt)),
+  });
   if (attempts.length === 0) return null;
   return (
     <details className="card">
@@ -25,6 +35,16 @@ export function EarlierAttempts({ attempts }: { attempts: NonNullable<Job["earli
                 formatDate(finished_at),
               ].join(" · ")}
             </Text>
+            <Button
+              size="compact-xs"
+              variant="default"
+              leftSection={<IconDownload size={12} aria-hidden />}
+              loading={save.isPending && save.variables === attempt}
+              aria-label={t("logOfAttempt", { attempt })}
+              onClick={() => save.mutate(attempt)}
+            >
+              {t("log")}
+            </Button>
           </Group>
           {failure && (
             <Text size="sm" mt={4} style={{ overflowWrap: "anywhere" }}>
@@ -33,6 +53,7 @@ export function EarlierAttempts({ attempts }: { attempts: NonNullable<Job["earli
           )}
         </div>
       ))}
+      {save.error && <Problem error={save.error} />}
     </details>
   );
 }

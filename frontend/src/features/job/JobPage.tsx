@@ -62,7 +62,7 @@ export default function JobPage() {
           {said(note, job.data.note_sentences?.[index])}
         </Text>
       ))}
-      <EarlierAttempts attempts={job.data.earlier_attempts ?? []} />
+      <EarlierAttempts job={job.data} />
       <MemoryWarnings job={job.data} />
       <Tabs
         value={TABS.find((name) => name === tab) ?? "charts"}

@@ -11,6 +11,20 @@ const TELL_MILLISECONDS = 200;
 export type Line = Pick<LogEvent, "sequence" | "line">;
 export type Lines = { items: Line[]; earlier: boolean; newest: boolean };
 
+/** The whole log of one attempt as text, page by page. */
+export async function wholeLog(jobId: string, attempt: number): Promise<string> {
+  const lines: string[] = [];
+  for (let after: number | null = 0; after !== null; ) {
+    const query: { attempt: number; after: number; limit: number } = { attempt, after, limit: KEPT_LINES };
+    const page = await answer(
+      api.GET("/api/jobs/{job_id}/logs", { params: { path: { job_id: jobId }, query } }),
+    );
+    lines.push(...page.items.map((item) => `${item.line}\n`));
+    after = page.next_after;
+  }
+  return lines.join("");
+}
+
 export class LogLines {
   private items: Line[] = [];
   private earlier = true;

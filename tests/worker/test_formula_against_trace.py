@@ -11,7 +11,7 @@ import pytest
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.memory.doubts import doubts
 from tunescope.memory.estimate import Estimate, estimate
-from tunescope.memory.stack import DEFAULT
+from tunescope.memory.stack import DEFAULT, STACKS
 from tunescope.memory.trace import Replay, Trace
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec
@@ -425,6 +425,17 @@ def test_known_misses_are_told_and_within_what_is_told(recipe: str) -> None:
     assert all(any(doubt.reason in note for note in found.assumptions) for doubt in told)
     percent = max(doubt.percent for doubt in told)
     assert "peak" not in misses(found, tracer.trace(spec, config), percent / 100)
+
+
+@pytest.mark.parametrize("stack", ["current", "transformers-4.48-no-autocast"])
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "v_proj"]])
+def test_what_dora_keeps_agrees_at_the_peak(targets: str | list[str], stack: str) -> None:
+    """The adapter's outputs, which it scales, are of the adapter's type where autocast does not choose another."""
+    values = spec_of("LoRA without checkpointing").model_dump()
+    values["adaptation"] |= {"use_dora": True, "lora_dropout": 0.0, "target_modules": targets}
+    config, spec = ARCHITECTURES["llama"], parse_spec(values)
+    found = estimate(spec, architecture_from_config(config), stack=STACKS[stack])
+    assert "peak" not in misses(found, tracer.trace(spec, config, stack=STACKS[stack]))
 
 
 def test_attention_without_soft_caps_is_refused() -> None:

@@ -205,8 +205,9 @@ class LayerKept:
         return 0 if self.s.quantized != "int8" or shared_elsewhere else self.s.compute * count
 
     def dora_kept(self) -> int:
-        """DoRA keeps the base's and the adapter's outputs to scale them, and transposes of the weights it took norms of."""
+        """DoRA keeps the base's and the adapter's outputs to scale them, the latter in the adapter's type where autocast does not choose."""
         if not self.s.dora:
             return 0
         adapted = [linear for linear in self.layer.linears if linear.path in self.s.targets]
-        return 2 * self.s.compute * self.t * sum(linear.outputs for linear in adapted)
+        added = self.s.compute if self.s.autocast else self.s.adapter
+        return (self.s.compute + added) * self.t * sum(linear.outputs for linear in adapted)

@@ -9,6 +9,7 @@ import unicodedata
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -104,8 +105,18 @@ def check_password(password: str) -> None:
 
 def first_admin(session: Session) -> UserRow:
     """The first admin whose account is open, made when there is none yet."""
-    admins = select(UserRow).where(UserRow.role == "admin", UserRow.active).order_by(UserRow.created_at)
-    return session.scalar(admins.limit(1)) or create_user(session, FIRST_ADMIN, "admin")
+    admins = select(UserRow).where(UserRow.role == "admin", UserRow.active).order_by(UserRow.created_at).limit(1)
+    found = session.scalar(admins)
+    if found is not None:
+        return found
+    # At the first start the API and the process that makes the sign-in link may both come here at once: one of them makes it.
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    made = {"id": new_id(), "username": FIRST_ADMIN, "role": "admin", "active": True, "created_at": time.time()}
+    session.execute(insert(UserRow).values(made).on_conflict_do_nothing(index_elements=["username"]))
+    found = session.scalar(admins)
+    if found is None:
+        raise name_is_taken(FIRST_ADMIN)
+    return found
 
 
 def first_sign_in_link(session: Session) -> str | None:

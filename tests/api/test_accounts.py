@@ -11,6 +11,7 @@ from httpx import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.users import service
 from backend.users.service import first_sign_in_link, new_admin_link
 from backend.users.tables import SecretRow, UserRow
 from tunescope.settings import ServerSettings
@@ -30,6 +31,24 @@ def link_token(sessions: sessionmaker[Session]) -> str:
         link = first_sign_in_link(session)
     assert link is not None
     return link.partition("token=")[2]
+
+
+def test_two_processes_that_need_the_first_admin_at_once_get_the_same(
+    sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``tunescope up`` makes the sign-in link while somebody already calls the API with the admin token."""
+    quicker: list[str] = []
+    make_id = service.new_id
+
+    def interrupted() -> str:
+        monkeypatch.setattr(service, "new_id", make_id)
+        with sessions.begin() as other:
+            quicker.append(service.first_admin(other).id)
+        return make_id()
+
+    monkeypatch.setattr(service, "new_id", interrupted)
+    with sessions.begin() as session:
+        assert [service.first_admin(session).id] == quicker
 
 
 def test_first_admin_signs_in_once_by_link_and_sets_a_password(

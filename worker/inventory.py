@@ -16,7 +16,8 @@ from worker.probes.nvml_memory import Process
 from worker.probes.process_groups import group_of, unmatched
 from worker.probes.reading import Unknown
 
-REPORTED = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+REPORTED = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tunescope")
+"""What decides a trace, which is kept by these versions: another release of the tracer may count differently, too."""
 PLAIN = (
     "utilization_percent",
     "temperature_celsius",
@@ -123,7 +124,7 @@ def usable_cpus() -> int:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of Python and the training libraries, read without importing them."""
+    """Versions of Python, the training libraries and this product, read without importing them."""
     found = {"python": platform.python_version()}
     for package in REPORTED:
         try:

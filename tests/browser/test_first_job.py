@@ -150,6 +150,8 @@ def test_the_page_accounts_for_what_was_measured(page: Page, quantized: str) -> 
     until(lambda: page.evaluate(SCROLLS) <= 390, within=5, what="a page that fits 390 px")
     error = panel.get_by_role("columnheader", name="Error").bounding_box()
     assert error and error["x"] + error["width"] <= 390, "the error is seen without scrolling"
+    page.get_by_role("link", name="Compare, or change a setting").click()
+    expect(page.get_by_role("heading", level=2, name="Both need the same")).to_be_visible()
     page.goto("/accuracy")
     expect(page.get_by_text(DEMO).first).to_be_visible()
     page.get_by_role("button", name="By category").first.click()

@@ -94,6 +94,16 @@ def test_runs_that_were_measured_show_what_they_differed_by(page: Page, two_meas
     expect(side.get_by_role("button", name="Settings of A")).to_be_visible()
 
 
+def test_one_run_alone_is_compared_with_what_a_change_would_make_of_it(
+    page: Page, two_measured_jobs: tuple[str, str]
+) -> None:
+    page.goto(f"/why?a={two_measured_jobs[0]}")
+    expect(page.get_by_role("heading", level=2, name="Both need the same")).to_be_visible()
+    for letter in "AB":
+        side = page.get_by_role("region", name=f"Side {letter}").get_by_role("textbox", name=f"Side {letter}")
+        expect(side).to_have_value(re.compile("^measured-a · "))
+
+
 def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Running) -> None:
     with server.client() as client:
         spec = {"name": "needle", "model": {"id": "smollm2-135m-instruct", "source": "library"}}

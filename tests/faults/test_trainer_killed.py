@@ -8,10 +8,13 @@ import httpx
 import psutil
 import pytest
 
+from backend.database import make_engine, make_sessions
+from backend.telemetry.lineage import first_step
 from tests.support.processes import words_of
 from tests.support.running import Running, running_server
 from tests.support.waiting import until
 from tests.worker.tiny import save_tiny
+from tunescope.settings import ServerSettings
 
 pytestmark = pytest.mark.slow
 LONG = 100_000
@@ -50,6 +53,12 @@ def job(client: httpx.Client, job_id: str) -> dict[str, Any]:
     return client.get(f"/api/jobs/{job_id}").raise_for_status().json()
 
 
+def first_step_of(server: Running, job_id: str, attempt: int) -> int:
+    settings = ServerSettings(data_dir=server.data_dir, database_url="")
+    with make_sessions(make_engine(settings.sqlalchemy_url()))() as session:
+        return first_step(session, job_id, attempt) or 0
+
+
 def wait_for_steps(client: httpx.Client, job_id: str, steps: int = 2) -> None:
     until(lambda: job(client, job_id)["progress"]["step"] >= steps, within=180, what=f"{steps} steps")
 
@@ -83,7 +92,8 @@ def test_a_killed_trainer_fails_its_job_and_the_next_one_runs_is_cancelled_and_g
     reached = job(client, second)["progress"]["step"]
     client.post(f"/api/jobs/{second}/retry").raise_for_status()
     until(lambda: job(client, second)["progress"]["step"] > reached, within=180, what="the retry to go on")
-    steps = client.get(f"/api/jobs/{second}/metrics").json()["steps"]
-    assert steps[0] > 1, "the second attempt goes on from the checkpoint"
+    assert first_step_of(server, second, attempt=2) > 1, "the second attempt goes on from the checkpoint"
+    shown = client.get(f"/api/jobs/{second}/metrics").json()["steps"]
+    assert shown[0] == 1, "and its charts have the steps before"
     client.post(f"/api/jobs/{second}/cancel").raise_for_status()
     until(lambda: job(client, second)["state"] == "cancelled", within=60, what="the retry to be cancelled")

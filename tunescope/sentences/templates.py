@@ -347,7 +347,6 @@ PROBLEMS = {
     "try_again_in_minutes": "Try again in {minutes} minutes.",
     "file_empty": "The file has no rows.",
     "catalogue_has_no_model": "The catalogue has no model {model}.",
-    "choose_of_catalogue": "Choose a catalogue model, or give the model's config.json (tunescope estimate SPEC --config FILE).",
     "config_describes_no_model": "This config.json does not describe a model that can be estimated.",
     "no_such_gpu": "There is no GPU {gpu} in the catalogue.",
     "no_such_stack": "There is no stack profile {name}.",

@@ -28,7 +28,7 @@ def found_entry(name: str) -> str:
     if found is None:
         fix = "choose a catalogue model, or give the model's config.json (tunescope estimate SPEC --config FILE)"
         error = FieldError("model.id", "is not in the catalogue", fix, "not_in_catalogue")
-        raise InvalidInput(say("catalogue_has_no_model", model=name), say("choose_of_catalogue"), [error])
+        raise InvalidInput(say("catalogue_has_no_model", model=name), errors=[error])
     return found
 
 

@@ -21,9 +21,11 @@ export const FIRST_QUESTION = QUESTIONS.lora as Pair;
 
 type Address = Record<string, string | undefined>;
 
+/** One side alone is compared with itself: what a changed setting of it would do. */
 export function pairOf({ a, b, ac, bc }: Address): Pair {
-  if (!a || !b) return FIRST_QUESTION;
-  return { a: { of: a, changes: parsed(ac) }, b: { of: b, changes: parsed(bc) } };
+  const [one, other] = [a ?? b, b ?? a];
+  if (!one || !other) return FIRST_QUESTION;
+  return { a: { of: one, changes: parsed(ac) }, b: { of: other, changes: parsed(bc) } };
 }
 
 export function addressOf({ a, b }: Pair): Address {

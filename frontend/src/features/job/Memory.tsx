@@ -1,4 +1,6 @@
-import { Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { Button, Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { IconScale } from "@tabler/icons-react";
+import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
@@ -37,8 +39,18 @@ export function Memory({ job }: { job: Job }) {
       <section className="card">
         {job.estimate ? (
           <Stack gap="sm">
-            <Group>
+            <Group justify="space-between">
               <TierBadge tier={job.estimate.tier} />
+              <Button
+                variant="default"
+                size="xs"
+                component={Link}
+                to="/why"
+                search={{ a: job.id } as never}
+                leftSection={<IconScale size={14} aria-hidden />}
+              >
+                {t("compareMemory")}
+              </Button>
             </Group>
             <MemoryLedger
               ledger={job.estimate.ledger}

@@ -24,6 +24,8 @@ REOPEN_SECONDS = 30.0
 """How often NVML is opened anew while a GPU is missing: only so is one seen again that was reset."""
 NOT_LISTED = say("gpu_not_listed")
 WHOLE_ONLY = Unknown(say("only_whole_gpu"))
+UNNAMED = "NVIDIA GPU"
+"""Until the driver has told a GPU's name: beside its number."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Nvml:
         """A GPU that answers nothing: told under the name it had, if it was seen before."""
         known = next((gpu for gpu in self._known.values() if gpu.index == index), None)
         if known is None:
-            return lost_gpu(f"GPU-unknown-{index}", index, f"GPU {index}", because, Unknown(because))
+            return lost_gpu(f"GPU-unknown-{index}", index, UNNAMED, because, Unknown(because))
         return lost_gpu(known.uuid, index, known.name, because, self._xids.seen(known.uuid))
 
     def _whole(self, handle: Any, uuid: str, index: int) -> Gpu:
@@ -153,7 +155,7 @@ class Nvml:
         return Gpu(
             uuid=uuid,
             index=index,
-            name=f"GPU {index}" if isinstance(name, Unknown) else name,
+            name=UNNAMED if isinstance(name, Unknown) else name,
             memory=held,
             utilization_percent=ask(lambda: int(call("nvmlDeviceGetUtilizationRates", handle).gpu)),
             temperature_celsius=ask(lambda: int(call("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU))),

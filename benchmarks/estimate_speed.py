@@ -80,7 +80,7 @@ def main() -> int:
             "ms",
         ),
         (
-            "the same in full, fp32 masters (Llama-8B, too large)",
+            "the same in full, fp32 masters (Llama-8B)",
             first(*full("meta-llama/Llama-3.1-8B", precision={"quantization": "none", "master_weights": True})),
             5.0,
             "ms",

@@ -157,8 +157,8 @@ class Client:
         ``gpu`` is one of the catalogue, ``stack`` names library versions; the reference GPU and the worker's own if not given.
         ``config`` is the model's config.json, for a model that the server does not know.
         """
-        body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack, "config": config}
-        return self.request("POST", "/estimates", json=body)
+        body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack}
+        return self.request("POST", "/estimates", json=body | _with_config(config))
 
     def advise(
         self,
@@ -174,9 +174,8 @@ class Client:
             "gpu": gpu,
             "stack": stack,
             "language": language,
-            "config": config,
         }
-        return self.request("POST", "/advice", json=body)
+        return self.request("POST", "/advice", json=body | _with_config(config))
 
     def explain(
         self,
@@ -337,3 +336,8 @@ def not_tunescope(response: httpx.Response) -> ClientError:
     if response.status_code in (502, 503, 504):
         return CannotReach(f"A proxy at {url} answers, but no Tunescope behind it ({response.status_code}).")
     return NotTunescope(f"{url} answered {response.status_code}, but not as Tunescope does. Check TUNESCOPE_URL.")
+
+
+def _with_config(config: dict[str, Any] | None) -> dict[str, Any]:
+    """Only where one is given: a server of an older release refuses the field."""
+    return {} if config is None else {"config": config}

@@ -33,9 +33,11 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, bool):
+            return value
         wanted = cls.model_fields[info.field_name or ""].annotation
         kinds = {wanted, *get_args(wanted)}
-        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+        if bool not in kinds and kinds & {int, float}:
             raise PydanticKnownError("int_type" if int in kinds else "float_type")
         return value
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
-from backend.jobs.reservation import highest, predicted_context
+from backend.jobs.reservation import held_of_gpu, highest, predicted_context
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
 from backend.measured.accuracy import keep_accuracy
@@ -124,8 +124,8 @@ def after_steps(
     except ValidationError as error:
         log.error("step %s of job %s is not shown as its newest: %s", last.step, last.job, error)
         return None
-    evaluated = (latest or {}).get(EVALUATED)
-    return event, ({} if evaluated is None else {EVALUATED: evaluated}) | {
+    evaluated = {name: loss for name, loss in (latest or {}).items() if name == EVALUATED}
+    return event, evaluated | {
         "loss": event.loss,
         "tokens_per_second": event.tokens_per_second,
         "memory": [figure.model_dump() for figure in event.memory],
@@ -199,6 +199,8 @@ def follow_preparation(row: JobRow, event: JobEvent) -> None:
         row.estimate = with_probe(row.estimate, event)
     elif isinstance(event, EvaluationEvent | CheckpointEvent):
         row.peaks = raised(row.peaks, event.memory)
+        held = held_of_gpu(raised(None, event.memory), predicted_context(row.estimate))
+        row.peak_gpu_bytes = max((size for size in (row.peak_gpu_bytes, held) if size is not None), default=None)
         if isinstance(event, EvaluationEvent):
             row.latest = {**(row.latest or {}), EVALUATED: event.loss}
 

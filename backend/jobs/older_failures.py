@@ -17,4 +17,5 @@ def parts_told_apart(stored: dict[str, Any]) -> dict[str, Any]:
     said, _, log = cast(str, stored.get("detail", "")).partition(LOG)
     if stored.get("memory"):
         said = ACCOUNT.sub("", said)
-    return {"last_lines": log.splitlines()} | stored | {"detail_sentence": say("as_said", said=said)}
+    lines = stored.get("last_lines") or log.splitlines()  # a server may have stored an older worker's with none
+    return stored | {"last_lines": lines, "detail_sentence": say("as_said", said=said)}

@@ -52,12 +52,14 @@ def highest(peak: int | None, steps: Iterable[Measured], context: int | None) ->
 
 
 def measured_peak(step: Measured, context: int | None) -> int | None:
-    """Bytes that a step's process held of its GPU at most: as the driver says, else torch's cache and the predicted context."""
-    figures = {figure.source: figure for figure in step.memory}
-    process = figures.get("nvml.process")
-    if process is not None and process.bytes is not None:
-        return max(process.bytes, process.peak_bytes or 0)
-    cache = figures.get("torch.reserved")
-    if cache is None or cache.bytes is None or context is None:
-        return None
-    return max(cache.bytes, cache.peak_bytes or 0) + context
+    """Bytes that a step's process held of its GPU at most."""
+    told = (figure for figure in step.memory if figure.bytes is not None)
+    return held_of_gpu({figure.source: max(figure.bytes or 0, figure.peak_bytes or 0) for figure in told}, context)
+
+
+def held_of_gpu(peaks: Mapping[str, int], context: int | None) -> int | None:
+    """What a process held of its GPU, by who measured it: as the driver says, else torch's cache and the predicted context."""
+    if "nvml.process" in peaks:
+        return peaks["nvml.process"]
+    cache = peaks.get("torch.reserved")
+    return None if cache is None or context is None else cache + context

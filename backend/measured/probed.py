@@ -11,7 +11,9 @@ from tunescope.memory.trace import Trace
 from tunescope.memory.verified import verified
 
 PROBE = "probe"
-OF_THE_CALCULATION = frozenset({"least_bytes", "sites", "assumptions", "assumption_sentences"})
+OF_THE_CALCULATION = frozenset(
+    {"least_bytes", "sites", "assumptions", "assumption_sentences", "settled_bytes", "when_full"}
+)
 """What only a calculated estimate tells. ``least_bytes`` above all: placement would go by it and not by what was measured."""
 
 

@@ -23,7 +23,9 @@ def stretches(session: Session, job: str, attempt: int) -> list[Stretch]:
         begins = first_step(session, job, attempt)
         # Steps after the checkpoint are taken anew, so that only those up to it count while there is none yet.
         last = last_checkpoint(session, job, before) if begins is None else begins - 1
-        if last is None:
+        # An attempt that found no checkpoint began anew, and has nothing of the ones before.
+        last = min(end for end in (last, found[-1].last) if end is not None) if last is not None else 0
+        if last < 1:
             break
         found.append(Stretch(before, last))
         attempt = before

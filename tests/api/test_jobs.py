@@ -276,7 +276,13 @@ def test_what_a_run_does_otherwise_than_asked_is_told_of_its_newest_attempt(
     assert member.get(f"/api/jobs/{job}").json()["notes"] == []
 
 
-def test_a_failure_of_an_older_release_tells_its_parts_once(member: TestClient, sessions: Sessions) -> None:
+@pytest.mark.parametrize(
+    "older", [("reason", "detail", "advice", "memory"), ("reason", "detail", "memory", "last_lines")]
+)
+def test_a_failure_of_an_older_release_tells_its_parts_once(
+    member: TestClient, sessions: Sessions, older: tuple[str, ...]
+) -> None:
+    """Of an older server, or of an older worker as a newer server stored it: with last lines that there were none of."""
     job = create(member)
     run(sessions, job, steps=3)
     memory = FailureMemory(device="CPU", categories={"weights": GIB}, categories_of_step=3)
@@ -287,14 +293,11 @@ def test_a_failure_of_an_older_release_tells_its_parts_once(member: TestClient, 
     tell(sessions, job, [StateEvent(job=job, attempt=1, sequence=6, at=1006.0, state=JobState.FAILED, failure=why)])
     with sessions.begin() as session:
         row = session.get_one(JobRow, job)
-        row.failure = {name: value for name, value in (row.failure or {}).items() if name in OLDER_FIELDS}
+        row.failure = {name: value for name, value in (row.failure or {}).items() if name in older}
     failure = member.get(f"/api/jobs/{job}").json()["failure"]
     assert failure["detail"] == detail, "what the command line shows is whole"
     assert failure["detail_sentence"]["text"] == "Killed."
     assert failure["last_lines"] == ["step 2", "step 3"]
-
-
-OLDER_FIELDS = ("reason", "detail", "advice", "memory")
 
 
 def test_a_retry_without_a_checkpoint_begins_anew(member: TestClient, sessions: Sessions) -> None:

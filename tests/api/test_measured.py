@@ -286,6 +286,9 @@ def test_a_probe_on_a_gpu_replaces_the_estimate_and_keeps_it_beside(
     member: TestClient, sessions: Sessions, source: str
 ) -> None:
     job = running(member, sessions, "NVIDIA H100")
+    with sessions.begin() as session:
+        row = session.get_one(JobRow, job)
+        row.estimate = {**(row.estimate or {}), "settled_bytes": 1, "when_full": {"kind": "cache_fills_card"}}
     before = member.get(f"/api/jobs/{job}").json()["estimate"]
     tell(sessions, job, [ledger(job, 4, 2, source).model_copy(update={"probe": True})])
     after = member.get(f"/api/jobs/{job}").json()["estimate"]
@@ -296,6 +299,7 @@ def test_a_probe_on_a_gpu_replaces_the_estimate_and_keeps_it_beside(
         assert after == before
         return
     assert after["tier"] == "probe" and after["formula"] == before
+    assert "when_full" not in after and "settled_bytes" not in after, "it was measured: nothing is left to reckon"
     assert after["total_bytes"] == sum(after["ledger"].values()) == sum(PERSISTENT.values()) + 400 + 570
 
 

@@ -106,6 +106,17 @@ def test_the_highest_memory_of_a_run_is_kept_over_steps_evaluations_and_attempts
     assert member.get(f"/api/jobs/{job}").json()["peaks"] == {"host.rss": 3_000_000, "new": 7}
 
 
+def test_what_an_evaluation_held_of_the_gpu_counts_as_measured(
+    sessions: Sessions, stream: redis.Redis, jobs: list[str]
+) -> None:
+    recorder, job = Recorder(stream, sessions), jobs[0]
+    told = [PhaseMemory(phase="evaluation", seconds=1, source="nvml.process", peak_bytes=9_000_000)]
+    send(stream, *begin(job), EvaluationEvent(job=job, attempt=1, sequence=3, at=1.0, step=1, loss=1.0, memory=told))
+    recorder.step()
+    with sessions() as session:
+        assert session.get_one(JobRow, job).peak_gpu_bytes == 9_000_000
+
+
 def test_an_evaluation_whose_loss_is_no_number_is_recorded(
     member: TestClient, sessions: Sessions, stream: redis.Redis, jobs: list[str]
 ) -> None:

@@ -148,6 +148,24 @@ def test_a_run_keeps_its_steps_when_it_goes_on_in_another_attempt(member: TestCl
     assert losses(member, job) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 7: 3}
 
 
+def test_a_run_that_found_no_checkpoint_has_nothing_of_the_attempts_before(
+    member: TestClient, sessions: Sessions
+) -> None:
+    """The third attempt was to go on with the second, on a machine that has not its files, and began with step 1."""
+    job = member.post("/api/jobs", json=spec()).json()["id"]
+    events: list[Any] = [step(job, number, number, 1.0) for number in range(1, 5)]
+    events.append(EvaluationEvent(job=job, attempt=1, sequence=5, at=1.0, step=4, loss=1))
+    events += [step(job, number - 4, number, 2.0, attempt=2) for number in range(5, 9)]
+    events += [step(job, number, number, 3.0, attempt=3) for number in range(1, 5)]
+    events.append(EvaluationEvent(job=job, attempt=3, sequence=5, at=1.0, step=4, loss=3))
+    with sessions.begin() as session:
+        Recording().record(session, as_told(events))
+    go_on(sessions, job, attempt=2, after=1)
+    go_on(sessions, job, attempt=3, after=2)
+    assert losses(member, job) == {1: 3, 2: 3, 3: 3, 4: 3}
+    assert member.get(f"/api/jobs/{job}/metrics").json()["evaluations"] == [{"step": 4, "loss": 3}]
+
+
 def losses(member: TestClient, job: str, **query: int) -> dict[int, float]:
     answer = member.get(f"/api/jobs/{job}/metrics", params=query).json()
     return dict(zip(answer["steps"], answer["series"]["loss"]["mean"], strict=True))

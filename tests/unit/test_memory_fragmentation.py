@@ -188,6 +188,14 @@ def test_a_card_that_the_cache_fills_for_good_does_not_fit_though_the_tensors_do
     assert tight.interval[0] <= tight.total_bytes <= tight.interval[1]
 
 
+def test_a_card_too_small_for_the_tensors_is_told_no_better_than_one_that_the_cache_fills() -> None:
+    roomy = mistral_in_full(Device("a card with room", 1 << 50))
+    tensors = roomy.total_bytes - roomy.ledger["fragmentation"]
+    too_small = mistral_in_full(Device("a card", tensors - MIB))
+    assert too_small.fit == "no" and too_small.when_full is None
+    assert too_small.total_bytes == roomy.total_bytes
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_no_step_between_neighbouring_lengths(attention: str) -> None:
     """What is cached is read between replays, not taken from the next one: a token more is worth a token's bytes."""

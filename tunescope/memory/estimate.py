@@ -60,6 +60,8 @@ class Estimate:
     """What nvidia-smi goes on to show where the cache fills the card and the allocator gives blocks back; None elsewhere."""
     when_full: Sentence | None = None
     """What comes of it where blocks that lie cached fill the card, as far as that is known."""
+    runs_out: bool = False
+    """Whether a replay of the step on this card ran out of memory."""
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class Estimate:
     @property
     def fit(self) -> Literal["yes", "tight", "no"]:
         """``tight``: it runs only by giving cached blocks back, or only at the low end of the interval."""
-        if self.when_full and self.when_full.kind == "cache_runs_out":
+        if self.runs_out:
             return "no"
         if self.interval[1] <= self.device.total_bytes:
             return "yes"
@@ -157,7 +159,8 @@ def estimate(
     settled = None if fragments.settled is None else beside_cache + fragments.settled
     return Estimate(
         ledger, device, winner, totals, interval, notes, persistent.trained_elements, allocated,
-        settled_bytes=settled, when_full=_when_full(fragments, settled),
+        settled_bytes=settled, when_full=_when_full(fragments, settled, beside_cache < device.total_bytes),
+        runs_out=fragments.runs_out,
     )  # fmt: skip
 
 
@@ -320,8 +323,8 @@ def _assumptions(
     return tuple(notes)
 
 
-def _when_full(fragments: Fragmentation, settled: int | None) -> Sentence | None:
-    if fragments.runs_out:
+def _when_full(fragments: Fragmentation, settled: int | None, tensors_fit: bool) -> Sentence | None:
+    if fragments.runs_out and tensors_fit:
         return say("cache_runs_out")
     return None if settled is None else say("cache_fills_card", settled_bytes=settled)
 

@@ -54,7 +54,7 @@ class Fragmentation:
     settled: int | None = None
     """What is left of ``expected`` on a card that it fills, once the allocator has given blocks back; None where that is not known."""
     runs_out: bool = False
-    """Whether a step runs out of memory on this card, although its tensors alone would fit."""
+    """Whether a step is known to run out of memory on this card, with or without tensors that alone would fit."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def fragmentation(
     What is cached stops at the card: the allocator then gives free blocks back, which is not always enough.
     """
     tensors = max(reserve.tensors for reserve in reserves)
-    if tensors >= room:
+    followed = spread == 1.0 and blocks.follows_all
+    if tensors >= room and not followed:
         return Fragmentation(0, 0, 0)
     cached, ratios = blocks.roomy, unfollowed(blocks)
     found: list[int] = []
@@ -98,7 +99,7 @@ def fragmentation(
             grown = (_varying(reserve, reserves, cached, spread, index) for reserve in reserves)
             bytes_reserved = max(bytes_reserved, *grown)
         found.append(bytes_reserved - tensors)
-    return _on_the_card(found, room - tensors, blocks if spread == 1.0 and blocks.follows_all else None)
+    return _on_the_card(found, max(0, room - tensors), blocks if followed else None)
 
 
 def _on_the_card(found: Sequence[int], room: int, blocks: CachedBlocks | None) -> Fragmentation:
@@ -106,7 +107,7 @@ def _on_the_card(found: Sequence[int], room: int, blocks: CachedBlocks | None) -
     low, expected, high = (min(cached, room) for cached in found)
     if blocks is None or found[1] <= room:
         return Fragmentation(low, expected, high)
-    left = blocks.within(room / found[1])
+    left = blocks.within(room / found[1]) if room else None
     if left is None:
         return Fragmentation(low, found[1], found[2], runs_out=True)
     return Fragmentation(min(low, left), expected, high, settled=min(round(unfollowed(blocks)[1] * left), room))

@@ -241,8 +241,7 @@ ASSUMPTIONS = {
     "lengths_vary": "row lengths vary: the allocator's cache is an expectation, not a bound",
     "cache_fills_card": "Blocks that torch keeps cached fill this card in the first steps; then it gives some back, and about "
     "{settled_bytes} stay in use.",
-    "cache_runs_out": "The tensors alone would fit, but not with the gaps between them: replayed on this card, a step runs out of memory. "
-    "Make it smaller, or set PYTORCH_ALLOC_CONF=expandable_segments:True for the worker.",
+    "cache_runs_out": "The tensors alone would fit, but not with the gaps between them: replayed on this card, a step runs out of memory.",
     "context_of_another_machine": "CUDA context as measured with these versions on another machine: {mebibytes:,} MiB",
     "context_not_measured": "CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960",
     "only_memory": "only memory is estimated, {device} cannot run this: {because}",

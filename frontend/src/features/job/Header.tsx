@@ -79,7 +79,8 @@ function Newest({ job }: { job: Job }) {
       note:
         newest?.loss === null
           ? t("diverged")
-          : newest?.evaluation_loss != null && t("evaluated", { loss: formatNumber(newest.evaluation_loss) }),
+          : newest?.evaluation_loss !== undefined &&
+            t("evaluated", { loss: formatLoss(newest.evaluation_loss) }),
     },
     { label: t("tokens_per_second"), value: formatNumber(newest?.tokens_per_second, 3) },
     {

@@ -80,7 +80,7 @@ export function Memory({ job }: { job: Job }) {
                     ? said(figure.unknown_because, figure.unknown_sentence)
                     : [
                         ...(figure.source in job.peaks ? [t(ended ? "highestOfRun" : "highestSoFar")] : []),
-                        t("peakOfStep", { bytes: formatBytes(figure.peak_bytes) }),
+                        t("peakOfStep", { bytes: formatBytes(figure.peak_bytes ?? figure.bytes) }),
                       ].join(" · ")}
                 </Text>
               </div>

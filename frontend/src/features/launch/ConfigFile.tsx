@@ -11,13 +11,13 @@ type Props = { model: string; config?: ModelConfig; setConfig: (config?: ModelCo
 /** The way to an estimate of a model that the server does not know: its config.json. */
 export function ConfigFile({ model, config, setConfig }: Props) {
   const { t } = useTranslation("launch");
-  const [refused, setRefused] = useState("");
+  const [refused, setRefused] = useState<{ of: string; file: string }>();
   const reset = useRef<() => void>(null);
   const take = async (file: File | null) => {
     if (!file) return;
     reset.current?.(); // the same file may be chosen again once it is mended
     const values = objectOf(await file.text());
-    setRefused(values ? "" : file.name);
+    setRefused(values ? undefined : { of: model, file: file.name });
     if (values) setConfig({ of: model, file: file.name, values });
   };
   return (
@@ -42,9 +42,9 @@ export function ConfigFile({ model, config, setConfig }: Props) {
           </Button>
         </>
       )}
-      {refused && (
+      {refused?.of === model && (
         <Text size="sm" role="alert" c="var(--bad)">
-          {t("notConfig", { file: refused })}
+          {t("notConfig", { file: refused.file })}
         </Text>
       )}
     </Group>

@@ -6,6 +6,7 @@ and addresses count units of 512 bytes, which Python adds and looks up faster th
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from functools import lru_cache
 
 from tunescope.memory.allocator import MINIMUM_BLOCK, SMALL_SEGMENT, SMALL_SIZE, OutOfMemory, segment_bytes
 
@@ -16,6 +17,12 @@ SMALL = SMALL_SIZE // UNIT
 def units(size: int) -> int:
     """Units of a block for a request of ``size`` bytes."""
     return -(-size // UNIT) or 1
+
+
+@lru_cache(maxsize=4096)
+def segment_units(wanted: int) -> int:
+    """Units asked of the driver for a block of ``wanted`` that no free block can serve: the few sizes of a model come again and again."""
+    return segment_bytes(wanted * UNIT) // UNIT
 
 
 class NativeAllocator:
@@ -119,7 +126,7 @@ class NativeAllocator:
 
     def _segment(self, wanted: int) -> tuple[int, int]:
         """Address and size of a new one."""
-        address, size = self._end, segment_bytes(wanted * UNIT) // UNIT
+        address, size = self._end, segment_units(wanted)
         if self.limit is not None and self.reserved + size > self.limit:
             self._release_cached()
             if self.reserved + size > self.limit:

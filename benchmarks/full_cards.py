@@ -15,7 +15,7 @@ from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.memory.devices import Device
 from tunescope.memory.estimate import Estimate, estimate
-from tunescope.memory.stack import DEFAULT
+from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.units import GIB
 from worker.tracer.replay import runs_within
@@ -72,11 +72,11 @@ def spec_of(
     )  # fmt: skip
 
 
-def steps_of(spec: JobSpec, config: dict[str, Any]) -> list[Change]:
+def steps_of(spec: JobSpec, config: dict[str, Any], stack: Stack = DEFAULT) -> list[Change]:
     """All that the model's load and its steps ask of the allocator."""
     work = workload(spec)
     with as_on_cuda(work):
-        recording = record(spec, config, DEFAULT, work, ROOMY.cublas_workspace_bytes)
+        recording = record(spec, config, stack, work, ROOMY.cublas_workspace_bytes)
     later = [event for number in range(1, STEPS) for event in recording.steady_step(number)]
     return changes([*recording.load, *recording.first_step(), *later])
 

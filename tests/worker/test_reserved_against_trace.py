@@ -4,16 +4,15 @@ from typing import Any
 
 import pytest
 
+from benchmarks.full_cards import steps_of
 from tests.worker.test_formula_against_trace import BASE, misses
-from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
+from tunescope.memory.allocator import CachingAllocator, OutOfMemory
 from tunescope.memory.architecture import architecture_from_config
 from tunescope.memory.devices import Device
 from tunescope.memory.estimate import estimate
 from tunescope.memory.stack import STACKS
 from tunescope.spec import JobSpec, parse_spec
-from worker.tracer.step import as_on_cuda
-from worker.tracer.stream import changes
-from worker.tracer.trace import record, trace, workload
+from worker.tracer.trace import trace
 
 pytestmark = pytest.mark.usefixtures("light_collections")
 
@@ -72,7 +71,7 @@ def test_what_a_card_that_the_cache_fills_leads_to_is_what_whole_traces_come_to(
 ) -> None:
     """``part`` of the room that the cache would take. Either a step runs out of memory, or what stays is told within 1 %."""
     spec = spec_of("full", "none", tokens)
-    stream = five_steps(spec, config, stack)
+    stream = steps_of(spec, config, STACKS[stack])
     roomy = CachingAllocator().run(stream)
     limit = int(roomy.active_peak + part * (roomy.reserved_peak - roomy.active_peak))
     context = ROOMY.context_band(STACKS[stack].context_bytes)[1]
@@ -84,15 +83,6 @@ def test_what_a_card_that_the_cache_fills_leads_to_is_what_whole_traces_come_to(
     else:
         assert found.fits and found.settled_bytes is not None
         assert found.settled_bytes - context == pytest.approx(reserved, rel=0.01)
-
-
-def five_steps(spec: JobSpec, config: dict[str, Any], stack: str) -> list[Change]:
-    """All that a model's load and five steps ask of the allocator."""
-    work = workload(spec)
-    with as_on_cuda(work):
-        recording = record(spec, config, STACKS[stack], work, ROOMY.cublas_workspace_bytes)
-    steps = [event for number in range(1, 5) for event in recording.steady_step(number)]
-    return changes([*recording.load, *recording.first_step(), *steps])
 
 
 @pytest.mark.parametrize("rank", [16, 64])

@@ -113,7 +113,7 @@ class StepSequence:
         """Which layers are followed tensor by tensor; the others are like them.
 
         Where layers leave gradients, those settle among the temporaries, which a few layers of the first micro batch show well
-        enough: with every layer of every micro batch reserved bytes differ by 0.8 % in the mean (90 runs).
+        enough (``python -m benchmarks.replayed_fragmentation full``).
         """
         if not (settling or self.closely):
             return False

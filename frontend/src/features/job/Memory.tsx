@@ -74,7 +74,9 @@ export function Memory({ job }: { job: Job }) {
                 <Text className="muted" size="sm">
                   {nameOf(figure.source)}
                 </Text>
-                <div className="figure">{formatBytes(job.peaks[figure.source] ?? figure.peak_bytes)}</div>
+                <div className="figure">
+                  {formatBytes(job.peaks[figure.source] ?? figure.peak_bytes ?? figure.bytes)}
+                </div>
                 <Text size="xs" className="muted">
                   {figure.unknown_because
                     ? said(figure.unknown_because, figure.unknown_sentence)

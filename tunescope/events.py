@@ -114,6 +114,9 @@ class PlanEvent(EventBase):
     all_parameters: int
     device: str
     versions: dict[str, str] = Field(default_factory=dict)
+    resumed_step: int = Field(
+        default=0, ge=0, description="The step of the checkpoint that the attempt goes on from; 0 where it begins anew."
+    )
     notes: list[str] = Field(
         default_factory=list,
         description="What the run does otherwise than asked, or leaves out, in words for a person.",

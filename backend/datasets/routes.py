@@ -74,7 +74,13 @@ def add_dataset(
     session: SessionDep,
     settings: SettingsDep,
     user: CurrentUser,
-    name: Annotated[str, Form(max_length=100)] = "",
+    name: Annotated[
+        str,
+        Form(
+            max_length=service.LONGEST_NAME,
+            description="From the file's name if not given, with dashes for what a name cannot have.",
+        ),
+    ] = "",
 ) -> Dataset:
     """Upload a file (.jsonl, .json, .csv or .parquet). Every row is checked; ``problems`` lists the bad ones by line."""
     row = service.add(session, settings, user, name, file.filename or "", file.file)

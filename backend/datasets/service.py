@@ -23,6 +23,7 @@ from tunescope.settings import ServerSettings
 BUILTIN = "vram-questions"
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 CHUNK_BYTES = 1 << 20
+LONGEST_NAME = 100
 
 
 def find_dataset(session: Session, name: str) -> DatasetRow | None:
@@ -44,9 +45,9 @@ def add(
     session: Session, settings: ServerSettings, owner: UserRow, name: str, file_name: str, stream: BinaryIO
 ) -> DatasetRow:
     """Keep an uploaded file and check its rows. Raises InvalidInput if none is usable; then nothing is kept."""
-    name = name.strip() or Path(file_name).stem
-    if not re.fullmatch(r"[\w.-]{1,100}", name) or not name.strip("."):
-        fix = "use letters, digits, dots, dashes and underscores, at most 100 of them"
+    name = name.strip() or name_from_file(file_name)
+    if not re.fullmatch(rf"[\w.-]{{1,{LONGEST_NAME}}}", name) or not name.strip("."):
+        fix = f"use letters, digits, dots, dashes and underscores, at most {LONGEST_NAME} of them"
         error = FieldError("name", "cannot be a data set's name", fix, "dataset_name_letters")
         raise InvalidInput(say("name_unusable"), errors=[error])
     suffix = Path(file_name).suffix.lower()
@@ -72,6 +73,11 @@ def add(
     row.file_name = Path(file_name).name[:300]
     row.owner_id = owner.id
     return row
+
+
+def name_from_file(file_name: str) -> str:
+    """A data set's name from that of its file, ``my data (v2).jsonl``: what a name cannot have becomes dashes, ``my-data-v2``."""
+    return re.sub(r"[^\w.-]+", "-", Path(file_name).stem).strip("-")[:LONGEST_NAME]
 
 
 def name_taken(name: str) -> Conflict:

@@ -1,5 +1,7 @@
 """Resolve what a spec refers to (model, GPU, recipe, job), so that the arithmetic after it needs no I/O."""
 
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,6 +115,26 @@ Side = Annotated[
 """A spec, a recipe or job with changed fields, or the name of a recipe or id of a job."""
 
 
+BESIDE = ("config",)
+"""Of a request with one spec: what it gives beside it, and what is wrong with it is told by that name."""
+
+
+@contextmanager
+def below(field: str, beside: Sequence[str] = ()) -> Generator[None]:
+    """What is wrong with a spec that is a part of the input is told by its path in the input: below ``field``.
+
+    So it is named as the checks of its types name it, before anything is looked up. ``beside``: not of the spec.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        placed = [
+            item if item.loc.split(".", 1)[0] in beside else replace(item, loc=f"{field}.{item.loc}".rstrip("."))
+            for item in error.errors
+        ]
+        raise InvalidInput(error.detail_sentence, error.fix_sentence or "", errors=placed) from error
+
+
 @dataclass(frozen=True)
 class Around:
     """What an answer about specs is made with: where their models and data are, the GPU, and the library versions.
@@ -127,11 +149,8 @@ class Around:
 
     def subject(self, side: Side, field: str) -> Subject:
         """One side of an explanation. Raises InvalidInput with paths below ``field``."""
-        try:
+        with below(field):
             return self._resolved(side)
-        except InvalidInput as error:
-            placed = [replace(item, loc=f"{field}.{item.loc}" if item.loc else field) for item in error.errors]
-            raise InvalidInput(error.detail_sentence, error.fix_sentence or "", errors=placed) from error
 
     def _resolved(self, side: Side) -> Subject:
         if isinstance(side, JobSpec):
@@ -158,6 +177,13 @@ class Around:
         architecture = architecture_of(self.session, self.settings, spec, config)
         lengths = lengths_of(self.session, self.settings, spec)
         return Subject(name, spec, architecture, self.device, lengths, self.stack or DEFAULT, measured_bytes)
+
+
+def estimate_sides(**sides: Subject) -> None:
+    """Raises InvalidInput for the first side that cannot be estimated, with paths below its name."""
+    for field, it in sides.items():
+        with below(field):
+            estimate(it.spec, it.architecture, it.device, it.lengths, it.stack)
 
 
 def padded_spec(session: Session, settings: ServerSettings, spec: JobSpec) -> JobSpec:

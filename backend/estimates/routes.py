@@ -16,6 +16,7 @@ from tunescope.memory.catalogue import entries
 from tunescope.memory.devices import DEFAULT_DEVICE, DEVICES
 from tunescope.memory.explain import explain
 from tunescope.memory.stack import DEFAULT
+from tunescope.problems import InvalidInput
 from tunescope.recipes import load_recipes
 from tunescope.recipes.published import load_published
 from tunescope.spec import JobSpec
@@ -30,10 +31,11 @@ def create_estimate(
     """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it."""
     device, calibration = device_for(session, body.gpu)
     stack = body.chosen_stack() or DEFAULT
-    found = resolve.estimate_spec(session, settings, body.spec, device, stack, body.config)
     as_queued = (device.name, stack) == (DEFAULT_DEVICE.name, DEFAULT)
-    # The queue knows a job by its own estimate, whatever card or versions are asked about here.
-    queued = found if as_queued else resolve.estimate_spec(session, settings, body.spec, config=body.config)
+    with resolve.below("spec", resolve.BESIDE):
+        found = resolve.estimate_spec(session, settings, body.spec, device, stack, body.config)
+        # The queue knows a job by its own estimate, whatever card or versions are asked about here.
+        queued = found if as_queued else resolve.estimate_spec(session, settings, body.spec, config=body.config)
     reserved = reserve(queued.total_bytes, None, body.spec.placement.gpu_memory_margin, proven=False) or 0
     return {
         **found.to_dict(),
@@ -78,7 +80,12 @@ def create_explanation(
 ) -> dict[str, Any]:
     """Why b needs more or less memory than a: bytes for each section, summing exactly to the difference."""
     around = resolve.Around(session, settings, device_for(session, body.gpu)[0], body.chosen_stack())
-    return explain(around.subject(body.a, "a"), around.subject(body.b, "b"), body.language).to_dict()
+    a, b = around.subject(body.a, "a"), around.subject(body.b, "b")
+    try:
+        return explain(a, b, body.language).to_dict()
+    except InvalidInput:
+        resolve.estimate_sides(a=a, b=b)  # tells which side cannot be estimated
+        raise
 
 
 @router.post("/advice", tags=["advice"], name="create")
@@ -87,8 +94,9 @@ def create_advice(
 ) -> dict[str, Any]:
     """The changes that save most memory for the least cost, and what fits."""
     around = resolve.Around(session, settings, device_for(session, body.gpu)[0], body.chosen_stack())
-    it = around.of_spec(body.spec.name, body.spec, config=body.config)
-    return advise(it.spec, it.architecture, it.device, it.lengths, it.stack, body.language).to_dict()
+    with resolve.below("spec", resolve.BESIDE):
+        it = around.of_spec(body.spec.name, body.spec, config=body.config)
+        return advise(it.spec, it.architecture, it.device, it.lengths, it.stack, body.language).to_dict()
 
 
 @router.get("/recipes", tags=["recipes"], name="list")

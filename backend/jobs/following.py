@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import ValidationError
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from backend.jobs.reservation import held_of_gpu, highest, predicted_context
@@ -13,6 +13,7 @@ from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
 from backend.measured.accuracy import keep_accuracy
 from backend.measured.probed import with_probe
+from backend.telemetry.tables import EventRow, StepRow
 from backend.telemetry.told import Told
 from tunescope.events import (
     CheckpointEvent,
@@ -168,6 +169,8 @@ def apply_events(session: Session, job_id: str, told: Sequence[Told]) -> None:
         if isinstance(item.event, StateEvent):
             session.flush()
             follow_state(session, row, item.event)
+        elif isinstance(item.event, PlanEvent) and row.state in ACTIVE:
+            follow_plan(session, row, item.event)
         elif item.event and row.state in ACTIVE:
             follow_preparation(row, item.event)
     follow_progress(row, steps)
@@ -190,10 +193,26 @@ def catch_up(session: Session, row: JobRow, event: StateEvent) -> None:
         move(session, row.id, JobState.CANCELLING, fence=row.fence)
 
 
+def follow_plan(session: Session, row: JobRow, event: PlanEvent) -> None:
+    """The length of the run; of one that goes on from a checkpoint also how far it is, which no step of its own may ever tell."""
+    row.total_steps = event.total_steps
+    if not event.resumed_step:
+        return
+    row.step = event.resumed_step
+    before = (
+        select(EventRow.data)
+        .join(
+            StepRow, and_(*(getattr(StepRow, key) == getattr(EventRow, key) for key in ("job", "attempt", "sequence")))
+        )
+        .where(StepRow.job == row.id, StepRow.attempt == row.resume_from_attempt, StepRow.step == row.step)
+    )
+    told = session.scalar(before)
+    if told is not None:
+        row.latest = {"loss": told["loss"]}
+
+
 def follow_preparation(row: JobRow, event: JobEvent) -> None:
-    if isinstance(event, PlanEvent):
-        row.total_steps = event.total_steps
-    elif isinstance(event, StageEvent):
+    if isinstance(event, StageEvent):
         row.stage = event.stage
     elif isinstance(event, LedgerEvent) and event.probe:
         row.estimate = with_probe(row.estimate, event)

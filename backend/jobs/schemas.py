@@ -79,7 +79,7 @@ class Job(BaseModel):
     estimate: dict[str, Any] | None
     estimate_unknown_because: str | None
     estimate_unknown_problem: ProblemDetails | None = Field(
-        description="The same for programs, as POST /api/estimates answers it; null for jobs of older releases."
+        description="The same for programs, with paths in the job's spec; null for jobs of older releases."
     )
     progress: Progress
     failure: JobFailure | None

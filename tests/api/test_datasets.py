@@ -91,6 +91,15 @@ def test_names_that_are_no_names_are_refused(member: TestClient, settings: Serve
     assert kept(settings) == set()
 
 
+@pytest.mark.parametrize(
+    ("file_name", "name"),
+    [("my data (v2).jsonl", "my-data-v2"), ("训练 数据.jsonl", "训练-数据"), ("x" * 150 + ".jsonl", "x" * 100)],
+)
+def test_a_file_has_a_usable_name_of_its_own(member: TestClient, file_name: str, name: str) -> None:
+    answer = upload(member, GOOD, file_name)
+    assert (answer.status_code, answer.json()["name"], answer.json()["file_name"]) == (201, name, file_name)
+
+
 def test_a_file_name_cannot_lead_elsewhere(member: TestClient, settings: ServerSettings) -> None:
     assert upload(member, GOOD, "../../up.jsonl").status_code == 201
     [file] = kept(settings)

@@ -127,6 +127,29 @@ def test_a_job_of_an_older_release_is_shown_explained_and_cloned(member: TestCli
     assert mended.status_code == 201
 
 
+@pytest.mark.parametrize("path", ["estimates", "advice"])
+@pytest.mark.parametrize(
+    ("sections", "field"),
+    [
+        ({"adaptation": {"r": 0}}, "adaptation.r"),
+        ({"adaptation": {"r": 4096}}, "adaptation.r"),
+        ({"parallelism": {"gpus": 2}}, "parallelism.strategy"),
+        ({"model": {"id": "nobody/nothing", "source": "catalogue"}}, "model.id"),
+        ({"adaptation": {"target_modules": ["nope"]}}, "adaptation.target_modules"),
+    ],
+)
+def test_a_field_has_one_name_whoever_finds_it_wrong(
+    member: TestClient, path: str, sections: dict[str, Any], field: str
+) -> None:
+    """The checks of the types, and what only the model's dimensions tell: by the path in the input, as for two sides."""
+    wrong = {**BIG, **sections}
+    answer = member.post(f"/api/{path}", json={"spec": wrong})
+    assert answer.status_code == 422
+    assert [error["loc"] for error in answer.json()["errors"]] == [f"spec.{field}"]
+    answer = member.post("/api/explanations", json={"a": BIG, "b": wrong})
+    assert [error["loc"] for error in answer.json()["errors"]] == [f"b.{field}"]
+
+
 @pytest.mark.parametrize("model", ["google/gemma-2-9b", "mistralai/Mixtral-8x7B-Instruct-v0.1"])
 def test_a_default_that_the_model_refuses_is_answered_with_its_remedy(admin: TestClient, model: str) -> None:
     wanted = spec(model={"id": model, "source": "catalogue"})

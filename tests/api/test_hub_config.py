@@ -66,7 +66,7 @@ def test_what_the_hub_does_not_have_is_told_and_not_asked_again(hub: Hub, admin:
         answer = estimate(admin, "org/nothing")
         assert answer.status_code == 422
         [error] = answer.json()["errors"]
-        assert error["loc"] == "model.id" and "Hugging Face" in error["message"]
+        assert error["loc"] == "spec.model.id" and "Hugging Face" in error["message"]
     hub.token = "secret"
     assert "gated" in estimate(admin, "org/tiny").json()["detail"]
     job = admin.post("/api/jobs", json=spec(model={"id": "org/nothing"}))

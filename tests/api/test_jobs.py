@@ -228,6 +228,30 @@ def test_a_retry_ignores_what_the_old_attempt_still_says(member: TestClient, ses
     assert (body["state"], body["progress"]["step"]) == ("queued", 0)
 
 
+def test_a_run_that_goes_on_from_a_checkpoint_is_as_far_as_its_worker_says(
+    member: TestClient, sessions: Sessions
+) -> None:
+    """Also if it takes no step more, since the checkpoint was that of the last one."""
+    job = create(member)
+    run(sessions, job, steps=3)
+    saved = CheckpointEvent(job=job, attempt=1, sequence=6, at=1006.0, step=3, path="checkpoints/checkpoint-3")
+    tell(sessions, job, [saved, state(job, 7, JobState.FAILED)])
+    member.post(f"/api/jobs/{job}/retry")
+    assign(sessions, job)
+    counts = {"total_steps": 3, "train_rows": 9, "trainable_parameters": 1, "all_parameters": 2}
+    plan = PlanEvent(job=job, attempt=2, sequence=2, at=1010.0, device="CPU", resumed_step=3, **counts)
+    tell(sessions, job, [state(job, 1, JobState.STARTING, attempt=2), plan])
+    body = member.get(f"/api/jobs/{job}").json()
+    assert (body["progress"]["step"], body["latest"]) == (3, {"loss": 3.0})
+    tell(
+        sessions,
+        job,
+        [state(job, sequence, to, attempt=2) for sequence, to in ((3, JobState.RUNNING), (4, JobState.SUCCEEDED))],
+    )
+    body = member.get(f"/api/jobs/{job}").json()
+    assert (body["state"], body["progress"]["step"], body["latest"]["loss"]) == ("succeeded", 3, 3.0)
+
+
 def test_a_retry_goes_on_from_the_newest_checkpoint_though_a_later_attempt_left_none(
     member: TestClient, sessions: Sessions
 ) -> None:

@@ -104,6 +104,22 @@ def test_a_loss_that_is_no_number_is_told(page: Page, long_job: str) -> None:
     expect(page.get_by_role("cell", name="NaN", exact=True)).to_be_visible()
 
 
+def test_a_run_that_goes_on_shows_its_steps_before_it_takes_another(page: Page, long_job: str) -> None:
+    def waiting(route: Route) -> None:
+        job = route.fetch().json()
+        again = {"state": "queued", "attempt": 2, "resume_from_attempt": 1, "latest": None}
+        route.fulfill(json=job | again | {"progress": job["progress"] | {"step": 0}})
+
+    def of_the_first_attempt(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | {"attempt": 2, "position": None, "last_step": None})
+
+    page.route(f"**/api/jobs/{long_job}?*", waiting)
+    page.route(f"**/api/jobs/{long_job}/metrics?*", of_the_first_attempt)
+    page.goto(f"/jobs/{long_job}")
+    expect(page.get_by_text(f"Step {STEPS} of {STEPS}")).to_be_visible()
+    expect(page.get_by_role("group", name=re.compile("^Loss"))).to_be_visible()
+
+
 def test_evaluations_stand_beside_the_loss(page: Page, long_job: str) -> None:
     page.goto(f"/jobs/{long_job}")
     expect(page.get_by_text("evaluation 1.5", exact=True)).to_be_visible()

@@ -56,7 +56,9 @@ def test_the_estimate_follows_every_change(form: Page) -> None:
     before = estimate_of(form)
     field(form, "Micro batch").fill("4")
     expect(form.get_by_role("region", name="VRAM at the peak")).not_to_have_text(before)
-    expect(form.get_by_text("Effective batch: 4 × 16 accumulated × 1 GPU = 64 rows per optimizer step")).to_be_visible()
+    expect(
+        form.get_by_text("Effective batch, in rows per optimizer step: 4 × 16 accumulated × 1 GPU = 64")
+    ).to_be_visible()
     form.get_by_text("To save more").click()
     expect(form.get_by_text("Cheapest GPU that runs it as it is")).to_be_visible()
     form.get_by_role("button", name=re.compile("^Apply: ")).first.click()
@@ -164,6 +166,26 @@ def test_a_file_uploaded_inside_the_form_is_chosen(form: Page, tmp_path: Path) -
     expect(field(form, "Data set")).to_have_value("inside-form")
     expect(form.get_by_text("3 usable rows, 1 left out")).to_be_visible()
     expect(form.get_by_text("Line 4:")).to_be_visible()
+
+
+def test_a_file_whose_name_is_taken_is_sent_under_another(form: Page, tmp_path: Path) -> None:
+    file = tmp_path / "taken (1).jsonl"
+    file.write_text(ROW * 3)
+    for _ in range(2):
+        form.locator("input[type=file]").first.set_input_files(str(file))
+        expect(field(form, "Data set")).to_have_value("taken-1")
+    question = form.get_by_role("dialog", name="Another name for this file")
+    expect(question).to_contain_text("There is already a data set named taken-1.")
+    name = question.get_by_label("Name of the data set")
+    expect(name).to_be_focused()
+    expect(name).to_have_value("taken-1-2")
+    name.fill("two words")
+    form.keyboard.press("Enter")
+    expect(question.get_by_text("cannot be a data set's name")).to_be_visible()
+    name.fill("two-words")
+    form.keyboard.press("Enter")
+    expect(field(form, "Data set")).to_have_value("two-words")
+    expect(question).to_be_hidden()
 
 
 def test_clone_prefills_and_cancel_asks_first(page: Page, server: Running) -> None:

@@ -100,3 +100,9 @@ def test_what_was_measured_of_two_runs_is_told_with_what_stays_open() -> None:
     assert measured_lines({**sides, "measured": both})[2] == (
         "B minus A as measured: -1.0 GiB, of which 100.0 MiB is not explained by the sections."
     )
+
+
+def test_a_name_that_is_neither_file_nor_recipe_leads_to_the_recipes(capsys: Captured) -> None:
+    assert main(("estimate", "llama-factory-qlora")) == 2
+    told = capsys.readouterr().err
+    assert "llama-factory-qlora is neither a file nor a recipe." in told and "Did you mean llamafactory-qlora?" in told

@@ -96,6 +96,10 @@ class Job:
         return (self.folder(1) / "trainer.log").read_text()[-3000:]
 
 
+def plan(job: Job, attempt: int) -> PlanEvent:
+    return next(event for event in job.events(attempt) if isinstance(event, PlanEvent))
+
+
 @pytest.fixture
 def job(tmp_path: Path, tiny: Path) -> Job:
     return Job(tmp_path / "data", tiny)
@@ -133,8 +137,8 @@ def test_every_way_to_train_tells_each_step_and_leaves_a_model(
 
         PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), folder)
     else:
-        plan = next(event for event in events if isinstance(event, PlanEvent))
-        assert plan.trainable_parameters == plan.all_parameters and "model.safetensors" in artifacts
+        told = plan(job, 1)
+        assert told.trainable_parameters == told.all_parameters and "model.safetensors" in artifacts
 
 
 @pytest.mark.slow
@@ -159,6 +163,24 @@ def test_a_stop_saves_a_checkpoint_and_the_next_attempt_goes_on_from_it(
     rest = {**long, "schedule": {"max_steps": saved.step + 2}}
     assert job.run(rest, attempt=2, resume=1) == 0
     assert [step.step for step in job.steps(2)] == [saved.step + 1, saved.step + 2]
+    assert plan(job, 2).resumed_step == saved.step
+
+
+@pytest.mark.slow
+def test_an_attempt_that_goes_on_from_the_last_step_only_saves_what_was_trained(job: Job) -> None:
+    """A constant rate, so that a step too many would change the weights."""
+    done = {"schedule": {"max_steps": 3, "save_steps": 3}, "precision": {"quantization": "none"}}
+    done["optimizer"] = {"learning_rate": 1e-3, "lr_scheduler_type": "constant"}
+    assert job.run(done) == 0 and plan(job, 1).resumed_step == 0
+    assert job.run(done, attempt=2, resume=1) == 0
+    assert job.steps(2) == [] and job.end(2).state == JobState.SUCCEEDED and plan(job, 2).resumed_step == 3
+    first, second = (
+        next(
+            each.sha256 for each in job.events(attempt) if isinstance(each, ArtifactEvent) and "adapter_m" in each.name
+        )
+        for attempt in (1, 2)
+    )
+    assert first == second
 
 
 @pytest.mark.slow

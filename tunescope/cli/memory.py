@@ -1,6 +1,7 @@
 """``tunescope estimate``, ``advise``, ``explain`` and ``recipes``: the VRAM model on this machine, without a server."""
 
 from argparse import Namespace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tunescope.memory.explain import explain as explain_memory
 from tunescope.memory.model_config import architecture_for, config_for, local_config
 from tunescope.memory.stack import DEFAULT, stack_named
 from tunescope.memory.verified import verified
+from tunescope.problems import InvalidInput
 from tunescope.recipes import load_recipes
 from tunescope.spec import JobSpec
 from tunescope.units import format_bytes
@@ -101,10 +103,18 @@ def subject(side: str, args: Namespace) -> Subject:
     device = device_named(args.gpu) if args.gpu else DEFAULT_DEVICE
     stack = stack_named(args.stack) if args.stack else None
     recipe = load_recipes().get(side)
+    if recipe is None and side != "-" and not Path(side).exists():
+        raise neither_file_nor_recipe(side)
     spec = recipe.spec if recipe else read_spec(side)
     architecture = architecture_for(spec, local_config(spec, getattr(args, "config", None)))
     named = (recipe.title, stack or recipe.stack) if recipe else (spec.name, stack or DEFAULT)
     return Subject(named[0], spec, architecture, device, stack=named[1])
+
+
+def neither_file_nor_recipe(name: str) -> InvalidInput:
+    like = get_close_matches(name, load_recipes(), n=1)
+    fix = f"Did you mean {like[0]}? " if like else ""
+    return InvalidInput(f"{name} is neither a file nor a recipe.", f"{fix}See the names with: tunescope recipes")
 
 
 def recipes(args: Namespace) -> int:

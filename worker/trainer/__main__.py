@@ -92,6 +92,11 @@ def run(attempt: Attempt) -> int:
     attempt.memory = lambda: failing_memory(trainer.measuring, measuring)
     notes += logged(attempt, train.left_out(trainer, rows, spec))
     trainable, everything = train.parameter_counts(trained_model(trainer))
+    checkpoint = None
+    if order.resume_from_attempt:
+        checkpoint = train.last_checkpoint(
+            attempt.settings.attempt_dir(order.job, order.resume_from_attempt) / "checkpoints"
+        )
     attempt.outbox.emit(
         PlanEvent,
         total_steps=train.planned_steps(trainer),
@@ -100,16 +105,12 @@ def run(attempt: Attempt) -> int:
         all_parameters=everything,
         device=train.device_name(),
         versions={package: version(package) for package in PACKAGES},
+        resumed_step=train.step_of(checkpoint) if checkpoint else 0,
         notes=[each.text for each in notes],
         note_sentences=notes,
     )
     attempt.stage = "training"
     attempt.outbox.emit(StateEvent, state=JobState.RUNNING)
-    checkpoint = None
-    if order.resume_from_attempt:
-        checkpoint = train.last_checkpoint(
-            attempt.settings.attempt_dir(order.job, order.resume_from_attempt) / "checkpoints"
-        )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     measuring.close()
     if stop.exhausted and not stop.cancelled:

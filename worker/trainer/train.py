@@ -89,6 +89,13 @@ class MeteredTrainer(SFTTrainer):
         super()._save(output_dir, state_dict)
         (Path(output_dir or str(self.args.output_dir)) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
+    def _run_epoch(self, *arguments: Any, **options: Any) -> None:
+        """Nothing where the checkpoint is of the last step: transformers looks for the end only after another step."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*arguments, **options)
+
     def _evaluate(self, *arguments: Any, **options: Any) -> Any:
         self._meter.begin("evaluation")
         return super()._evaluate(*arguments, **options)
@@ -286,7 +293,12 @@ def left_out(trainer: MeteredTrainer, data: TrainingData, spec: JobSpec) -> list
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint: the trainer's state is written last."""
     found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    return max(found, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written, by its name."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
 
 
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:

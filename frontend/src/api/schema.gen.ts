@@ -1111,6 +1111,7 @@ export interface components {
             file: string;
             /**
              * Name
+             * @description From the file's name if not given, with dashes for what a name cannot have.
              * @default
              */
             name: string;
@@ -1738,7 +1739,7 @@ export interface components {
             } | null;
             /** Estimate Unknown Because */
             estimate_unknown_because: string | null;
-            /** @description The same for programs, as POST /api/estimates answers it; null for jobs of older releases. */
+            /** @description The same for programs, with paths in the job's spec; null for jobs of older releases. */
             estimate_unknown_problem: components["schemas"]["ProblemDetails"] | null;
             progress: components["schemas"]["Progress"];
             failure: components["schemas"]["JobFailure"] | null;
@@ -2501,6 +2502,12 @@ export interface components {
             versions?: {
                 [key: string]: string;
             };
+            /**
+             * Resumed Step
+             * @description The step of the checkpoint that the attempt goes on from; 0 where it begins anew.
+             * @default 0
+             */
+            resumed_step: number;
             /**
              * Notes
              * @description What the run does otherwise than asked, or leaves out, in words for a person.

@@ -3,10 +3,14 @@
 import { HEADERS, noAnswer, problemOf } from "./client";
 import type { Dataset } from "./types";
 
-/** ``onSent`` is told the share of the file that has been sent, 0 to 1; after 1 the server checks every row. */
-export function uploadDataset(file: File, onSent: (share: number) => void): Promise<Dataset> {
+/**
+ * ``name`` is from the file's if empty. ``onSent`` is told the share of the file that has been sent, 0 to 1; after 1 the server
+ * checks every row.
+ */
+export function uploadDataset(file: File, name: string, onSent: (share: number) => void): Promise<Dataset> {
   const form = new FormData();
   form.append("file", file);
+  form.append("name", name);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/api/datasets");

@@ -55,7 +55,7 @@ function Uploaded({ dataset, onClose }: { dataset: Dataset; onClose: () => void 
         count: dataset.problem_count,
       })}
     >
-      <RowProblems dataset={dataset} />
+      {!clean && <RowProblems dataset={dataset} />}
     </Alert>
   );
 }

@@ -1,10 +1,11 @@
 import { Button, FileButton, Progress, Stack, Text } from "@mantine/core";
 import { IconUpload } from "@tabler/icons-react";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Dataset } from "../../api/types";
 import { uploadDataset } from "../../api/upload";
+import { AnotherName, isOfName } from "./AnotherName";
 
 type Props = {
   onDone: (dataset: Dataset) => void;
@@ -12,29 +13,38 @@ type Props = {
   variant?: "filled" | "default";
 };
 
+/** ``name`` is empty until the one from the file's own is refused. */
+type Upload = { file: File; name: string };
+
 /** Chooses a file and sends it; also inside the new-job form, so that a newcomer need not leave it. */
 export function UploadButton({ onDone, onProblem, variant = "filled" }: Props) {
   const { t } = useTranslation("datasets");
   const queries = useQueryClient();
   const [sent, setSent] = useState(0);
+  const forget = useRef<() => void>(null);
   const upload = useMutation({
-    mutationFn: (file: File) => {
+    mutationFn: ({ file, name }: Upload) => {
       setSent(0);
       onProblem(undefined);
-      return uploadDataset(file, setSent);
+      return uploadDataset(file, name, setSent);
     },
     onSuccess: async (dataset) => {
       await queries.invalidateQueries({ queryKey: ["datasets"] });
       onDone(dataset);
     },
-    onError: onProblem,
+    onError: (error) => {
+      if (!isOfName(error)) onProblem(error);
+    },
+    // The same file may be chosen again once it is mended: a browser tells of a change only.
+    onSettled: () => forget.current?.(),
   });
   return (
     <Stack gap={6}>
       <FileButton
+        resetRef={forget}
         accept=".jsonl,.json,.csv,.parquet"
         inputProps={{ "aria-label": t("upload") }}
-        onChange={(file) => file && upload.mutate(file)}
+        onChange={(file) => file && upload.mutate({ file, name: "" })}
       >
         {(props) => (
           <Button
@@ -55,6 +65,22 @@ export function UploadButton({ onDone, onProblem, variant = "filled" }: Props) {
           </Text>
         </div>
       )}
+      {isOfName(upload.error) && (
+        <AnotherName
+          suggested={upload.variables?.name || `${ownName(upload.variables?.file)}-2`}
+          error={upload.error}
+          onChosen={(name) => upload.variables && upload.mutate({ ...upload.variables, name })}
+          onClose={upload.reset}
+        />
+      )}
     </Stack>
   );
+}
+
+/** As the server makes it from the file's own. */
+function ownName(file: File | undefined): string {
+  return (file?.name ?? "")
+    .replace(/\.[^.]*$/, "")
+    .replace(/[^\p{L}\p{N}_.-]+/gu, "-")
+    .replace(/^-+|-+$/g, "");
 }

@@ -30,6 +30,7 @@ export function Actions({ job }: { job: Job }) {
     onSuccess: () => navigate({ to: "/" }),
   });
   const ended = TERMINAL.has(job.state);
+  const stopping = job.state === "cancelling";
   const mine = me && (me.role === "admin" || me.id === job.owner.id);
   const problem = change.error ?? remove.error;
   const ask = (what: "cancel" | "delete", act: string, onConfirm: () => void) =>
@@ -40,9 +41,11 @@ export function Actions({ job }: { job: Job }) {
         {mine && !ended && (
           <Button
             variant="default"
-            disabled={job.state === "cancelling"}
+            // Not disabled: it would lose the keyboard's place, which comes back to it when the question is answered.
+            data-disabled={stopping || undefined}
+            aria-disabled={stopping}
             leftSection={<IconPlayerStop size={16} aria-hidden />}
-            onClick={() => ask("cancel", t("cancelJob"), () => change.mutate("cancel"))}
+            onClick={() => stopping || ask("cancel", t("cancelJob"), () => change.mutate("cancel"))}
           >
             {t("cancelJob")}
           </Button>

@@ -3,7 +3,7 @@ import { IconFileDownload, IconFolderOpen } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
-import type { Job } from "../../api/types";
+import { type Job, TERMINAL } from "../../api/types";
 import { Copy } from "../../ui/Copy";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
@@ -21,7 +21,13 @@ export function Files({ job }: { job: Job }) {
   if (files.error) return <Problem error={files.error} retry={files.refetch} />;
   if (files.isPending) return <Skeleton height={160} radius={12} />;
   if (files.data.length === 0)
-    return <Empty icon={<IconFolderOpen size={26} />} title={t("noFilesYet")} about={t("noFiles")} />;
+    return (
+      <Empty
+        icon={<IconFolderOpen size={26} />}
+        title={t(TERMINAL.has(job.state) ? "noFiles" : "noFilesYet")}
+        about={t(TERMINAL.has(job.state) ? "noFilesAbout" : "noFilesYetAbout")}
+      />
+    );
   const total = files.data.reduce((sum, file) => sum + file.bytes, 0);
   return (
     <Stack gap="sm">

@@ -213,7 +213,8 @@ export class LiveJob {
     const names = [...new Set([...Object.keys(this.whole?.series ?? {}), ...this.ring.names(), ...evaluated])]
       .sort()
       .join("\n");
-    const step = this.ring.last ?? this.whole?.last_step ?? null;
+    // Until an attempt has taken a step of its own, that of the checkpoint that it goes on from.
+    const step = this.ring.last ?? this.whole?.steps.at(-1) ?? null;
     this.kept = { attempt: this.attempt, step, names, range: this.range, loaded: this.loaded };
     for (const listener of this.snapshots) listener();
   }

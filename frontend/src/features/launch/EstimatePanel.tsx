@@ -12,6 +12,7 @@ import { ConfigFile, type ModelConfig } from "./ConfigFile";
 import type { DraftState } from "./draft";
 import { useCatalogue } from "./Essentials";
 import { FIT_COLOURS } from "./fit";
+import { errorsOf } from "./problems";
 import { ServerGpus } from "./ServerGpus";
 import { read } from "./spec";
 import { VerifyPanel } from "./VerifyPanel";
@@ -31,9 +32,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
   const said = useSaid();
   const { data, error } = estimate;
   const gpus = useCatalogue().data?.gpus ?? [];
-  const unknownModel =
-    error instanceof ApiProblem &&
-    error.errors.some(({ loc }) => loc === "model.id" || loc.startsWith("config."));
+  const unknownModel = errorsOf(error).some(({ loc }) => loc === "model.id" || loc.startsWith("config."));
   return (
     <section
       id="estimate"
@@ -117,7 +116,7 @@ function Verdict({ name, fit, note }: { name: string; fit: Estimate["fit"]; note
 function NoEstimate({ error, source }: { error: unknown; source: unknown }) {
   const { t } = useTranslation("launch");
   const problem = error instanceof ApiProblem ? error : undefined;
-  const unknownModel = problem?.errors.some((item) => item.loc === "model.id");
+  const unknownModel = errorsOf(problem).some((item) => item.loc === "model.id");
   return (
     <Text size="sm" className="muted" role="status">
       {unknownModel

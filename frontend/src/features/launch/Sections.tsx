@@ -36,7 +36,7 @@ export function Sections({ draft, schema, problems }: Props) {
                 </Text>
               </div>
               {!shown.includes(section.name) && (
-                <Text size="sm" className="muted" ta="right" visibleFrom="xs">
+                <Text size="sm" className="muted" ta="right" mr="xs" visibleFrom="xs">
                   {summaryOf(section, draft, (path) => t(path.replace(".", "_")))}
                 </Text>
               )}

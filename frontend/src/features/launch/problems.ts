@@ -35,7 +35,8 @@ export function problemsOf(launch: unknown, estimate: unknown, fields: ReadonlyS
   };
 }
 
-function errorsOf(error: unknown): FieldProblem[] {
+/** What is wrong, by the paths of the spec: an estimate is asked for with the spec as a part of its input. */
+export function errorsOf(error: unknown): FieldProblem[] {
   if (!(error instanceof ApiProblem)) return [];
   return error.errors.map((item) => ({ ...item, loc: item.loc.replace(/^spec\./, "") }));
 }

@@ -12,11 +12,12 @@ ClientError
 └── NotTunescope    something answered, but not as Tunescope does
 """
 
+import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import quote, urlsplit
@@ -148,6 +149,40 @@ class Client:
 
     def artifacts(self, job_id: str) -> list[dict[str, Any]]:
         return self.request("GET", job_path(job_id, "artifacts"))
+
+    def download(self, job_id: str, folder: Path) -> list[Path]:
+        """Save every file that a job left, such as its adapter, in ``folder``; their paths. One that is there is replaced.
+
+        Raises NotTunescope where a file that arrived has another SHA-256 than the server told.
+        """
+        return [self._save(job_id, artifact, folder) for artifact in self.artifacts(job_id)]
+
+    def _save(self, job_id: str, artifact: dict[str, Any], folder: Path) -> Path:
+        name = PurePosixPath(artifact["name"])
+        if name.is_absolute() or ".." in name.parts:
+            raise NotTunescope(f"{self.url} names a file outside of the folder: {name}.")
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Under another name until it is whole, so that a broken download does not pass for an adapter.
+        partial = path.with_name(f"{path.name}.partial")
+        hashed = hashlib.sha256()
+        try:
+            with self._http.stream("GET", f"/api{job_path(job_id, 'artifacts')}/{quote(str(name))}") as response:
+                if not response.is_success:
+                    response.read()
+                    raise problem_of(response)
+                with partial.open("wb") as out:
+                    for chunk in response.iter_bytes():
+                        hashed.update(chunk)
+                        out.write(chunk)
+            if artifact["sha256"] and hashed.hexdigest() != artifact["sha256"]:
+                raise NotTunescope(f"{name} did not arrive as it was sent; download it again.")
+            partial.replace(path)
+        except httpx.HTTPError as error:
+            raise CannotReach(f"The connection to {self.url} was lost while {name} came ({error}).") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
 
     def estimate(
         self, spec: JobSpec, gpu: str | None = None, stack: str | None = None, config: dict[str, Any] | None = None

@@ -6,14 +6,17 @@ from typing import Annotated
 
 import redis
 from fastapi import APIRouter, BackgroundTasks, Query
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.jobs import service
+from backend.jobs.archive import archive
 from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
 from backend.jobs.suggestions import suggestions
+from backend.jobs.tables import JobRow
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
 from tunescope.memory.advise import Language
@@ -127,7 +130,11 @@ def remove(job_id: str, session: SessionDep, settings: SettingsDep, user: Curren
 def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> list[Artifact]:
     """Files that the newest attempt left: the adapter or model, and its spec."""
     row, _ = service.get(session, job_id)
-    folder = service.artifacts_dir(settings, row)
+    return kept_artifacts(session, row, service.artifacts_dir(settings, row))
+
+
+def kept_artifacts(session: Session, row: JobRow, folder: Path) -> list[Artifact]:
+    job_id = row.id
     told = select(EventRow).where(
         EventRow.job == job_id, EventRow.attempt == row.attempt, EventRow.kind == "artifact", NOT_STEPS
     )
@@ -137,6 +144,22 @@ def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: Cu
         for name, data in sorted(found.items())
         if Path(name).name not in service.PICKLED and (folder / name).is_file()
     ]
+
+
+class ZipResponse(StreamingResponse):
+    media_type = "application/zip"
+
+
+@router.get("/{job_id}/artifacts.zip", response_class=ZipResponse)
+def all_artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> ZipResponse:
+    """Download all of these files as one zip archive."""
+    row, _ = service.get(session, job_id)
+    folder = service.artifacts_dir(settings, row)
+    names = [artifact.name for artifact in kept_artifacts(session, row, folder)]
+    if not names:
+        raise NotFound(say("job_has_no_files"), say("see_files_tab"))
+    headers = {"Content-Disposition": f'attachment; filename="{job_id}.zip"'}
+    return ZipResponse(archive(folder, names, inside=job_id), headers=headers)
 
 
 @router.get("/{job_id}/artifacts/{name:path}", response_class=FileResponse)

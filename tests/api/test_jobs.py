@@ -1,8 +1,10 @@
 """Jobs over HTTP, on both databases: accept, refuse, list, follow, cancel, retry."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from fastapi.testclient import TestClient
@@ -389,3 +391,11 @@ def test_a_pickle_that_an_older_trainer_left_is_neither_told_nor_served(
     assert [item["name"] for item in member.get(f"/api/jobs/{job}/artifacts").json()] == [names[0]]
     found = [member.get(f"/api/jobs/{job}/artifacts/{name}").status_code for name in names]
     assert found == [200, 404]
+    with ZipFile(BytesIO(member.get(f"/api/jobs/{job}/artifacts.zip").content)) as whole:
+        assert whole.testzip() is None and whole.namelist() == [f"{job}/{names[0]}"]
+        assert whole.read(f"{job}/{names[0]}") == b"x"
+
+
+def test_a_job_without_files_has_no_archive(member: TestClient) -> None:
+    answer = member.get(f"/api/jobs/{create(member)}/artifacts.zip")
+    assert answer.status_code == 404 and "no files" in answer.json()["detail"]

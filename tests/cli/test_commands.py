@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import Tunescope, WholeServer
 from tests.support.running import ADMIN_TOKEN, ROOT, free_port
 from tests.support.waiting import until
-from tunescope.client import Client
+from tunescope.client import Client, NotTunescope
 from tunescope.spec import load_spec
 
 SpecFile = Callable[[str], str]
@@ -74,6 +74,37 @@ def test_cancel_and_retry(tunescope: Tunescope, spec_file: SpecFile, client: Cli
     assert again.code == 2 and "already ended: it is cancelled" in again.err
     assert document(tunescope("jobs", "retry", job, "--json").out)["attempt"] == 2
     assert tunescope("jobs", "cancel", job).code == 0
+
+
+def test_what_a_job_left_is_saved_in_a_directory(tunescope: Tunescope, spec_file: SpecFile, client: Client) -> None:
+    job = document(tunescope("jobs", "submit", spec_file("leaving"), "--follow", "--json").out)["id"]
+    ran = tunescope("jobs", "download", job)
+    assert ran.code == 0 and "adapter_model.safetensors  3.0 MiB" in ran.out
+    assert {path.name: path.stat().st_size for path in Path(job).iterdir()} == {
+        "adapter_config.json": 2, "adapter_model.safetensors": 3 << 20,
+    }  # fmt: skip
+    saved = document(tunescope("jobs", "download", job, "--to", "some/where", "--json").out)
+    assert saved == [str(Path("some/where") / name) for name in ("adapter_config.json", "adapter_model.safetensors")]
+    none = finished_job(tunescope, spec_file)
+    ran = tunescope("jobs", "download", none)
+    assert ran.code == 1 and "left no files" in ran.err and not Path(none).exists()
+    assert tunescope("jobs", "download", "nowhere").code == 2
+    Path("file").write_text("")
+    assert tunescope("jobs", "download", job, "--to", "file").code == 2
+
+
+def test_a_file_that_came_otherwise_than_it_was_sent_is_not_kept(
+    tunescope: Tunescope, spec_file: SpecFile, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = document(tunescope("jobs", "submit", spec_file("leaving"), "--follow", "--json").out)["id"]
+    told = [artifact | {"sha256": "0" * 64} for artifact in client.artifacts(job)]
+    monkeypatch.setattr(client, "artifacts", lambda job_id: told)
+    with pytest.raises(NotTunescope, match="did not arrive"):
+        client.download(job, tmp_path / "saved")
+    monkeypatch.setattr(client, "artifacts", lambda job_id: [told[0] | {"name": "../out"}])
+    with pytest.raises(NotTunescope, match="outside"):
+        client.download(job, tmp_path / "saved")
+    assert list((tmp_path / "saved").iterdir()) == []
 
 
 def test_a_terminal_sees_a_live_progress_bar(server: WholeServer, tunescope: Tunescope, spec_file: SpecFile) -> None:

@@ -4,6 +4,7 @@ Run as the trainer is: ``python standin.py <attempt_dir>/order.json``. A name is
 how much to hold of them: "slow 200 holding 8" (GiB).
 """
 
+import hashlib
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.worker.simulated import process
-from tunescope.events import CheckpointEvent, MemoryFigure, PlanEvent, StageEvent, StateEvent, StepEvent
+from tunescope.events import ArtifactEvent, CheckpointEvent, MemoryFigure, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import JobState
 from tunescope.units import GIB
 from tunescope.wire import Order
@@ -30,6 +31,14 @@ def tell_beginning(outbox: Outbox, steps: int) -> None:
     outbox.emit(StageEvent, stage="fetching the model", detail="model.safetensors", done=2**20, total=2**21)
     counts = {"train_rows": 10, "trainable_parameters": 5, "all_parameters": 100}
     outbox.emit(PlanEvent, total_steps=steps, device="CPU", **counts)
+
+
+def leave(outbox: Outbox, folder: Path) -> None:
+    """Two files, as a trainer leaves its adapter."""
+    folder.mkdir()
+    for name, content in (("adapter_config.json", b"{}"), ("adapter_model.safetensors", bytes(3 << 20))):
+        (folder / name).write_bytes(content)
+        outbox.emit(ArtifactEvent, name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def main() -> int:
@@ -77,6 +86,8 @@ def main() -> int:
                 return 4
             outbox.emit(StateEvent, state=JobState.CANCELLED)
             return 3
+    if wish == "leaving":
+        leave(outbox, order_file.parent / "artifacts")
     outbox.emit(StateEvent, state=JobState.SUCCEEDED)
     return 0
 

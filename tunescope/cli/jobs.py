@@ -1,4 +1,4 @@
-"""``tunescope jobs``: submit, list, show, follow, cancel, retry, logs."""
+"""``tunescope jobs``: submit, list, show, follow, cancel, retry, logs, download."""
 
 import sys
 import time
@@ -137,6 +137,27 @@ def ended_text(attempt: dict[str, Any]) -> str:
     where = f" on {attempt['machine']}" if attempt["machine"] else ""
     why = f": {attempt['failure']['detail'].splitlines()[0]}" if attempt["failure"] else ""
     return f"{attempt['state']} at step {attempt['step']}{where}{why}"
+
+
+def download(args: Namespace) -> int:
+    folder = Path(args.to or args.job)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file.", "Give a directory with --to.")
+    with Client() as client:
+        try:
+            found = client.download(args.job, folder)
+        except OSError as error:
+            raise InvalidInput(
+                f"{folder} cannot be written: {error.strerror}.", "Give a directory with --to."
+            ) from error
+    if args.json:
+        print_json([str(path) for path in found])
+    elif found:
+        for path in found:
+            console.print(f"{path}  {format_bytes(path.stat().st_size)}")
+    else:
+        errors.print("This job has left no files. Only a run that succeeds leaves some.")
+    return 0 if found else 1
 
 
 def cancel(args: Namespace) -> int:

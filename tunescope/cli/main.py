@@ -141,6 +141,11 @@ def add_job_commands(commands: Commands) -> None:
         ("logs", "Print a job's log.", jobs.logs),
     ):
         command(group, name, help, run).add_argument("job", help="id of the job")
+    saving = command(group, "download", "Save the files that a job left: its adapter or model.", jobs.download)
+    saving.add_argument("job", help="id of the job")
+    saving.add_argument(
+        "--to", metavar="DIR", help="directory to save them in, made if need be; the job's id if not given"
+    )
 
 
 def add_library_commands(commands: Commands) -> None:

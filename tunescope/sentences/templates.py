@@ -403,6 +403,7 @@ PROBLEMS = {
     "make_new_token": "Make a new one on the settings page.",
     "nothing_to_compare": "There is nothing to compare.",
     "job_has_no_file": "This job has no file {file}.",
+    "job_has_no_files": "This job has left no files.",
     "see_files_tab": "See the Files tab of the job.",
     "request_too_large": "The request is larger than this server's limit of {limit_bytes}.",
     "send_shorter_body": "Send a shorter body; files go to /api/datasets as multipart/form-data.",

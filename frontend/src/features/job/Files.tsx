@@ -1,5 +1,5 @@
-import { Anchor, Code, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
-import { IconFileDownload, IconFolderOpen } from "@tabler/icons-react";
+import { Anchor, Button, Code, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
+import { IconFileDownload, IconFileZip, IconFolderOpen } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
@@ -31,9 +31,21 @@ export function Files({ job }: { job: Job }) {
   const total = files.data.reduce((sum, file) => sum + file.bytes, 0);
   return (
     <Stack gap="sm">
-      <Text size="sm" className="muted">
-        {t("filesTotal", { count: files.data.length, size: formatBytes(total) })}
-      </Text>
+      <Group justify="space-between" gap="sm">
+        <Text size="sm" className="muted">
+          {t("filesTotal", { count: files.data.length, size: formatBytes(total) })}
+        </Text>
+        <Button
+          component="a"
+          href={`/api/jobs/${encodeURIComponent(job.id)}/artifacts.zip`}
+          download
+          size="xs"
+          variant="default"
+          leftSection={<IconFileZip size={16} aria-hidden />}
+        >
+          {t("downloadAll")}
+        </Button>
+      </Group>
       <div className="card flush">
         <Table.ScrollContainer minWidth={300} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
           <Table horizontalSpacing="md" verticalSpacing="xs">

@@ -22,6 +22,7 @@ PAGES = {
     "jobs": "/",
     "new": "/new",
     "why": "/why",
+    "losses": "/losses",
     "accuracy": "/accuracy",
     "machines": "/machines",
     "datasets": "/datasets",

@@ -50,6 +50,10 @@ const PAGES = [
     lazyRouteComponent(() => import("./features/explain/WhyPage")),
   ),
   page(
+    "/losses",
+    lazyRouteComponent(() => import("./features/losses/LossesPage")),
+  ),
+  page(
     "/accuracy",
     lazyRouteComponent(() => import("./features/accuracy/AccuracyPage")),
   ),

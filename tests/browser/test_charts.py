@@ -13,6 +13,7 @@ from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
 from backend.users.tables import UserRow
 from tests.api.make import line, spec, state, step
+from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
 from tunescope.events import EvaluationEvent
 from tunescope.settings import ServerSettings
@@ -131,6 +132,58 @@ def test_evaluations_stand_beside_the_loss(page: Page, long_job: str) -> None:
     assert box
     figure.locator(".u-over").hover(position={"x": box["width"] - 1, "y": 20})
     expect(figure.get_by_role("row", name=re.compile("^Loss of the evaluation"))).to_contain_text("1.5")
+
+
+@pytest.fixture(scope="module")
+def short_job(server: Running) -> str:
+    """Another run of the same name with other losses, at fewer steps."""
+    settings = ServerSettings(data_dir=server.data_dir, database_url="")
+    job = "shortrun"
+    events = [state(job, 1, JobState.STARTING), state(job, 2, JobState.RUNNING)]
+    events += [step(job, 2 + number, number, 5 - number / 10) for number in range(1, 21)]
+    with make_sessions(make_engine(settings.sqlalchemy_url())).begin() as session:
+        owner = session.scalars(select(UserRow.id)).first()
+        row = JobRow(id=job, name="long run", state="failed", attempt=1, fence=1, owner_id=owner, spec=spec())
+        row.gpus, row.step, row.total_steps, row.created_at = [], 20, 30, time.time()
+        row.latest = {"loss": 3.0}
+        session.add(row)
+        session.flush()
+        Recording().record(session, as_told(events))
+    return job
+
+
+def test_losses_of_several_runs_are_laid_over_each_other(page: Page, long_job: str, short_job: str) -> None:
+    page.goto(f"/jobs/{long_job}")
+    page.get_by_role("link", name="Compare the loss with other runs").click()
+    chart = page.get_by_role("group", name=re.compile("^Loss:"))
+    expect(chart).to_have_attribute("aria-label", re.compile(r"^Loss: long run 1\. "))
+    page.get_by_label("Runs").first.focus()
+    page.keyboard.type(short_job)
+    expect(page.get_by_role("option")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    names = rf"long run \({long_job}\) 1, long run \({short_job}\) 3"
+    expect(chart).to_have_attribute("aria-label", re.compile(rf"^Loss: {names}\. "))
+    figures = page.get_by_role("table", name="The runs in figures")
+    expect(figures.get_by_role("row", name=re.compile(short_job))).to_contain_text("20 / 3033 at step 20")
+    expect(figures.get_by_role("row", name=re.compile(long_job))).to_contain_text("1.5")
+    page.keyboard.press("Escape")
+    page.get_by_role("switch", name="Smooth the curves").press("Space")
+    expect(page.get_by_role("group", name=re.compile("^Loss, smoothed:"))).to_be_visible()
+    page.reload()
+    smoothed = page.get_by_role("group", name=re.compile("^Loss, smoothed:"))
+    expect(smoothed).to_have_attribute("aria-label", re.compile(short_job))
+    assert f"runs={long_job}%2C{short_job}" in page.url, "a link that can be shared"
+    assert serious_problems(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(smoothed).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_run_that_is_not_there_is_told_beside_the_others(page: Page, long_job: str) -> None:
+    page.goto(f"/losses?runs=nowhere,{long_job}")
+    expect(page.get_by_text("There is no job nowhere.")).to_be_visible()
+    expect(page.get_by_role("group", name=re.compile("^Loss: long run"))).to_be_visible()
 
 
 def test_dragging_zooms_every_chart_and_a_double_click_resets(page: Page, long_job: str) -> None:

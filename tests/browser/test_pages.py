@@ -15,6 +15,7 @@ PAGES = [
     "/models",
     "/machines",
     "/why",
+    "/losses",
     "/accuracy",
     "/settings",
     "/api/docs",

@@ -20,6 +20,10 @@ export type Line = {
   label: string;
   /** Told now and then only: its points are marked, and joined over the steps between them. */
   sparse?: boolean;
+  /** Has no point at some steps where other lines have one: joined over them. */
+  joined?: boolean;
+  /** Which of the colours is its own; its place among the lines if not given. */
+  place?: number;
 };
 
 const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d", "#8c510a", "#495057"];
@@ -43,9 +47,16 @@ type Props = {
   syncKey: string;
   marker?: { label: string; value: number };
   help: string;
-  /** The title tells the newest value of the first line, or the highest among those of all lines. */
-  tells?: "first" | "highest";
+  /** The title tells the newest value of the first line, or the highest among those of all lines; ``each`` is told to screen readers only. */
+  tells?: "first" | "highest" | "each";
+  height?: number;
 };
+
+/** The colour of the line at a place, also for what stands beside the chart. */
+export function lineColour(place: number, dark: boolean): string {
+  const colours = dark ? COLOURS_DARK : COLOURS;
+  return colours[place % colours.length] ?? "";
+}
 
 /** A chart over steps: means as lines, least and greatest as a band. Cursors and ranges of one page move together. */
 export function TimeSeries({
@@ -61,11 +72,12 @@ export function TimeSeries({
   marker,
   help,
   tells = "first",
+  height = HEIGHT,
 }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const newest = useRef<HTMLSpanElement>(null);
   const dark = useComputedColorScheme("light") === "dark";
-  const shape = `${lines.map((line) => line.name).join("|")} ${marker?.label} ${marker?.value}`;
+  const shape = `${lines.map((line) => `${line.name} ${line.label} ${line.place}`).join("|")} ${marker?.label} ${marker?.value}`;
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the plot is built again only when its shape or colours change
   useEffect(() => {
@@ -84,16 +96,13 @@ export function TimeSeries({
       marker,
       dark,
     });
-    const plot = new uPlot({ ...options, width: element.clientWidth || 400, height: HEIGHT }, [[]], element);
+    const plot = new uPlot({ ...options, width: element.clientWidth || 400, height }, [[]], element);
     let inSight = true;
     const draw = () => {
       if (!inSight) return;
       const values = show(plot, source, lines, marker);
-      const known = values.filter((value) => value !== null);
-      const words = format(
-        tells === "first" || known.length === 0 ? (values[0] ?? null) : Math.max(...known),
-      );
-      if (newest.current) newest.current.textContent = words;
+      const words = newestWords(values, lines, format, tells);
+      if (newest.current) newest.current.textContent = tells === "each" ? "" : words;
       element.setAttribute("aria-label", `${title}: ${words}. ${help}`);
     };
     draw();
@@ -108,7 +117,7 @@ export function TimeSeries({
       draw();
     });
     sight.observe(element);
-    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
+    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height }));
     observer.observe(element);
     return () => {
       stop();
@@ -140,6 +149,18 @@ export function TimeSeries({
       />
     </figure>
   );
+}
+
+function newestWords(
+  values: (number | null)[],
+  lines: Line[],
+  format: Props["format"],
+  tells: NonNullable<Props["tells"]>,
+): string {
+  if (tells === "each")
+    return lines.map(({ label }, index) => `${label} ${format(values[index] ?? null)}`).join(", ");
+  const known = values.filter((value) => value !== null);
+  return format(tells === "first" || known.length === 0 ? (values[0] ?? null) : Math.max(...known));
 }
 
 /** The range that a key asks for: + and - zoom, arrows move, 0 and Escape show all; undefined for other keys. */
@@ -184,11 +205,10 @@ function show(plot: uPlot, source: Source, lines: Line[], marker: Props["marker"
   return columns.map((column) => column.mean.findLast((value) => value !== null) ?? null);
 }
 
-type Look = Omit<Props, "help" | "tells"> & { dark: boolean };
+type Look = Omit<Props, "help" | "tells" | "height"> & { dark: boolean };
 
 function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
   const { unit, stepLabel, lines, source, format, ticks, marks, syncKey, marker, dark } = look;
-  const colours = dark ? COLOURS_DARK : COLOURS;
   const grid = { stroke: dark ? "#33373b" : "#e9ecef", width: 1 };
   const axis = { stroke: dark ? "#a5adb5" : "#586069", grid, ticks: grid, font: FONT };
   const named = { labelSize: 18, labelFont: FONT };
@@ -215,12 +235,12 @@ function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
       ...lines.flatMap((line, index) => [
         {
           label: line.label,
-          stroke: colours[index % colours.length],
+          stroke: lineColour(line.place ?? index, dark),
           width: 1.6,
           points: line.sparse
             ? { show: true, size: 7 }
             : { show: (plot: uPlot) => plot.data[0].length < FEW_STEPS, size: 4 },
-          spanGaps: line.sparse,
+          spanGaps: line.sparse || line.joined,
           value,
         },
         { ...edge, label: `${line.label} ↑` },
@@ -228,9 +248,9 @@ function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
       ]),
       ...(marker ? [{ ...marked, label: marker.label }] : []),
     ],
-    bands: lines.map((_line, index) => ({
+    bands: lines.map((line, index) => ({
       series: [3 * index + 2, 3 * index + 3] as uPlot.Band.Bounds,
-      fill: `${colours[index % colours.length]}33`,
+      fill: `${lineColour(line.place ?? index, dark)}33`,
     })),
     hooks: {
       setSelect: [

@@ -74,7 +74,10 @@ export function Shell() {
           {t("new")}
         </Button>
         {LINKS.map(({ to, label, icon: Icon }) => {
-          const active = to === "/" ? path === "/" || path.startsWith("/jobs/") : path.startsWith(to);
+          const active =
+            to === "/"
+              ? path === "/" || path === "/losses" || path.startsWith("/jobs/")
+              : path.startsWith(to);
           return (
             <NavLink
               key={to}

@@ -1,4 +1,5 @@
-import { Button, Group, SimpleGrid, Text } from "@mantine/core";
+import { Anchor, Button, Group, SimpleGrid, Text } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
@@ -42,7 +43,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
   const shared = { source: live, syncKey: job.id, stepLabel: t("stepAxis"), help: t("chartKeys") };
   return (
     <>
-      <RangeButtons live={live} />
+      <RangeButtons live={live} jobId={job.id} />
       <Missing job={job} />
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
         <TimeSeries
@@ -119,7 +120,7 @@ function phaseLines(names: string[]) {
   );
 }
 
-function RangeButtons({ live }: { live: LiveJob }) {
+function RangeButtons({ live, jobId }: { live: LiveJob; jobId: string }) {
   const { t } = useTranslation("job");
   const { range } = useSyncExternalStore(live.onSnapshot, live.snapshot);
   const act = (change: typeof zoomed, by: number) => () => {
@@ -139,6 +140,14 @@ function RangeButtons({ live }: { live: LiveJob }) {
           ? t("stepsShown", { first: Math.ceil(range.min), last: Math.floor(range.max) })
           : t("allSteps")}
       </Text>
+      <Anchor
+        size="sm"
+        ml="auto"
+        mr="xs"
+        renderRoot={(props) => <Link {...props} to="/losses" search={{ runs: jobId } as never} />}
+      >
+        {t("withOtherRuns")}
+      </Anchor>
       <Group gap={6} role="toolbar" aria-label={t("chartRange")}>
         {actions.map(({ name, sign, run, off }) => (
           <Button

@@ -1,5 +1,5 @@
 import { Button, Group, Skeleton, Stack } from "@mantine/core";
-import { IconPlayerPlay, IconPlus, IconRocket, IconSearchOff } from "@tabler/icons-react";
+import { IconChartLine, IconPlayerPlay, IconPlus, IconRocket, IconSearchOff } from "@tabler/icons-react";
 import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
@@ -29,6 +29,16 @@ export default function JobsPage() {
     <>
       <PageHead title={t("jobs")} about={t("about")}>
         {items.length > 0 && <TryDemo variant="default" />}
+        {items.length > 1 && (
+          <Button
+            component={Link}
+            to="/losses"
+            variant="default"
+            leftSection={<IconChartLine size={16} aria-hidden />}
+          >
+            {t("compareLosses")}
+          </Button>
+        )}
         <Button component={Link} to="/new" leftSection={<IconPlus size={16} aria-hidden />}>
           {t("newJob")}
         </Button>

@@ -1,0 +1,58 @@
+/** The runs whose losses are laid over each other: in the address, by their ids. */
+
+import { keepPreviousData, useQueries, useQuery } from "@tanstack/react-query";
+import { answer, api, call, isRefused } from "../../api/client";
+import { type Job, type Metrics, TERMINAL } from "../../api/types";
+import { HISTORY_POINTS } from "../job/liveJob";
+
+/** More lines than these cannot be told apart. */
+export const MOST_RUNS = 6;
+const OFFERED = 50;
+const REFRESH_MILLISECONDS = 4000;
+
+export const idsOf = (text = "") => [...new Set(text.split(",").filter(Boolean))].slice(0, MOST_RUNS);
+
+/** The newest jobs with ``text`` in their names, or with it as their id. */
+export function useOffered(text: string): Job[] {
+  const query = { q: text || undefined, limit: OFFERED };
+  const jobs = useQuery({
+    queryKey: ["jobs-to-lay-over", query],
+    queryFn: () =>
+      answer(api.GET("/api/jobs", { params: { query } })) as unknown as Promise<{ items: Job[] }>,
+    placeholderData: keepPreviousData,
+  });
+  return jobs.data?.items ?? [];
+}
+
+/** What is known of a chosen run by now. */
+export type Chosen = { id: string; job?: Job; metrics?: Metrics; error: unknown };
+
+/** The chosen runs; those that still train are asked again and again. */
+export function useChosen(ids: string[]): Chosen[] {
+  return useQueries({
+    queries: ids.map((id) => ({
+      queryKey: ["run-to-lay-over", id],
+      queryFn: () => runOf(id),
+      refetchInterval: ({ state }: { state: { data?: { job: Job }; error: unknown } }) =>
+        isRefused(state.error) || (state.data && TERMINAL.has(state.data.job.state))
+          ? (false as const)
+          : REFRESH_MILLISECONDS,
+    })),
+    combine: (found) => found.map(({ data, error }, index) => ({ id: ids[index] ?? "", ...data, error })),
+  });
+}
+
+async function runOf(id: string): Promise<{ job: Job; metrics: Metrics }> {
+  const params = { path: { job_id: id }, query: { points: HISTORY_POINTS } };
+  const [job, metrics] = await Promise.all([
+    call<Job>("GET", `/jobs/${encodeURIComponent(id)}`),
+    answer(api.GET("/api/jobs/{job_id}/metrics", { params })),
+  ]);
+  return { job, metrics };
+}
+
+/** A job's name; with its id where another of them is called the same. */
+export function labelOf(job: Job, among: Job[]): string {
+  const alone = among.every(({ id, name }) => name !== job.name || id === job.id);
+  return alone ? job.name : `${job.name} (${job.id})`;
+}

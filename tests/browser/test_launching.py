@@ -188,6 +188,22 @@ def test_a_file_whose_name_is_taken_is_sent_under_another(form: Page, tmp_path: 
     expect(question).to_be_hidden()
 
 
+def test_a_clone_whose_data_set_is_gone_says_so_at_the_field(page: Page, server: Running) -> None:
+    with server.client() as client:
+        client.post("/api/datasets", files={"file": ("gone.jsonl", ROW * 3)}).raise_for_status()
+        wanted = demo_spec() | {"data": {"dataset": "gone"}}
+        job = client.post("/api/jobs", json=wanted).raise_for_status().json()["id"]
+        client.post(f"/api/jobs/{job}/cancel").raise_for_status()
+        client.delete("/api/datasets/gone").raise_for_status()
+    page.goto(f"/new?from={job}")
+    expect(page.get_by_text("There is no data set gone on this server any more")).to_be_visible()
+    expect(field(page, "Data set")).to_have_value("gone")
+    page.get_by_role("button", name="Launch").click()
+    expect(field(page, "Data set")).to_be_focused()
+    expect(page.get_by_text("there is no data set gone – upload it")).to_be_visible()
+    expect(page.get_by_role("option")).to_have_count(0)
+
+
 def test_clone_prefills_and_cancel_asks_first(page: Page, server: Running) -> None:
     with server.client() as client:
         spec = demo_spec() | {"name": "to-clone", "adaptation": {"method": "lora", "r": 3}}

@@ -1,5 +1,6 @@
 import { Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
+import { listed } from "../i18n/list";
 import { formatBytes } from "../units";
 
 type Part = { section: string; bytes: number; because: string };
@@ -37,9 +38,7 @@ export function Waterfall({ from, to, parts }: Props) {
       </Row>
       {still.length > 0 && (
         <details>
-          <summary>
-            {t("nothingMoved", { sections: still.map((part) => t(part.section)).join(", ") })}
-          </summary>
+          <summary>{t("nothingMoved", { sections: listed(still.map((part) => t(part.section))) })}</summary>
           {still.map((part) => (
             <Text key={part.section} size="sm" mt={4}>
               <b>{t(part.section)}</b>: {part.because}

@@ -2,6 +2,7 @@ import { Group, Table, Text, Title } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
 import { useTranslation } from "react-i18next";
 import type { Explanation } from "../../api/types";
+import { listed } from "../../i18n/list";
 import { bytesMarks, bytesTicks, formatBytes } from "../../units";
 import type { Published } from "./sides";
 
@@ -105,8 +106,7 @@ function Legend({ dots }: { dots: Published[][] }) {
       ))}
       {dots.flat().length > 0 && (
         <Text size="sm" className="muted">
-          {t("dotsArePublished")}{" "}
-          {torchs.length > 0 && t("dotsWithoutContext", { letters: torchs.join(", ") })}
+          {t("dotsArePublished")} {torchs.length > 0 && t("dotsWithoutContext", { letters: listed(torchs) })}
         </Text>
       )}
     </Group>

@@ -1,4 +1,4 @@
-import { Autocomplete, Group, Select, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
+import { Autocomplete, Box, Group, Select, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -106,26 +106,39 @@ function DatasetPicker({ draft, problems }: Props) {
   const { t } = useTranslation("launch");
   const [problem, setProblem] = useState<unknown>();
   const datasets = useQuery({ queryKey: ["datasets"], queryFn: () => answer(api.GET("/api/datasets")) });
-  const chosen = datasets.data?.items.find((item) => item.name === read(draft.spec, "data.dataset"));
+  const name = String(read(draft.spec, "data.dataset") ?? "");
+  const chosen = datasets.data?.items.find((item) => item.name === name);
+  // Of a cloned job or a link. It stays in the list, or the field would show another name or none.
+  const gone = datasets.data && name && !chosen ? t("datasetGone", { name }) : undefined;
   return (
     <div>
-      <Group align="flex-end" gap="sm">
+      <Group align="flex-start" gap="sm">
         <Select
           label={t("dataset")}
           searchable
           allowDeselect={false}
           nothingFoundMessage={t("noSuchDataset")}
           style={{ flex: "1 1 240px" }}
-          data={[...new Set(datasets.data?.items.map((dataset) => dataset.name))]}
-          value={String(read(draft.spec, "data.dataset") ?? "") || null}
-          error={problems.at("data.dataset")}
+          data={[
+            ...new Set([
+              ...(datasets.data?.items.map((dataset) => dataset.name) ?? []),
+              ...(name ? [name] : []),
+            ]),
+          ]}
+          value={name || null}
+          error={problems.at("data.dataset") ?? gone}
+          // The list would cover what is wrong when the launch leads here.
+          openOnFocus={false}
           onChange={(value) => value && draft.change({ "data.dataset": value })}
         />
-        <UploadButton
-          variant="default"
-          onDone={(dataset) => draft.change({ "data.dataset": dataset.name })}
-          onProblem={setProblem}
-        />
+        {/* Beside the field, below its label; what is wrong with the field stands further below. */}
+        <Box mt={{ base: 0, xs: 22 }}>
+          <UploadButton
+            variant="default"
+            onDone={(dataset) => draft.change({ "data.dataset": dataset.name })}
+            onProblem={setProblem}
+          />
+        </Box>
       </Group>
       {chosen && (
         <Text size="xs" className="muted" mt={4}>

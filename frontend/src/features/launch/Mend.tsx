@@ -1,6 +1,7 @@
 import { Anchor } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { FieldProblem } from "../../api/client";
+import { listed } from "../../i18n/list";
 import type { DraftState } from "./draft";
 
 type Props = { problem?: FieldProblem; draft: DraftState };
@@ -21,7 +22,7 @@ export function Mend({ problem, draft }: Props) {
       size="xs"
       onClick={() => draft.change(Object.fromEntries(changes))}
     >
-      {t("mend", { changes: worded.join(", ") })}
+      {t("mend", { changes: listed(worded) })}
     </Anchor>
   );
 }

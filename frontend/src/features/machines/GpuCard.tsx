@@ -1,6 +1,7 @@
 import { Alert, Badge, Group, Text, Title } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Gpu, Machine } from "../../api/types";
+import { listed } from "../../i18n/list";
 import { useSaid } from "../../i18n/sentence";
 import { formatDate } from "../../units";
 import { MemoryBar } from "./MemoryBar";
@@ -120,7 +121,7 @@ function Unknowns({ gpu }: { gpu: Gpu }) {
   }
   return [...byReason].map(([because, figures]) => (
     <Text key={because} size="sm" className="muted" mt="sm">
-      {t("unknown", { figure: figures.join(", "), reason: because })}
+      {t("unknown", { figure: listed(figures), reason: because })}
     </Text>
   ));
 }

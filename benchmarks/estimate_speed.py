@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import cycle, islice, product
 
 from tunescope.memory.advise import advise
 from tunescope.memory.architecture import Architecture
@@ -15,6 +16,7 @@ from tunescope.recipes import load_recipes, recipe_named
 from tunescope.spec import JobSpec, parse_spec
 
 SWEEP = 10_000
+LENGTHS = (512, 1024, 2048, 3000, 4096, 8192)
 FIRSTS = 25
 
 
@@ -50,15 +52,25 @@ def full(model: str, **sections: object) -> tuple[JobSpec, Architecture]:
 
 
 def sweep() -> float:
-    """Seconds for many different estimates: every recipe at many lengths and batches."""
-    recipes = list(load_recipes().values())
+    """Seconds for as many estimates as a sweep has: every recipe at some lengths, micro batches and ranks."""
+    settings = islice(product(LENGTHS, range(1, 9), range(8, 129, 8)), -(-SWEEP // len(load_recipes())))
+    return seconds_for((length, batch, rank) for length, batch, rank in settings for _ in load_recipes())
+
+
+def lengths() -> float:
+    """Seconds for as many, each of another length: a replay of its own for most."""
+    return seconds_for((128 + number, 1 + number % 7, 8) for number in range(SWEEP))
+
+
+def seconds_for(settings: Iterable[tuple[int, int, int]]) -> float:
+    """Estimates of the recipes in turn, with (max_length, micro batch, rank)."""
     began = time.process_time()
-    for number in range(SWEEP):
-        recipe = recipes[number % len(recipes)]
+    for recipe, (length, batch, rank) in zip(cycle(load_recipes().values()), settings, strict=False):
         spec = recipe.spec.model_copy(
             update={
-                "data": recipe.spec.data.model_copy(update={"max_length": 128 + number}),
-                "batch": recipe.spec.batch.model_copy(update={"per_device_train_batch_size": 1 + number % 7}),
+                "data": recipe.spec.data.model_copy(update={"max_length": length}),
+                "batch": recipe.spec.batch.model_copy(update={"per_device_train_batch_size": batch}),
+                "adaptation": recipe.spec.adaptation.model_copy(update={"r": rank}),
             }
         )
         estimate(spec, catalogue(spec.model.id), stack=recipe.stack)
@@ -85,13 +97,14 @@ def main() -> int:
             5.0,
             "ms",
         ),
-        (f"{SWEEP:,} estimates", sweep(), 30.0, "s"),
+        (f"{SWEEP:,} estimates: recipes, lengths, batches, ranks", sweep(), 30.0, "s"),
+        (f"{SWEEP:,} estimates, each of another length", lengths(), 30.0, "s"),
         ("explanation of two recipes of different models", milliseconds(lambda: explain(*sides), 5), 500.0, "ms"),
         ("advice", milliseconds(lambda: advise(recipe.spec, model, DEFAULT_DEVICE), 5), 500.0, "ms"),
     ]
-    print(f"{'':50}{'took':>12}{'promise':>12}{'ratio':>8}")
+    print(f"{'':52}{'took':>12}{'promise':>12}{'ratio':>8}")
     for name, took, promise, unit in rows:
-        print(f"{name:50}{took:9.2f} {unit:2}{promise:9.0f} {unit:2}{took / promise:8.2f}")
+        print(f"{name:52}{took:9.2f} {unit:2}{promise:9.0f} {unit:2}{took / promise:8.2f}")
     return 0 if all(took <= promise for _, took, promise, _ in rows) else 1
 
 

@@ -16,15 +16,22 @@ those of the longest hundredth, from the 99th percentile.
 import csv
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from statistics import mean
 
+from tunescope.memory.cached_blocks import cached_blocks
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES
-from tunescope.memory.estimate import estimate
+from tunescope.memory.estimate import estimate, workload
+from tunescope.memory.fragmentation import unfollowed
 from tunescope.memory.loss_path import LossPath
+from tunescope.memory.native_allocator import UNIT, NativeAllocator
 from tunescope.memory.persistent import persistent_tensors
+from tunescope.memory.requests import drop_all
+from tunescope.memory.sharding import share
 from tunescope.memory.stack import STACKS
+from tunescope.memory.step_sequence import StepSequence
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.units import MIB
 
@@ -32,6 +39,8 @@ MODEL = "meta-llama/Llama-3.2-3B"
 ARCHITECTURE = catalogue(MODEL)
 DEVICE = DEVICES["L40S-48GB"]
 BATCH = 4
+NEAR = 24
+"""Tokens of a row by which lengths that are taken together differ at most."""
 CAP = 768
 """Tokens that ``run.py`` cuts rows to."""
 UNPADDED_TOKENS = 4_198_051 / 5000 - BATCH
@@ -50,7 +59,7 @@ CACHE = 2 * 2 * ARCHITECTURE.kv_width * ARCHITECTURE.layer_count
 """Bytes a token. With a mask SDPA is given repeated copies, so the cache's keys and values are tensors of their own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One published run; figures are bytes as ``run.py`` tells them."""
 
@@ -87,21 +96,42 @@ class Run:
         return self.states + tokens * (LOGITS + CACHE) - AT_START
 
     def reserved(self, length: int) -> int:
+        """After a step on rows of about so many tokens: what is cached jumps from one length to the next."""
+        return round(mean(self._reserved(near) for near in range(length - NEAR, length + NEAR + 1, 4)))
+
+    @cache  # noqa: B019  a run lives as long as the program
+    def _reserved(self, length: int) -> int:
         """After a step on rows of so many tokens that began without cached blocks.
 
         The last step's outputs go when forward returns, and their blocks are too small for what backward asks for until its peak.
         """
-        found = estimate(self.spec(length), ARCHITECTURE, DEVICE, stack=STACK)
+        spec = self.spec(length)
+        found = estimate(spec, ARCHITECTURE, DEVICE, stack=STACK)
         overhead = found.ledger["fragmentation"] + found.ledger["runtime_context"]
-        held = {
+        outputs = {
             "load": 0,
             "forward_end": LOGITS + 2 * CACHE,
             "loss_backward": LOGITS + 2 * CACHE,
         }
         peaks = [
-            site.total_bytes - overhead + BATCH * length * held.get(site.name, LOGITS + CACHE) for site in found.sites
+            site.total_bytes - overhead + BATCH * length * outputs.get(site.name, LOGITS + CACHE)
+            for site in found.sites
         ]
-        return max(peaks) + found.ledger["fragmentation"] - AT_START
+        persistent = persistent_tensors(spec, ARCHITECTURE, STACK)
+        held = share(spec, ARCHITECTURE, persistent, STACK)
+        work = workload(spec, ARCHITECTURE, None)
+        blocks = cached_blocks(spec, ARCHITECTURE, work, STACK, persistent, held)
+        emptied = int(unfollowed(blocks)[1] * (blocks.roomy - after_emptying(blocks.steps())))
+        return max(peaks) + found.ledger["fragmentation"] - emptied - AT_START
+
+
+def after_emptying(steps: StepSequence) -> int:
+    """Bytes cached beside the peak of a step before which the cache was emptied."""
+    allocator = NativeAllocator()
+    drop_all(allocator, steps.run(allocator))
+    allocator.release_cached()
+    steps.run_again(allocator, [])
+    return (allocator.reserved - allocator.active_peak) * UNIT
 
 
 def published_runs() -> list[Run]:

@@ -16,6 +16,7 @@ from statistics import NormalDist, quantiles
 from tunescope.memory.allocator import Change
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.persistent import persistent_tensors
+from tunescope.memory.requests import Recorded
 from tunescope.memory.sites import Workload, layer_settings, loss_path_of
 from tunescope.memory.stack import stack_named
 from tunescope.memory.step_sequence import Head, StepSequence, Update
@@ -61,7 +62,11 @@ class Run:
         @cache
         def step(length: int) -> list[Change]:
             shorter = replace(settings, sequence=length, tokens=length * self.batch)
-            return StepSequence(architecture, shorter, head, Update(keeps_gradients=False)).changes()
+            stream = Recorded()
+            StepSequence(architecture, shorter, head, Update(keeps_gradients=False)).micro_batch(
+                stream, adds=True, settling=True
+            )
+            return stream.changes
 
         return step
 

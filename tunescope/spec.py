@@ -168,6 +168,9 @@ class MemorySavers(Section):
     )
     attention: Literal["eager", "sdpa", "flash_attention_2"] = Field(default="sdpa", description="Attention kernel.")
     fused_loss: bool = Field(default=False, description="Compute the loss in tiles, never holding all logits.")
+    expandable_segments: bool = Field(
+        default=False, description="Let torch's allocator grow its segments in place, so that fewer blocks lie unused."
+    )
 
 
 class Optimizer(Section):

@@ -103,6 +103,7 @@ def summary_of(spec: JobSpec) -> dict[str, Any]:
         "gradient_checkpointing": spec.memory_savers.gradient_checkpointing,
         "attention": spec.memory_savers.attention,
         "fused_loss": spec.memory_savers.fused_loss,
+        "expandable_segments": spec.memory_savers.expandable_segments,
         "optimizer": spec.optimizer.name,
     }
 

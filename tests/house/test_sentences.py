@@ -9,10 +9,12 @@ from string import Formatter
 
 import pytest
 
+from tunescope.recipes import load_recipes
 from tunescope.sentences.templates import TEMPLATES, XIDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE: dict[str, str] = json.loads((ROOT / "frontend/src/i18n/zh-CN/sentences.json").read_text())
+NOTES = [note for recipe in load_recipes().values() for note in recipe.notes]
 TREES = {
     path: ast.parse(path.read_text())
     for package in ("tunescope", "backend", "worker")
@@ -56,7 +58,11 @@ def test_sentences_are_said_with_the_values_of_their_templates() -> None:
 
 def test_every_sentence_is_said() -> None:
     quoted = {node.value for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    assert sorted(TEMPLATES.keys() - quoted - XIDS.keys()) == []
+    assert sorted(TEMPLATES.keys() - quoted - XIDS.keys() - {note.kind for note in NOTES}) == []
+
+
+def test_what_recipes_note_is_told_with_the_values_of_its_template() -> None:
+    assert [note for note in NOTES if note.values.keys() != values_of(note.kind)] == []
 
 
 def test_no_value_is_called_as_the_first_argument_of_say() -> None:

@@ -84,6 +84,7 @@ def spec_values(draw: st.DrawFn) -> dict[str, Any]:
             "gradient_checkpointing": draw(st.booleans()),
             "attention": draw(st.sampled_from(["eager", "sdpa", "flash_attention_2"])),
             "fused_loss": draw(st.booleans()),
+            "expandable_segments": draw(st.booleans()),
         },
         "optimizer": {
             "name": draw(st.sampled_from(["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_32bit", "adafactor", "sgd"]))

@@ -84,7 +84,7 @@ CHOICES: dict[str, list[object]] = {
     "data.dataset": ["one", "two"], "data.max_length": [512, 2048], "data.packing": [False, True],
     "data.eval_fraction": [0.0, 0.1], "data.assistant_only_loss": [True, False],
     "memory_savers.gradient_checkpointing": [True, False], "memory_savers.attention": ["sdpa", "eager", "flash_attention_2"],
-    "memory_savers.fused_loss": [False, True],
+    "memory_savers.fused_loss": [False, True], "memory_savers.expandable_segments": [False, True],
     "optimizer.name": ["adamw_torch", "sgd", "adafactor", "paged_adamw_8bit"], "optimizer.learning_rate": [1e-4, 1e-3],
     "optimizer.lr_scheduler_type": ["linear", "cosine"], "optimizer.warmup_ratio": [0.0, 0.1],
     "optimizer.weight_decay": [0.0, 0.01, 0.1], "optimizer.max_grad_norm": [0.0, 1.0],

@@ -29,6 +29,15 @@ def test_a_recipe_is_complete_and_can_be_estimated(name: str) -> None:
     assert found.total_bytes > 0
 
 
+def test_what_a_spec_cannot_say_of_a_program_is_told_for_people_and_programs() -> None:
+    shown = recipe_named("unsloth-qlora").to_dict()
+    assert "its figure will be lower" in shown["notes"][0]
+    assert [note["text"] for note in shown["note_sentences"]] == shown["notes"]
+    rounding = shown["note_sentences"][1]
+    assert rounding["kind"] == "rounds_blocks" and "roundup_power2_divisions" in rounding["values"]["settings"]
+    assert shown["spec"]["memory_savers"]["expandable_segments"] is True
+
+
 def test_an_unknown_recipe_lists_those_there_are() -> None:
     with pytest.raises(InvalidInput, match="swift-now-qlora"):
         recipe_named("nope")

@@ -28,13 +28,15 @@ QWEN = {
 }
 
 
-def spec_of(method: str, quantization: str, tokens: int, checkpointing: bool = True) -> JobSpec:
+def spec_of(
+    method: str, quantization: str, tokens: int, checkpointing: bool = True, expandable: bool = False
+) -> JobSpec:
     return parse_spec(
         {
             "model": {"id": "m"}, "data": {"dataset": "d", "max_length": tokens},
             "adaptation": {"method": method}, "precision": {"quantization": quantization},
             "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1},
-            "memory_savers": {"gradient_checkpointing": checkpointing},
+            "memory_savers": {"gradient_checkpointing": checkpointing, "expandable_segments": expandable},
         }
     )  # fmt: skip
 
@@ -48,17 +50,31 @@ KEEPING_ALL = spec_of("lora", "none", 2048, False)
     "spec",
     [
         spec_of("lora", "none", 2048), spec_of("lora", "nf4", 2048), KEEPING_ALL,
-        spec_of("full", "none", 512), spec_of("full", "none", 2048), spec_of("full", "none", 2048, False),
+        spec_of("full", "none", 512), spec_of("full", "none", 1500), spec_of("full", "none", 2048, False),
+        spec_of("lora", "nf4", 1500, True, True), spec_of("full", "none", 2048, True, True),
     ],
-    ids=["LoRA", "QLoRA", "LoRA keeping all", "full, short", "full", "full keeping all"],
+    ids=["LoRA", "QLoRA", "LoRA keeping all", "full, short", "full", "full keeping all", "QLoRA expandable", "full expandable"],
 )  # fmt: skip
-def test_reserved_bytes_agree_within_six_percent(config: dict[str, Any], stack: str, spec: JobSpec) -> None:
+def test_reserved_bytes_agree_within_five_percent(config: dict[str, Any], stack: str, spec: JobSpec) -> None:
     found = estimate(spec, architecture_from_config(config), ROOMY, stack=STACKS[stack])
     traced = trace(spec, config, stack=STACKS[stack], device=ROOMY)
     error = (found.allocated_bytes + found.ledger["fragmentation"]) / traced.replay.reserved_peak_bytes - 1
     # There the second step's 16-bit logits take the block of fp32 ones, which then need a new one: a chance that no length predicts.
     unlucky = (config, stack, spec) == (LLAMA, "transformers-4.48", KEEPING_ALL)
-    assert error == (pytest.approx(-0.12, abs=0.01) if unlucky else pytest.approx(0, abs=0.06))
+    assert error == (pytest.approx(-0.12, abs=0.01) if unlucky else pytest.approx(0, abs=0.05))
+
+
+@pytest.mark.parametrize("tokens", [1200, 1500, 1717])
+def test_a_length_at_which_copies_of_the_logits_take_each_others_blocks_counts_for_what_it_is(tokens: int) -> None:
+    """A copy that lacks the last token is a page smaller or is not, by the length: then the next step finds the wrong block free."""
+    config = {**QWEN, "vocab_size": 152_064, "tie_word_embeddings": False}
+    values = spec_of("lora", "none", tokens).model_dump()
+    values["batch"]["per_device_train_batch_size"] = 1
+    spec, stack = parse_spec(values), STACKS["transformers-4.48"]
+    found = estimate(spec, architecture_from_config(config), ROOMY, stack=stack)
+    traced = trace(spec, config, stack=stack, device=ROOMY)
+    reserved = found.allocated_bytes + found.ledger["fragmentation"]
+    assert reserved == pytest.approx(traced.replay.reserved_peak_bytes, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from worker.outbox import Outbox, read_events
 from worker.supervisor import Ask, Supervisor
 
 
-def order(name: str = "quick") -> Order:
-    spec = parse_spec({"name": name, "model": {"id": "m"}, "data": {"dataset": "d"}})
+def order(name: str = "quick", **sections: object) -> Order:
+    spec = parse_spec({"name": name, "model": {"id": "m"}, "data": {"dataset": "d"}, **sections})
     dataset = DatasetRef(name="d", path="d.jsonl", sha256="", rows=1)
     return Order(job="j", attempt=1, fence=1, spec=spec, dataset=dataset, model=ModelRef(kind="path", location="/m"))
 
@@ -132,6 +132,32 @@ def test_child_sees_its_gpus_and_no_secrets(tmp_path: Path) -> None:
     finally:
         del os.environ["TUNESCOPE_ADMIN_TOKEN"]
     assert said(tmp_path)[0] == "'' False"
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings"),
+    [
+        ({}, "expandable_segments:True"),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:512"}, "max_split_size_mb:512,expandable_segments:True"),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64,"}, "max_split_size_mb:64,expandable_segments:True"),
+    ],
+)
+def test_torch_is_told_to_expand_segments_beside_what_the_operator_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], settings: str
+) -> None:
+    """Torch itself says what it took; it reads two variables, of which only one may be left to it."""
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    program = (
+        "import os, torch; print(torch._C._accelerator_getAllocatorSettings(), 'PYTORCH_CUDA_ALLOC_CONF' in os.environ)"
+    )
+    wish = order(memory_savers={"expandable_segments": True})
+    command = [sys.executable, "-c", program]
+    outbox = Outbox(tmp_path, job="j", attempt=1)
+    Supervisor(wish, tmp_path, outbox, ring=lambda: None, grace_seconds=1, command=command).run()
+    assert said(tmp_path)[0] == f"{settings} False"
 
 
 def test_lines_are_cut_cleaned_and_progress_bars_shown_once(tmp_path: Path) -> None:

@@ -164,6 +164,20 @@ def test_the_allocator_that_estimates_replay_answers_alike(steps: list[tuple[int
     assert quick.active_peak * UNIT == whole.active_peak
 
 
+@settings(max_examples=120, deadline=None)
+@given(steps=STEPS)
+def test_so_do_both_where_segments_can_expand(steps: list[tuple[int, int]]) -> None:
+    changes = sequence(steps)
+    sizes = [0, *(units(size) for uid, size in changes if uid > 0)]
+    held = [0] * len(sizes)
+    whole, quick = ExpandableAllocator(), NativeAllocator(expandable=True)
+    for uid, size in [*changes, *changes]:
+        whole.run([(uid, size)])
+        quick.run([uid], sizes, held)
+        assert (quick.reserved * UNIT, quick.active * UNIT) == (whole.reserved, whole.active)
+    assert quick.active_peak * UNIT == whole.active_peak
+
+
 @pytest.mark.parametrize("expandable", [False, True])
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS)

@@ -1,10 +1,12 @@
-"""The blocks that lie cached at the peak of a step, by replaying the step's large tensors. Replays are remembered."""
+"""The blocks that lie cached at the peak of a step, by replaying the step's large tensors. Replays are remembered.
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+Every length is replayed as it is: copies of the logits that differ by one token, or a gradient that just fits into a block or does
+not, make gigabytes of difference between neighbours, and round lengths are the luckiest.
+"""
+
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import log
+from math import log2
 
 from tunescope.memory.allocator import OutOfMemory
 from tunescope.memory.architecture import Architecture
@@ -17,10 +19,6 @@ from tunescope.memory.stack import Stack
 from tunescope.memory.step_sequence import Head, StepSequence, Update
 from tunescope.spec import JobSpec
 
-LENGTHS = (*(2**exponent for exponent in range(9, 16)), *(2**exponent for exponent in range(17, 42, 2)))
-"""Tokens that replays are made for; what lies between is interpolated."""
-ROWS = tuple(4**exponent for exponent in range(10))
-"""The same for rows, where it matters how tokens are divided into them."""
 SETTLING_STEPS = 4
 """After so many steps that each gave blocks back it is expected to go on, and the card to be full time and again."""
 
@@ -33,6 +31,12 @@ class _Job:
     settings: LayerSettings
     head: Head
     update: Update
+    expandable: bool
+    """Whether the allocator's segments can grow."""
+
+    def steps(self, rows: int, length: int, closely: bool = False) -> StepSequence:
+        settings = replace(self.settings, sequence=length, batch=rows, tokens=rows * length)
+        return StepSequence(self.architecture, settings, self.head, self.update, closely)
 
 
 @dataclass(frozen=True)
@@ -44,21 +48,52 @@ class CachedBlocks:
 
     @property
     def roomy(self) -> int:
-        """Bytes of them on a card with room.
+        """Bytes of them on a card with room, where every step has rows of this very length."""
+        return _roomy(self.job, *self._divided)
 
-        Only eager attention asks for tensors that depend on how tokens are divided into rows.
+    @property
+    def among_others(self) -> int:
+        """The same where this is the longest length of many, less what comes of many: without the luck of a single length.
+
+        A power of the length between two powers of two, which fill whole pages, as the one does that the tables of varying
+        lengths start from.
         """
-        if self.job.settings.attention != "eager":
-            return round(_at_length(self.job, 0, self.work.tokens))
-        return round(_between(ROWS, self.work.batch, lambda rows: _at_length(self.job, rows, self.work.sequence)))
+        rows, length = self._divided
+        below = 1 << (length.bit_length() - 1)
+        low = _roomy(self.job, rows, below)
+        if length == below:
+            return low
+        high, part = _roomy(self.job, rows, 2 * below), log2(length / below)
+        return round(low ** (1 - part) * high**part) if low and high else round(low + (high - low) * part)
+
+    @property
+    def _divided(self) -> tuple[int, int]:
+        """(rows, length) of a micro batch. Only eager attention asks for tensors that depend on how tokens are divided into rows."""
+        work = self.work
+        return (work.batch, work.sequence) if self.job.settings.attention == "eager" else (1, work.tokens)
+
+    def steps(self) -> StepSequence:
+        """The steps that are replayed, closely."""
+        return self.job.steps(*self._divided, closely=True)
 
     @property
     def follows_all(self) -> bool:
         """Whether replays hold all tensors that settle among the cached blocks, so that they can tell what a limit does.
 
-        Beside adapters the many small ones decide it, which are not followed: full training on one GPU only.
+        Beside adapters the many small ones decide it, which are not followed: full training on one GPU only. Segments that can
+        expand give back single pages, so that hardly anything lies cached at a limit.
         """
+        return self.in_full and not self.expandable
+
+    @property
+    def in_full(self) -> bool:
+        """Whether every weight trains, on one GPU."""
         return self.job.update.keeps_gradients
+
+    @property
+    def expandable(self) -> bool:
+        """Whether segments can grow, which leaves few blocks unused."""
+        return self.job.expandable
 
     def within(self, part: float) -> int | None:
         """Bytes of them where the card has only ``part`` of the room for them; None where a step then runs out of memory.
@@ -66,7 +101,7 @@ class CachedBlocks:
         At the limit what is free goes back to the driver, and less is cached from then on (``CUDACachingAllocator.cpp``
         ``release_cached_blocks``).
         """
-        share = _share_within(self.job, self.work.batch, self.work.sequence, part)
+        share = _share_within(self.job, *self._divided, part)
         return None if share is None else round(self.roomy * share)
 
 
@@ -76,52 +111,26 @@ def cached_blocks(
     """What is cached beside the peak of this job."""
     settings = layer_settings(spec, architecture, work, stack, persistent)
     job = _Job(
-        architecture, _essential(settings), _head(spec, architecture, work, stack), _update(spec, persistent, held)
-    )
+        architecture, _essential(settings), _head(spec, architecture, work, stack), _update(spec, persistent, held),
+        spec.memory_savers.expandable_segments,
+    )  # fmt: skip
     return CachedBlocks(job, work)
 
 
-def _between(grid: Sequence[int], number: int, value: Callable[[int], float]) -> float:
-    """A power of the number between two points of the grid: exact for what grows with it or with its square."""
-    upper = bisect_left(grid, number)
-    high = value(upper)
-    if upper == 0 or grid[upper] == number or high == 0:
-        return high
-    low, (below, above) = value(upper - 1), grid[upper - 1 : upper + 1]
-    if low == 0:
-        return high * (number - below) / (above - below)
-    return low * (high / low) ** (log(number / below) / log(above / below))
-
-
-def _at_length(job: _Job, rows: int, length: int) -> float:
-    """Below the first length, what comes with tokens shrinks with them; gradients and states do not."""
-    found = _between(LENGTHS, length, lambda index: _at_point(job, rows, index))
-    return found if job.update.states else found * min(1.0, length / LENGTHS[0])
-
-
-def _at_point(job: _Job, rows: int, length: int) -> int:
-    """What is cached at a point of the grid, where no less is reserved than at the one with fewer rows of that length."""
-    reserved, active = _replayed(job, rows, length)
-    if rows:
-        reserved = max(reserved, _replayed(job, rows - 1, length)[0])
-    return reserved - active
-
-
 @lru_cache(maxsize=8192)
-def _replayed(job: _Job, rows: int, length: int) -> tuple[int, int]:
-    """(reserved, active) bytes at their peaks."""
-    allocator = NativeAllocator()
-    _steps(job, ROWS[rows], LENGTHS[length]).run(allocator)
-    return allocator.reserved * UNIT, allocator.active_peak * UNIT
+def _roomy(job: _Job, rows: int, length: int) -> int:
+    allocator = NativeAllocator(expandable=job.expandable)
+    job.steps(rows, length).run(allocator)
+    return (allocator.reserved - allocator.active_peak) * UNIT
 
 
 @lru_cache(maxsize=1024)
 def _share_within(job: _Job, rows: int, length: int, part: float) -> float | None:
     """What is cached in the end within a limit, of what a card with room caches."""
     roomy = NativeAllocator()
-    _steps(job, rows, length, closely=True).run(roomy)
+    job.steps(rows, length, closely=True).run(roomy)
     cached = roomy.reserved - roomy.active_peak
-    limited, steps = NativeAllocator(roomy.active_peak + int(part * cached)), _steps(job, rows, length, closely=True)
+    limited, steps = NativeAllocator(roomy.active_peak + int(part * cached)), job.steps(rows, length, closely=True)
     try:
         left = steps.run(limited)
         for _ in range(SETTLING_STEPS):
@@ -132,11 +141,6 @@ def _share_within(job: _Job, rows: int, length: int, part: float) -> float | Non
     except OutOfMemory:
         return None
     return part
-
-
-def _steps(job: _Job, rows: int, length: int, closely: bool = False) -> StepSequence:
-    settings = replace(job.settings, sequence=length, batch=rows, tokens=rows * length)
-    return StepSequence(job.architecture, settings, job.head, job.update, closely)
 
 
 def _essential(settings: LayerSettings) -> LayerSettings:

@@ -197,6 +197,7 @@ def _switch(name: str, on: bool, zh: bool) -> str:
         "packing": ("packing", "打包"),
         "gradient_checkpointing": ("gradient checkpointing", "梯度检查点"),
         "fused_loss": ("the loss in tiles", "分块计算损失"),
+        "expandable_segments": ("segments that can expand", "可扩展内存段"),
     }
     if name == "fused_loss" and not on and not zh:
         return "all logits at once"

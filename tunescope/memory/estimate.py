@@ -326,6 +326,8 @@ def _assumptions(
 def _when_full(fragments: Fragmentation, settled: int | None, tensors_fit: bool) -> Sentence | None:
     if fragments.runs_out and tensors_fit:
         return say("cache_runs_out")
+    if fragments.shrinks and tensors_fit:
+        return say("cache_shrinks")
     return None if settled is None else say("cache_fills_card", settled_bytes=settled)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tunescope.memory.layer_sequence import LayerSequence
 from tunescope.memory.native_allocator import units
@@ -37,21 +38,29 @@ class LayerPart:
         memory.run(self.backward_order, self.sizes, held)
 
 
-def recorded(layer: LayerSequence, like: LayerPart | None = None) -> LayerPart:
-    """A layer followed tensor by tensor; or, told by what it leaves only, one ``like`` another."""
+Detail = Literal["left", "forward", "all"]
+"""How closely a layer is followed: by what its forward leaves and its backward makes of it; with forward's temporaries; with all."""
+
+
+def recorded(layer: LayerSequence, detail: Detail = "all", like: LayerPart | None = None) -> LayerPart:
+    """What a layer asks for. In detail "left" it is ``like`` one that was followed closer."""
     q, s, kept = layer.requests, layer.s, Kept()
-    new_stream = layer.passed(like.left, kept) if like else layer.forward(STREAM, not s.checkpointing, kept)
+    if detail == "left":
+        assert like is not None
+        new_stream = layer.passed(like.left, kept)
+    else:
+        new_stream = layer.forward(STREAM, not s.checkpointing, kept)
     left = [q.sizes[uid] for uid in kept.all() if uid]
     stream_goes = not s.checkpointing and s.stream == 2
     if stream_goes:
         q.drop(STREAM)
     middle = len(q.order)
-    if like:
-        new_gradient = layer.passed_back(GRADIENT, kept)
-    else:
+    if detail == "all":
         if s.checkpointing:
             q.drop(layer.forward(STREAM, True, kept))
         new_gradient = layer.backward(GRADIENT, kept)
+    else:
+        new_gradient = layer.passed_back(GRADIENT, kept)
     if not stream_goes:
         q.drop(STREAM)
     gradients = [(uid, q.sizes[uid]) for uid in kept.gradients]

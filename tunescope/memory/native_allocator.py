@@ -1,17 +1,27 @@
-"""The native caching allocator in small integers, for replays while someone types: ``CachingAllocator`` in a quarter of the time.
+"""The caching allocator in small integers, for replays while someone types: ``CachingAllocator`` in a quarter of the time.
 
 A block is its address, and segments lie apart, so that neighbours in one segment are told by their addresses alone. Sizes
-and addresses count units of 512 bytes, which Python adds and looks up faster than bytes. A test holds that both answer alike.
+and addresses count units of 512 bytes, which Python adds and looks up faster than bytes. Where segments can expand, a pool is
+one free block without end, which the best fit takes last. A test holds that both answer alike.
 """
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tunescope.memory.allocator import MINIMUM_BLOCK, SMALL_SEGMENT, SMALL_SIZE, OutOfMemory, segment_bytes
+from tunescope.memory.allocator import (
+    LARGE_SEGMENT,
+    MINIMUM_BLOCK,
+    SMALL_SEGMENT,
+    SMALL_SIZE,
+    OutOfMemory,
+    segment_bytes,
+)
 
 UNIT = MINIMUM_BLOCK
 SMALL = SMALL_SIZE // UNIT
+ENDLESS = 1 << 100
+"""A free block of more units is the end of a range that can expand. No request is as large, however absurd a spec is."""
 
 
 def units(size: int) -> int:
@@ -28,10 +38,12 @@ def segment_units(wanted: int) -> int:
 class NativeAllocator:
     """What is ``reserved``, and the most that was in use (``active_peak``), in units.
 
-    ``limit``: units that may be reserved; ``None`` is a card with room. ``retries``: how often blocks went back to the driver.
+    ``limit``: units that may be reserved; ``None`` is a card with room, the only one that ``expandable`` segments are followed
+    on. ``retries``: how often blocks went back to the driver.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, expandable: bool = False) -> None:
+        assert limit is None or not expandable
         self.limit = limit
         self.retries = 0
         self.reserved = self.active = self.active_peak = 0
@@ -47,6 +59,28 @@ class NativeAllocator:
         """By address: the block before it in the same segment."""
         self._end = 0
         """Where the next segment begins."""
+        self._kept_whole = SMALL
+        """A large block is not split where no more than this would remain."""
+        self._mapped = [0, 0]
+        """Of the two ranges that can expand, large and small."""
+        if expandable:
+            self._expand()
+
+    def _expand(self) -> None:
+        """One range of addresses for each pool, unmapped so far; blocks split down to a unit."""
+        self._kept_whole = 0
+        for index, (blocks, sizes) in enumerate(((self._large, self._large_sizes), (self._small, self._small_sizes))):
+            start = index * 4 * ENDLESS
+            blocks[2 * ENDLESS] = [start]
+            sizes.append(2 * ENDLESS)
+            self._size[start] = -2 * ENDLESS
+
+    def _map(self, end: int) -> None:
+        """Whole pages up to ``end``, which stay mapped."""
+        small, used = divmod(end, 4 * ENDLESS)
+        page = (SMALL_SEGMENT if small else LARGE_SEGMENT) // UNIT
+        self._mapped[small] = max(self._mapped[small], -(-used // page) * page)
+        self.reserved = sum(self._mapped)
 
     def run(self, order: Sequence[int], sizes: Sequence[int], held: list[int]) -> None:
         """Mallocs (ids) and frees (negative ids) of tensors with ``sizes`` in units; ``held`` has their addresses. Raises OutOfMemory.
@@ -55,7 +89,7 @@ class NativeAllocator:
         """
         small, large, size_of, before = self._small, self._large, self._size, self._before
         small_sizes, large_sizes = self._small_sizes, self._large_sizes
-        active, peak = self.active, self.active_peak
+        active, peak, kept_whole = self.active, self.active_peak, self._kept_whole
         for uid in order:
             if uid > 0:
                 wanted = sizes[uid]
@@ -81,7 +115,7 @@ class NativeAllocator:
                     address, size = self._segment(wanted)
                 held[uid] = address
                 rest = size - wanted
-                if rest == 0 or (rest <= SMALL and wanted > SMALL):
+                if rest == 0 or (rest <= kept_whole and wanted > SMALL):
                     size_of[address] = size
                     active += size
                     if active > peak:
@@ -91,6 +125,8 @@ class NativeAllocator:
                 active += wanted
                 if active > peak:
                     peak = active
+                if rest > ENDLESS:
+                    self._map(address + wanted)
                 # What remains is a free block of its own.
                 end = address + size
                 before[address + wanted] = address
@@ -128,7 +164,7 @@ class NativeAllocator:
         """Address and size of a new one."""
         address, size = self._end, segment_units(wanted)
         if self.limit is not None and self.reserved + size > self.limit:
-            self._release_cached()
+            self.release_cached()
             if self.reserved + size > self.limit:
                 active = sum(size for size in self._size.values() if size > 0)
                 raise OutOfMemory(size * UNIT, self.reserved * UNIT, active * UNIT)
@@ -136,7 +172,7 @@ class NativeAllocator:
         self._end += size + 1
         return address, size
 
-    def _release_cached(self) -> None:
+    def release_cached(self) -> None:
         """Give what is wholly free back to the driver."""
         self.retries += 1
         whole = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from tunescope.memory.allocator import SMALL_SIZE
 from tunescope.memory.architecture import Architecture, Layer, Linear
@@ -61,15 +62,15 @@ class Persistent:
     targets: frozenset[str]
     unmatched: tuple[str, ...]
 
-    @property
+    @cached_property
     def trained_elements(self) -> int:
         return sum(tensor.total for tensor in self.trained)
 
-    @property
+    @cached_property
     def gradients(self) -> int:
         return sum(tensor.stored for tensor in self.trained)
 
-    @property
+    @cached_property
     def small_share(self) -> float:
         """Of the gradients' bytes, those of tensors that the allocator serves from blocks for small ones."""
         small = sum(tensor.stored for tensor in self.trained if tensor.elements * tensor.width <= SMALL_SIZE)

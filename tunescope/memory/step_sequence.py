@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tunescope.memory.allocator import Change
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
-from tunescope.memory.layer_part import GIVEN, LayerPart, recorded
+from tunescope.memory.layer_part import GIVEN, Detail, LayerPart, recorded
 from tunescope.memory.layer_sequence import LayerSequence
 from tunescope.memory.loss_path import LossPath
 from tunescope.memory.requests import Kept, Memory, Recorded, Requests, drop_all, take_all
@@ -51,7 +51,7 @@ class StepSequence:
         self.layers = architecture.layer_count
         self.kind = max(architecture.layers, key=lambda layer: layer.count)
         self.states: list[int] = []
-        self._parts: dict[tuple[bool, bool], LayerPart] = {}
+        self._parts: dict[tuple[Detail, bool], LayerPart] = {}
 
     def changes(self) -> list[Change]:
         """The steps as one stream, at whose end only the optimizer's states live."""
@@ -60,18 +60,15 @@ class StepSequence:
         return stream.changes
 
     def run(self, memory: Memory) -> list[int]:
-        """Steps until one is like the next. Returns what the last update lets go of, which changes no peak.
+        """Two steps: the third would be like the second. Returns what the last update lets go of, which changes no peak.
 
-        Where large tensors train, the first step makes the optimizer's states in what forward and backward left, and
-        the second finds what they left; a micro batch that adds to gradients comes in the second.
+        The first makes the optimizer's states in what forward and backward left. The second finds other free blocks than
+        the first found: even copies of the logits that differ by a token may then take each other's.
         """
         adds = not self.update.keeps_gradients
-        gradients = self.micro_batch(memory, adds, settling=True)
-        adding = bool(gradients) and self.s.accumulates
-        if gradients and self.update.states:
-            drop_all(memory, self.optimize(memory, gradients))
-            gradients = self.micro_batch(memory, adds)
-        if adding:
+        drop_all(memory, self.optimize(memory, self.micro_batch(memory, adds, settling=True)))
+        gradients = self.micro_batch(memory, adds)
+        if gradients and self.s.accumulates:
             self.micro_batch(memory, adds=True)
         return self.optimize(memory, gradients)
 
@@ -88,7 +85,7 @@ class StepSequence:
         (stream,) = take_all(memory, [self.s.stream * self.s.tokens * self.a.hidden])
         passes: list[tuple[LayerPart, list[int]]] = []
         for index in range(self.layers):
-            part = self.layer_part(self.in_detail(index, settling), adds)
+            part = self.layer_part(self.detail(index, settling), adds)
             held = part.forward(memory, stream)
             stream = held[part.new_stream]
             passes.append((part, held))
@@ -99,26 +96,28 @@ class StepSequence:
             gradients += [(held[uid], size) for uid, size in part.weight_gradients]
         return gradients + self.below(memory, gradient, adds)
 
-    def layer_part(self, detailed: bool, adds: bool) -> LayerPart:
-        found = self._parts.get((detailed, adds))
+    def layer_part(self, detail: Detail, adds: bool) -> LayerPart:
+        found = self._parts.get((detail, adds))
         if found is None:
-            like = None if detailed else self.layer_part(True, adds)
-            found = self._parts[detailed, adds] = recorded(self.layer(Requests(GIVEN), adds), like)
+            like = self.layer_part("all", adds) if detail == "left" else None
+            found = self._parts[detail, adds] = recorded(self.layer(Requests(GIVEN), adds), detail, like)
         return found
 
     def layer(self, requests: Requests, adds: bool) -> LayerSequence:
         return LayerSequence(self.a, self.kind, self.s, requests, adds)
 
-    def in_detail(self, index: int, settling: bool) -> bool:
-        """Which layers are followed tensor by tensor; the others are like them.
+    def detail(self, index: int, settling: bool) -> Detail:
+        """How closely a layer is followed: the first and the last show what all find.
 
         Where layers leave gradients, those settle among the temporaries, which a few layers of the first micro batch show well
-        enough (``python -m benchmarks.replayed_fragmentation full``).
+        enough (``python -m benchmarks.replayed_fragmentation``).
         """
         if not (settling or self.closely):
-            return False
+            return "left"
         among = self.s.full and self.update.keeps_gradients and index % max(4, self.layers // 4) == 0
-        return among or index in (0, self.layers - 1)
+        if among or index == self.layers - 1:
+            return "all"
+        return "forward" if index == 0 else "left"
 
     def above(self, memory: Memory, stream: int, adds: bool) -> tuple[int, list[Gradient]]:
         """The last norm, the head and the loss, forward and backward: the gradient of the last layer's output, and the head's."""

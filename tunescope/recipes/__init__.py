@@ -7,7 +7,7 @@ from typing import Any
 
 from tunescope.memory.stack import Stack, stack_named
 from tunescope.problems import FieldError, InvalidInput
-from tunescope.sentences import say
+from tunescope.sentences import Sentence, Value, say
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.yaml_text import read_yaml
 
@@ -33,7 +33,7 @@ class Recipe:
     spec: JobSpec
     stack: Stack
     measured: tuple[Published, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Sentence, ...] = ()
     """What the program does that a job spec cannot say, or where a default had to be chosen."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,7 +44,8 @@ class Recipe:
             "date": self.date,
             "stack": self.stack.name,
             "measured": [asdict(item) for item in self.measured],
-            "notes": list(self.notes),
+            "notes": [note.text for note in self.notes],
+            "note_sentences": [note.model_dump() for note in self.notes],
             "spec": self.spec.model_dump(mode="json"),
         }
 
@@ -81,5 +82,9 @@ def _recipe(name: str, values: dict[str, Any]) -> Recipe:
         spec,
         stack_named(values.get("stack", "current")),
         measured,
-        tuple(values.get("notes", [])),
+        tuple(_note(**note) for note in values.get("notes", [])),
     )
+
+
+def _note(kind: str, **values: Value) -> Sentence:
+    return say(kind, **values)

@@ -103,7 +103,7 @@ CLIMBS = {
     "allocator_retries": "In step {step} torch's allocator found no room {retries} times, gave its cached blocks back and tried "
     "again. The job still fits, but barely, and slower.",
     "fragmentation": "At step {step} torch has reserved {reserved_bytes} and needed at most {needed_bytes}: {gap_bytes} are holes "
-    "between blocks, and they grow. Rows of many lengths do that; PYTORCH_ALLOC_CONF=expandable_segments:True or data.packing helps.",
+    "between blocks, and they grow. Rows of many lengths do that; memory_savers.expandable_segments or data.packing helps.",
     "other_process": "Another process on this GPU has grown by {grown_bytes} to {others_bytes}.",
     "other_process_leaves": "Another process on this GPU has grown by {grown_bytes} to {others_bytes}; {free_bytes} are left.",
     "rising": "Memory rises by {step_bytes} a step since step {since}; at this rate the device is full in about {steps} steps.",
@@ -241,7 +241,10 @@ ASSUMPTIONS = {
     "lengths_vary": "row lengths vary: the allocator's cache is an expectation, not a bound",
     "cache_fills_card": "Blocks that torch keeps cached fill this card in the first steps; then it gives some back, and about "
     "{settled_bytes} stay in use.",
-    "cache_runs_out": "The tensors alone would fit, but not with the gaps between them: replayed on this card, a step runs out of memory.",
+    "cache_runs_out": "The tensors alone would fit, but not with the gaps between them: replayed on this card, a step runs out of memory. "
+    "memory_savers.expandable_segments makes most of them usable.",
+    "cache_shrinks": "Blocks that torch keeps cached would fill this card. Segments that can expand give them back page by page, so that "
+    "steps go on with little beside their tensors; the first ones are slower.",
     "context_of_another_machine": "CUDA context as measured with these versions on another machine: {mebibytes:,} MiB",
     "context_not_measured": "CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960",
     "only_memory": "only memory is estimated, {device} cannot run this: {because}",
@@ -494,6 +497,22 @@ PROBLEMS = {
 }
 """What the API refuses, and what to do then."""
 
+RECIPES = {
+    "pads_to_longest_allowed": "It pads each sample to max_length.",
+    "qwen_every_gpu": "The script runs on every GPU of the machine; two, as in the README.",
+    "qwen_trains_tables": 'finetune.py trains wte and lm_head by itself when the name has no "chat".',
+    "qwen_chat_model": "The script names the base model; this is the chat model, for which finetune.py trains no embeddings.",
+    "swift_drops_rows": "Rows over max_length are dropped; batches are padded to their longest row.",
+    "swift_length": "max_length defaults to the model's; 2048 as in {example}.",
+    "unsloth_needs_less": "Unsloth keeps the checkpointed layer inputs in host memory and has kernels of its own: its figure will be lower.",
+    "axolotl_nearest": "The example uses adamw_torch_4bit and keeps checkpointed layer inputs in host memory; the nearest setting here is "
+    "8-bit AdamW.",
+    "rounds_blocks": "It sets {settings} for torch's allocator; the rounding, which is not a setting here, adds up to a few percent to "
+    "blocks of odd sizes.",
+    "loop_of_its_own": "A training loop and kernels of its own: a comparison of settings, not of that program.",
+}
+"""What the program of a recipe does that a job spec cannot say, or where a default had to be chosen."""
+
 TEMPLATES: dict[str, str] = (
     WAITING
     | GPUS
@@ -510,4 +529,5 @@ TEMPLATES: dict[str, str] = (
     | DATASETS
     | MODELS
     | PROBLEMS
+    | RECIPES
 )

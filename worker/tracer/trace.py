@@ -28,14 +28,13 @@ def trace(
     *,
     stack: Stack = DEFAULT,
     device: Device = DEFAULT_DEVICE,
-    expandable: bool = False,
 ) -> Trace:
     """Trace ``spec`` on the model of ``config`` (a config.json). Raises InvalidInput for what cannot be traced."""
     began = time.perf_counter()
     work = workload(spec)
     with as_on_cuda(work):
         recording = record(spec, config, stack, work, device.cublas_workspace_bytes)
-    answer = _answer(recording, expandable)
+    answer = _answer(recording, spec.memory_savers.expandable_segments)
     answer.assumption_sentences = _assumptions(spec, stack, work, device)
     answer.assumptions = [note.text for note in answer.assumption_sentences]
     answer.seconds = time.perf_counter() - began

@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import { answer, api, call } from "../../api/client";
 import type { Explanation, Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
+import { useSaid } from "../../i18n/sentence";
 import { formatAgo, formatBytes } from "../../units";
 import { useRecipes } from "../launch/Presets";
 import { read, type Tree } from "../launch/spec";
@@ -25,6 +26,7 @@ type Props = {
 /** One side: which recipe or job, its total and ledger, what was published for it, and its settings to change. */
 export function SideCard({ letter, side, found, scaleBytes, published, error, change }: Props) {
   const { t } = useTranslation("explain");
+  const said = useSaid();
   const recipes = useRecipes().data?.items ?? [];
   const jobs = useJobsToCompare(
     side.of,
@@ -81,7 +83,8 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
         )}
         {recipe && (
           <Text size="xs" className="muted">
-            {t("recipeSource", { source: recipe.source, date: recipe.date })}
+            {t("recipeSource", { source: recipe.source, date: recipe.date })}{" "}
+            {recipe.notes.map((note, index) => said(note, recipe.note_sentences[index])).join(" ")}
           </Text>
         )}
         {spec && <SideSettings letter={letter} side={side} spec={spec} error={error} change={change} />}

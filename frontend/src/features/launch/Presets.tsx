@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
+import type { Sentence } from "../../api/types";
 import { DEMO_SPEC } from "../jobs/demo";
 import type { DraftState } from "./draft";
 import { type DraftSpec, read, START, write } from "./spec";
@@ -14,6 +15,8 @@ export type Recipe = {
   source: string;
   date: string;
   stack: string;
+  notes: string[];
+  note_sentences: Sentence[];
   spec: DraftSpec;
 };
 

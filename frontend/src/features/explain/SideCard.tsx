@@ -82,9 +82,11 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
           <Skeleton height={120} />
         )}
         {recipe && (
-          <Text size="xs" className="muted">
-            {t("recipeSource", { source: recipe.source, date: recipe.date })}{" "}
-            {recipe.notes.map((note, index) => said(note, recipe.note_sentences[index])).join(" ")}
+          <Text component="div" size="xs" className="muted">
+            {t("recipeSource", { source: recipe.source, date: recipe.date })}
+            {recipe.notes.map((note, index) => (
+              <div key={note}>{said(note, recipe.note_sentences[index])}</div>
+            ))}
           </Text>
         )}
         {spec && <SideSettings letter={letter} side={side} spec={spec} error={error} change={change} />}

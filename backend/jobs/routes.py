@@ -15,7 +15,7 @@ from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.jobs import service
 from backend.jobs.archive import archive
 from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
-from backend.jobs.suggestions import suggestions
+from backend.jobs.suggestions import FailureSuggestion, suggestions
 from backend.jobs.tables import JobRow
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
@@ -75,11 +75,15 @@ def show(
 ) -> Job:
     """One job: its state, progress, newest figures and, if it failed, why and what to do."""
     row, username = service.get(session, job_id)
-    job = job_of(
-        row, username, suggestions(session, settings, row, language), service.earlier_attempts(session, job_id)
-    )
+    job = whole(session, row, username, suggestions(session, settings, row, language))
     job.notes, job.note_sentences = service.notes(session, row)
     return job
+
+
+def whole(session: Session, row: JobRow, username: str, found: list[FailureSuggestion] | None = None) -> Job:
+    """A job with what lists leave out: it takes queries of its own."""
+    earlier = service.earlier_attempts(session, row.id)
+    return job_of(row, username, found, earlier, service.checkpoint_step(session, row))
 
 
 @router.post("/{job_id}/cancel")
@@ -88,7 +92,7 @@ def cancel(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, 
     service.cancel(session, user, job_id)
     after.add_task(wake, bell, "cancelled")
     row, username = service.get(session, job_id)
-    return job_of(row, username, earlier=service.earlier_attempts(session, job_id))
+    return whole(session, row, username)
 
 
 @router.post("/{job_id}/retry")
@@ -97,7 +101,7 @@ def retry(job_id: str, session: SessionDep, user: CurrentUser, bell: RedisDep, a
     service.retry(session, user, job_id)
     after.add_task(wake, bell, "retried")
     row, username = service.get(session, job_id)
-    return job_of(row, username, earlier=service.earlier_attempts(session, job_id))
+    return whole(session, row, username)
 
 
 @router.post("/{job_id}/clone", status_code=201)

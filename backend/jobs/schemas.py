@@ -74,6 +74,11 @@ class Job(BaseModel):
     resume_from_attempt: int | None = Field(
         description="The attempt whose last checkpoint this one goes on from; null if it begins at step 1."
     )
+    checkpoint_step: int | None = Field(
+        default=None,
+        description="Of one job that failed or was cancelled, not in lists: the step of the last checkpoint, "
+        "which a retry goes on from; null if it would begin at step 1.",
+    )
     owner: Owner
     spec: dict[str, Any]
     estimate: dict[str, Any] | None
@@ -127,6 +132,7 @@ def job_of(
     username: str,
     suggestions: list[FailureSuggestion] | None = None,
     earlier: Sequence[AttemptRow] = (),
+    checkpoint_step: int | None = None,
 ) -> Job:
     failure = JobFailure.model_validate(row.failure) if row.failure else None
     if failure and suggestions:
@@ -137,6 +143,7 @@ def job_of(
         state=JobState(row.state),
         attempt=row.attempt,
         resume_from_attempt=row.resume_from_attempt,
+        checkpoint_step=checkpoint_step,
         owner=Owner(id=row.owner_id, username=username),
         spec=row.spec,
         estimate=row.estimate,

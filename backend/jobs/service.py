@@ -14,6 +14,7 @@ from backend.jobs.tables import AttemptRow, JobRow
 from backend.jobs.transitions import move, requeue
 from backend.problems import details_of
 from backend.telemetry.checkpoints import last_checkpoint_attempt
+from backend.telemetry.lineage import last_checkpoint
 from backend.telemetry.plan import plan_of
 from backend.users.service import new_id
 from backend.users.tables import UserRow
@@ -111,10 +112,20 @@ def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:
     return get(session, job_id)[0]
 
 
+RETRIED = frozenset((JobState.FAILED, JobState.CANCELLED))
+"""States of a job that can be queued again."""
+
+
+def checkpoint_step(session: Session, row: JobRow) -> int | None:
+    """The step after which a retry would go on; None where it would begin at step 1, or where there is none."""
+    attempt = last_checkpoint_attempt(session, row.id) if row.state in RETRIED else None
+    return None if attempt is None else last_checkpoint(session, row.id, attempt)
+
+
 def retry(session: Session, user: UserRow, job_id: str) -> JobRow:
     """Queue a failed or cancelled job again as a new attempt, from its last checkpoint if it has one."""
     row, _ = get_own(session, user, job_id)
-    if row.state not in (JobState.FAILED, JobState.CANCELLED):
+    if row.state not in RETRIED:
         raise Conflict(say("cannot_be_retried", state=row.state), say("clone_instead"))
     refuse_outdated(row)
     requeue(session, row, resume_from_attempt=last_checkpoint_attempt(session, row.id))

@@ -260,14 +260,20 @@ def test_a_retry_goes_on_from_the_newest_checkpoint_though_a_later_attempt_left_
     job = create(member)
     run(sessions, job, steps=3)
     saved = CheckpointEvent(job=job, attempt=1, sequence=6, at=1006.0, step=3, path="checkpoints/checkpoint-3")
-    tell(sessions, job, [saved, state(job, 7, JobState.FAILED)])
+    tell(sessions, job, [saved])
+    assert member.get(f"/api/jobs/{job}").json()["checkpoint_step"] is None, "a run that goes on is not retried"
+    tell(sessions, job, [state(job, 7, JobState.FAILED)])
+    assert member.get(f"/api/jobs/{job}").json()["checkpoint_step"] == 3
     body = member.post(f"/api/jobs/{job}/retry").json()
     assert (body["attempt"], body["resume_from_attempt"]) == (2, 1)
+    # Cancelled before it took a step, it can still be gone on with from there.
+    assert member.post(f"/api/jobs/{job}/cancel").json()["checkpoint_step"] == 3
+    assert member.post(f"/api/jobs/{job}/retry").json()["checkpoint_step"] is None
     assign(sessions, job)
     steps = [(1, JobState.STARTING), (2, JobState.RUNNING), (3, JobState.FAILED)]
-    tell(sessions, job, [state(job, sequence, to, attempt=2) for sequence, to in steps])
+    tell(sessions, job, [state(job, sequence, to, attempt=3) for sequence, to in steps])
     body = member.post(f"/api/jobs/{job}/retry").json()
-    assert (body["attempt"], body["resume_from_attempt"]) == (3, 1)
+    assert (body["attempt"], body["resume_from_attempt"]) == (4, 1)
 
 
 def test_how_each_attempt_ended_stays_with_the_job(member: TestClient, sessions: Sessions) -> None:
@@ -330,6 +336,7 @@ def test_a_retry_without_a_checkpoint_begins_anew(member: TestClient, sessions: 
     job = create(member)
     run(sessions, job, steps=3)
     tell(sessions, job, [state(job, 6, JobState.FAILED)])
+    assert member.get(f"/api/jobs/{job}").json()["checkpoint_step"] is None
     assert member.post(f"/api/jobs/{job}/retry").json()["resume_from_attempt"] is None
 
 

@@ -17,7 +17,7 @@ from backend.users.tables import UserRow
 from tests.api.make import line, spec, state, step
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
-from tunescope.events import Failure, FailureMemory, WarningEvent
+from tunescope.events import CheckpointEvent, Failure, FailureMemory, WarningEvent
 from tunescope.problems import Conflict
 from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
@@ -55,6 +55,8 @@ def full_job(server: Running) -> str:
         for index, item in enumerate(found)
     ]
     events.append(line(JOB, 4 + len(found), "the last words of attempt 1"))
+    kept = CheckpointEvent(job=JOB, attempt=1, sequence=5 + len(found), at=1000.0, step=16, path="checkpoint-16")
+    events.append(kept)
     held = FailureMemory(
         device="CPU", device_bytes=40 * GIB, step=19, categories={"weights": GIB}, categories_of_step=3, allocated_bytes=GIB
     )  # fmt: skip
@@ -98,6 +100,13 @@ def test_how_earlier_attempts_ended_is_told(page: Page, full_job: str) -> None:
         page.get_by_role("button", name="Download the log of attempt 1").click()
     assert saved.value.path().read_text() == "the last words of attempt 1\n"
     assert saved.value.suggested_filename == f"{full_job}-1.log"
+
+
+def test_a_job_with_a_checkpoint_is_resumed_from_there(page: Page, full_job: str) -> None:
+    page.goto(f"/jobs/{full_job}")
+    page.get_by_role("button", name="Resume").focus()
+    expect(page.get_by_role("tooltip")).to_have_text("Goes on from its last checkpoint, after step 16")
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
 
 
 def test_the_same_in_chinese_on_a_phone_in_the_dark(page: Page, full_job: str) -> None:

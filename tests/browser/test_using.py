@@ -13,6 +13,7 @@ from backend.jobs.tables import JobRow
 from backend.users.tables import UserRow
 from tests.api.make import spec
 from tests.browser.test_first_job import demo_spec
+from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
 from tunescope.settings import ServerSettings
 from tunescope.units import GIB
@@ -72,6 +73,7 @@ def two_measured_jobs(server: Running) -> Iterator[tuple[str, str]]:
         for job in [*jobs, *(f"newer-{number}" for number in range(60))]:
             row = JobRow(id=job, name=job, state="succeeded", attempt=1, fence=1, owner_id=owner, spec=spec(), gpus=[])
             row.peak_gpu_bytes = jobs.get(job)
+            row.estimate = {"tier": "trace", "total_bytes": 5 * GIB} if job == "measured-a" else None
             row.created_at = 1.0 if job in jobs else time.time()
             session.add(row)
     yield "measured-a", "measured-b"
@@ -89,6 +91,9 @@ def test_runs_that_were_measured_show_what_they_differed_by(page: Page, two_meas
     ).to_be_visible()
     side = page.get_by_role("region", name="Side A")
     expect(side).to_contain_text("Measured: 4.0 GiB at the highest. The prediction is −")
+    # Its own page tells another figure, so that this one says where that is from.
+    expect(side).to_contain_text("On the job's page: 5.0 GiB, from its exact trace.")
+    expect(page.get_by_role("region", name="Side B")).not_to_contain_text("On the job's page")
     # However old it is, the chosen job is named and can be changed.
     expect(side.get_by_role("textbox", name="Side A")).to_have_value(re.compile("^measured-a · "))
     expect(side.get_by_role("button", name="Settings of A")).to_be_visible()
@@ -102,6 +107,47 @@ def test_one_run_alone_is_compared_with_what_a_change_would_make_of_it(
     for letter in "AB":
         side = page.get_by_role("region", name=f"Side {letter}").get_by_role("textbox", name=f"Side {letter}")
         expect(side).to_have_value(re.compile("^measured-a · "))
+
+    hint = page.get_by_text("Both sides are the same. Choose another job or recipe as side B")
+    expect(hint).to_be_visible()
+    expect(page.get_by_role("link", name="Their losses")).to_have_count(0)
+    page.goto(f"/why?a={two_measured_jobs[0]}&b={two_measured_jobs[1]}")
+    expect(page.get_by_role("link", name="Their losses")).to_have_attribute(
+        "href", re.compile(f"runs={two_measured_jobs[0]}%2C{two_measured_jobs[1]}")
+    )
+    expect(hint).to_be_hidden()
+
+
+def test_jobs_are_ticked_and_taken_to_their_losses_or_the_difference(
+    page: Page, two_measured_jobs: tuple[str, str]
+) -> None:
+    page.goto("/?q=newer-1")
+    bar = page.get_by_role("region", name="Ticked jobs")
+    page.get_by_role("checkbox", name="Tick newer-11", exact=True).press("Space")
+    expect(bar).to_contain_text("Ticked: 1")
+    why = bar.get_by_text("Why their memory differs", exact=True)
+    # It leads nowhere yet, can be reached all the same, and says why.
+    refused = bar.get_by_role("button", name="Why their memory differs")
+    expect(refused).to_have_accessible_description("Why their memory differs is told of two jobs.")
+    refused.press("Enter")
+    # One that the first search does not find can be the second.
+    page.get_by_label("Search by name or id").fill("newer-2")
+    page.get_by_role("checkbox", name="Tick newer-21", exact=True).press("Space")
+    expect(bar).to_contain_text("Ticked: 2")
+    assert serious_problems(page) == []
+    why.click()
+    expect(page).to_have_url(re.compile(r"/why\?a=newer-11&b=newer-21"))
+    page.goto("/?q=newer-")
+    for number in range(50, 57):
+        page.get_by_role("checkbox", name=f"Tick newer-{number}", exact=True).check()
+    expect(bar).to_contain_text("Losses are compared of at most 6 jobs.")
+    expect(bar.get_by_role("link")).to_have_count(0)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("checkbox", name="Tick newer-56", exact=True).uncheck()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    bar.get_by_role("link", name="Compare losses").click()
+    ids = "%2C".join(f"newer-{number}" for number in range(50, 56))
+    expect(page).to_have_url(re.compile(f"/losses\\?runs={ids}$"))
 
 
 def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Running) -> None:

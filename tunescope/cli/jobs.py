@@ -125,6 +125,8 @@ def facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("machine", " ".join([job["machine"], *job["gpus"]])))
     if job["waiting_because"]:
         found.append(("waiting", job["waiting_because"]))
+    if job.get("checkpoint_step") is not None:
+        found.append(("retry", f"goes on from its last checkpoint, after step {job['checkpoint_step']}"))
     if job["failure"]:
         found += [("failure", job["failure"]["detail"]), ("advice", job["failure"]["advice"])]
     return found + [

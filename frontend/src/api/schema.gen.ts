@@ -1748,6 +1748,11 @@ export interface components {
              * @description The attempt whose last checkpoint this one goes on from; null if it begins at step 1.
              */
             resume_from_attempt: number | null;
+            /**
+             * Checkpoint Step
+             * @description Of one job that failed or was cancelled, not in lists: the step of the last checkpoint, which a retry goes on from; null if it would begin at step 1.
+             */
+            checkpoint_step?: number | null;
             owner: components["schemas"]["Owner"];
             /** Spec */
             spec: {

@@ -65,7 +65,7 @@ export type Estimate = {
   device: { name: string; total_bytes: number };
   fits: boolean;
   fit: "yes" | "tight" | "no";
-  tier?: "formula" | "trace";
+  tier?: "formula" | "trace" | "probe";
   assumptions: string[];
   /** In the order of ``assumptions``; a job of an older release has none. */
   assumption_sentences?: Sentence[];

@@ -33,7 +33,8 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
     recipes.length > 0 && !recipes.some((item) => item.name === side.of),
   );
   const recipe = recipes.find((item) => item.name === side.of);
-  const spec = (recipe?.spec ?? jobs.find((job) => job.id === side.of)?.spec) as Tree | undefined;
+  const job = jobs.find(({ id }) => id === side.of);
+  const spec = (recipe?.spec ?? job?.spec) as Tree | undefined;
   const tokens = Number(side.changes["data.max_length"] ?? (spec && read(spec, "data.max_length")));
   const mark = published.find((row) => row.tokens === tokens);
   return (
@@ -81,6 +82,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
         ) : (
           <Skeleton height={120} />
         )}
+        {job && Object.keys(side.changes).length === 0 && <OfItsPage job={job} />}
         {recipe && (
           <Text component="div" size="xs" className="muted">
             {t("recipeSource", { source: recipe.source, date: recipe.date })}
@@ -92,6 +94,17 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
         {spec && <SideSettings letter={letter} side={side} spec={spec} error={error} change={change} />}
       </Stack>
     </section>
+  );
+}
+
+/** The figure of a job's own page where it is not a formula's, so that two figures for one job do not contradict each other. */
+function OfItsPage({ job: { estimate } }: { job: Job }) {
+  const { t } = useTranslation("explain");
+  if (!estimate || estimate.tier === "formula") return null;
+  return (
+    <Text size="sm" className="muted">
+      {t(estimate.tier === "probe" ? "probedAs" : "tracedAs", { bytes: formatBytes(estimate.total_bytes) })}
+    </Text>
   );
 }
 

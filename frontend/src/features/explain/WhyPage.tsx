@@ -1,7 +1,8 @@
 import { Button, Group, SimpleGrid, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { IconLink } from "@tabler/icons-react";
+import { IconChartLine, IconLink } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
 import type { Explanation } from "../../api/types";
@@ -11,9 +12,19 @@ import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import { formatBytes } from "../../units";
+import { useRecipes } from "../launch/Presets";
 import { LengthChart } from "./LengthChart";
 import { SideCard } from "./SideCard";
-import { addressOf, type Pair, type Published, pairOf, publishedFor, QUESTIONS, samePair } from "./sides";
+import {
+  addressOf,
+  type Pair,
+  type Published,
+  pairOf,
+  publishedFor,
+  QUESTIONS,
+  samePair,
+  sameSides,
+} from "./sides";
 
 const SETTLE_MILLISECONDS = 200;
 const NAMES = ["a", "b"] as const;
@@ -42,11 +53,13 @@ export default function WhyPage() {
   return (
     <>
       <PageHead title={t("title")} about={t("about")}>
+        <Losses pair={pair} />
         <Share />
       </PageHead>
       <Stack>
         <Questions pair={pair} show={show} />
         {explanation.error && <Problem error={explanation.error} />}
+        {sameSides(pair) && <Text>{t("sameSides")}</Text>}
         <SimpleGrid cols={{ base: 1, md: 2 }} style={{ alignItems: "start" }}>
           {NAMES.map((name) => (
             <SideCard
@@ -123,6 +136,23 @@ function Measured({ measured }: Pick<Explanation, "measured">) {
       {difference === 0 ? t("measuredEqual") : t(difference < 0 ? "measuredLess" : "measuredMore", { bytes })}{" "}
       {t("unexplained", { bytes: formatBytes(Math.abs(unexplained)) })}
     </Text>
+  );
+}
+
+/** The losses of two different jobs over each other. */
+function Losses({ pair: { a, b } }: { pair: Pair }) {
+  const { t } = useTranslation("explain");
+  const recipes = useRecipes().data?.items;
+  const isJob = ({ of }: Pair["a"]) => recipes?.every(({ name }) => name !== of);
+  if (a.of === b.of || !isJob(a) || !isJob(b)) return null;
+  return (
+    <Button
+      variant="default"
+      leftSection={<IconChartLine size={16} aria-hidden />}
+      renderRoot={(props) => <Link {...props} to="/losses" search={{ runs: `${a.of},${b.of}` } as never} />}
+    >
+      {t("theirLosses")}
+    </Button>
   );
 }
 

@@ -36,6 +36,11 @@ export function samePair(one: Pair, other: Pair): boolean {
   return JSON.stringify(addressOf(one)) === JSON.stringify(addressOf(other));
 }
 
+/** Whether there is nothing to explain yet, as when the page is opened with one job. */
+export function sameSides({ a, b }: Pair): boolean {
+  return samePair({ a, b }, { a: b, b: a });
+}
+
 /** ``data.max_length:512;precision.quantization:nf4``: short enough to read in a link. */
 function written(changes: Changes): string {
   return Object.entries(changes)

@@ -1,11 +1,12 @@
-import { Button, Group } from "@mantine/core";
-import { IconCopyPlus, IconPlayerStop, IconRefresh, IconTrash } from "@tabler/icons-react";
+import { Button, Group, Tooltip } from "@mantine/core";
+import { IconCopyPlus, IconPlayerPlay, IconPlayerStop, IconRefresh, IconTrash } from "@tabler/icons-react";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
 import { useConfirm } from "../../ui/confirm";
+import { useKeptFocus } from "../../ui/keptFocus";
 import { Problem } from "../../ui/Problem";
 import { useMe } from "../../ui/server";
 
@@ -15,6 +16,7 @@ export function Actions({ job }: { job: Job }) {
   const queries = useQueryClient();
   const navigate = useNavigate();
   const confirm = useConfirm();
+  const kept = useKeptFocus();
   const me = useMe().data;
   const change = useMutation({
     mutationFn: (action: "cancel" | "retry") => call<Job>("POST", `/jobs/${job.id}/${action}`),
@@ -37,7 +39,7 @@ export function Actions({ job }: { job: Job }) {
     confirm({ title: t(`${what}Title`), about: t(`${what}About`), act, onConfirm });
   return (
     <>
-      <Group gap="xs">
+      <Group gap="xs" {...kept}>
         {mine && !ended && (
           <Button
             variant="default"
@@ -51,13 +53,11 @@ export function Actions({ job }: { job: Job }) {
           </Button>
         )}
         {mine && (job.state === "failed" || job.state === "cancelled") && (
-          <Button
-            leftSection={<IconRefresh size={16} aria-hidden />}
-            loading={change.isPending}
-            onClick={() => change.mutate("retry")}
-          >
-            {t("retry")}
-          </Button>
+          <Again
+            step={job.checkpoint_step ?? null}
+            pending={change.isPending && change.variables === "retry"}
+            start={() => change.mutate("retry")}
+          />
         )}
         <Button
           variant="default"
@@ -81,5 +81,21 @@ export function Actions({ job }: { job: Job }) {
       </Group>
       {problem && <Problem error={problem} />}
     </>
+  );
+}
+
+/** Runs a job that did not succeed again: from the step of its last checkpoint, or from the first one. */
+function Again({ step, pending, start }: { step: number | null; pending: boolean; start: () => void }) {
+  const { t } = useTranslation("job");
+  const Icon = step === null ? IconRefresh : IconPlayerPlay;
+  return (
+    <Tooltip
+      label={step === null ? t("retryAbout") : t("resumeAbout", { step })}
+      events={{ hover: true, focus: true, touch: true }}
+    >
+      <Button leftSection={<Icon size={16} aria-hidden />} loading={pending} onClick={start}>
+        {t(step === null ? "retry" : "resume")}
+      </Button>
+    </Tooltip>
   );
 }

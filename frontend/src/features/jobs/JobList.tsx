@@ -1,4 +1,4 @@
-import { Group, Progress, Stack, Table, Text } from "@mantine/core";
+import { Checkbox, Group, Progress, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
@@ -11,8 +11,11 @@ import { formatAgo, formatBytes, formatDate, formatDuration, formatLoss } from "
 
 const COLUMNS = ["name", "state", "progress", "loss", "memory", "owner", "time"];
 
-/** A table where there is room for one, else a list of cards. */
-export function JobList({ jobs }: { jobs: Job[] }) {
+type Ticking = { ticked: string[]; tick: (id: string, on: boolean) => void };
+type One = Ticking & { job: Job };
+
+/** A table where there is room for one, else a list of cards; jobs can be ticked in either. */
+export function JobList({ jobs, ...ticking }: Ticking & { jobs: Job[] }) {
   const { t } = useTranslation("jobs");
   useNow(10_000); // ages are told anew
   const narrow = useMediaQuery("(max-width: 62em)", false, { getInitialValueInEffect: false });
@@ -20,7 +23,7 @@ export function JobList({ jobs }: { jobs: Job[] }) {
     return (
       <Stack component="ul" gap="sm" p={0} m={0} aria-label={t("jobs")} style={{ listStyle: "none" }}>
         {jobs.map((job) => (
-          <JobCard key={job.id} job={job} />
+          <JobCard key={job.id} job={job} {...ticking} />
         ))}
       </Stack>
     );
@@ -29,6 +32,9 @@ export function JobList({ jobs }: { jobs: Job[] }) {
       <Table verticalSpacing={10} horizontalSpacing="md">
         <Table.Thead>
           <Table.Tr>
+            <Table.Th w={44} pe={0}>
+              <VisuallyHidden>{t("tickedJobs")}</VisuallyHidden>
+            </Table.Th>
             {COLUMNS.map((column) => (
               <Table.Th key={column}>{t(column)}</Table.Th>
             ))}
@@ -36,7 +42,7 @@ export function JobList({ jobs }: { jobs: Job[] }) {
         </Table.Thead>
         <Table.Tbody>
           {jobs.map((job) => (
-            <JobRow key={job.id} job={job} />
+            <JobRow key={job.id} job={job} {...ticking} />
           ))}
         </Table.Tbody>
       </Table>
@@ -44,9 +50,29 @@ export function JobList({ jobs }: { jobs: Job[] }) {
   );
 }
 
-function JobRow({ job }: { job: Job }) {
+/** Ticks a job, for what can be done with several. */
+function Tick({ job, ticked, tick }: One) {
+  const { t } = useTranslation("jobs");
+  return (
+    // biome-ignore lint/a11y/noLabelWithoutControl: the checkbox is its control
+    <label className="tick">
+      <Checkbox
+        size="xs"
+        radius={4}
+        checked={ticked.includes(job.id)}
+        onChange={(event) => tick(job.id, event.currentTarget.checked)}
+      />
+      <VisuallyHidden>{t("tick", { name: job.name })}</VisuallyHidden>
+    </label>
+  );
+}
+
+function JobRow({ job, ...ticking }: One) {
   return (
     <Table.Tr className="job-row">
+      <Table.Td pe={0}>
+        <Tick job={job} {...ticking} />
+      </Table.Td>
       <Table.Td maw={300}>
         <Name job={job} />
       </Table.Td>
@@ -69,13 +95,16 @@ function JobRow({ job }: { job: Job }) {
   );
 }
 
-function JobCard({ job }: { job: Job }) {
+function JobCard({ job, ...ticking }: One) {
   return (
     <li className="card job-row">
       <Group justify="space-between" wrap="nowrap" align="flex-start" mb={8}>
-        <div style={{ minWidth: 0 }}>
-          <Name job={job} />
-        </div>
+        <Group gap="sm" wrap="nowrap" align="flex-start" style={{ minWidth: 0 }}>
+          <Tick job={job} {...ticking} />
+          <div style={{ minWidth: 0 }}>
+            <Name job={job} />
+          </div>
+        </Group>
         <StateBadge state={job.state} />
       </Group>
       <Why job={job} />

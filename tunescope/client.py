@@ -118,10 +118,14 @@ class Client:
     def retry(self, job_id: str) -> dict[str, Any]:
         return self.request("POST", job_path(job_id, "retry"))
 
-    def clone(self, job_id: str, spec: JobSpec | None = None) -> dict[str, Any]:
-        """Queue a new job with the same spec, or with ``spec``."""
-        body = {"spec": spec.model_dump(mode="json")} if spec else None
+    def clone(self, job_id: str, spec: JobSpec | None = None, patch: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Queue a new job with the same spec, or with ``spec``; ``patch`` has new values by dotted field, as suggestions do."""
+        body = {"spec": spec.model_dump(mode="json") if spec else None, "patch": patch or {}}
         return self.request("POST", job_path(job_id, "clone"), json=body)
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, with its figures, log, checkpoints and files, for good."""
+        self.request("DELETE", job_path(job_id))
 
     def trace(self, spec: JobSpec, wait_seconds: float = 300) -> dict[str, Any]:
         """The exact memory trace of a spec: ``state`` is ready (``trace``, ``comparison``) or failed (``reason``).

@@ -296,11 +296,11 @@ def patched(spec: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
     return parse_spec(values)
 
 
-def load_spec(text: str) -> JobSpec:
-    """Read a JobSpec from YAML or JSON text. Raises InvalidInput."""
+def load_spec(text: str, name: str = "the spec") -> JobSpec:
+    """Read a JobSpec from YAML or JSON text, called ``name`` where its lines are told. Raises InvalidInput."""
     if len(text) > MAX_SPEC_CHARACTERS:
         raise InvalidInput(say("too_long_for_a_spec"), say("give_the_specs_file"))
-    values = read_yaml(text)
+    values = read_yaml(text, name)
     if not isinstance(values, dict):
         raise InvalidInput(say("spec_is_a_mapping"), say("see_recipes"))
     return parse_spec(values)

@@ -15,9 +15,11 @@ def format_bytes(count: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Print seconds as ``2 h 5 min``, ``3 min 20 s`` or ``4.2 s``."""
+    """Print seconds as ``2 h 5 min``, ``3 min 20 s``, ``58 s`` or ``4.2 s``."""
+    if seconds >= 10:
+        seconds = round(seconds)
     if seconds >= 3600:
         return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
     if seconds >= 60:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds} s"

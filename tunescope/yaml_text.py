@@ -28,6 +28,15 @@ PLAIN = (
 class Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}
 
+    def __init__(self, text: str, name: str) -> None:
+        self._called = name
+        super().__init__(text)
+
+    def check_printable(self, data: Any) -> None:
+        """PyYAML's first look at a text, which it calls "<unicode string>" in what it says: that helps nobody find the place."""
+        self.name = self._called
+        super().check_printable(data)
+
 
 class Dumper(yaml.SafeDumper):
     """Quotes what either version of YAML would take for something else than text."""
@@ -47,10 +56,13 @@ for _tag, _pattern, _first in PLAIN:
 Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
-def read_yaml(text: str) -> Any:
-    """The values of a YAML or JSON text. Raises InvalidInput for what is neither, and for keys that stand there twice."""
+def read_yaml(text: str, name: str = "this text") -> Any:
+    """The values of a YAML or JSON text. Raises InvalidInput for what is neither, and for keys that stand there twice.
+
+    ``name`` is what the text is called where its lines are told: its file, as a rule.
+    """
     try:
-        loader = Loader(text)
+        loader = Loader(text, name)
         node = loader.get_single_node()
         repeated = list(_repeated(node, "", set())) if node else []
         if repeated:

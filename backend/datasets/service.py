@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from backend.datasets.tables import DatasetRow
 from backend.users.service import new_id
 from backend.users.tables import UserRow
-from tunescope.datasets.reading import check_dataset
+from tunescope.datasets.reading import DatasetReport, check_dataset, is_text
 from tunescope.problems import Conflict, FieldError, Forbidden, InvalidInput, NotFound, TooLarge
 from tunescope.sentences import say
 from tunescope.settings import ServerSettings
@@ -24,6 +24,8 @@ BUILTIN = "vram-questions"
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 CHUNK_BYTES = 1 << 20
 LONGEST_NAME = 100
+TOLD_ROWS = 20
+"""Of a file without a usable row, how many are told."""
 
 
 def find_dataset(session: Session, name: str) -> DatasetRow | None:
@@ -106,18 +108,10 @@ def check_and_register(
 ) -> DatasetRow:
     report = check_dataset(file)
     if report.rows == 0 or report.format is None:
-        errors = [
-            FieldError(
-                f"file.line {problem.line}", problem.why.text, "mend the file there", "bad_row", {"why": problem.why}
-            )
-            for problem in report.problems[:20]
-        ]
         raise InvalidInput(
             say("file_empty" if report.empty else "file_without_rows"),
             say("row_formats"),
-            errors=[FieldError("file", "it holds no rows", "choose another file", "file_without_rows")]
-            if report.empty
-            else errors,
+            errors=why_unusable(report, file),
         )
     row = DatasetRow(
         id=dataset_id,
@@ -139,6 +133,26 @@ def check_and_register(
     session.add(row)
     session.flush()
     return row
+
+
+def why_unusable(report: DatasetReport, file: Path) -> list[FieldError]:
+    """What is wrong with a file without a usable row: told once where it is wrong with the whole file, else row by row."""
+    if report.empty:
+        return [FieldError("file", "it holds no rows", "choose another file", "file_without_rows")]
+    if file.suffix != ".parquet" and not is_text(file):
+        fix = "choose another file, or save it as text in UTF-8"
+        return [FieldError("file", "it is not text in UTF-8", fix, "file_not_text")]
+    first = report.problems[0]
+    if report.problem_count > 1 and len(report.kinds) == 1:
+        message = f"all {report.problem_count} rows are wrong in the same way, as line {first.line}: {first.why.text}"
+        values = {"rows": report.problem_count, "line": first.line, "why": first.why}
+        return [FieldError("file", message, "mend them all, or choose another file", "file_wrong_throughout", values)]
+    return [
+        FieldError(
+            f"file.line {problem.line}", problem.why.text, "mend the file there", "bad_row", {"why": problem.why}
+        )
+        for problem in report.problems[:TOLD_ROWS]
+    ]
 
 
 def register_builtin(session: Session, settings: ServerSettings) -> None:

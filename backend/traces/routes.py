@@ -26,6 +26,7 @@ def create_trace(
     after: BackgroundTasks,
 ) -> TraceStatus:
     """Ask for the exact trace of a spec. 202: poll GET /api/traces/{key}. 200: it is answered already."""
+    service.refuse_impossible(session, settings, spec)
     versions = service.versions_for(connected(connection))
     row = service.ask(session, settings, spec, versions, service.PERSON_SECONDS)
     if row.state == "pending":

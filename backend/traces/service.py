@@ -7,12 +7,15 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from backend.datasets.lengths import lengths_of
 from backend.estimates.devices import device_of_estimate
-from backend.estimates.resolve import config_of, estimate_spec, padded_spec
+from backend.estimates.resolve import architecture_of, config_of, estimate_spec, padded_spec
 from backend.jobs.tables import JobRow
 from backend.measured.probed import with_trace
 from backend.traces.schemas import TraceState, TraceStatus, status_of
 from backend.traces.tables import TraceRow
+from tunescope.memory.estimate import check, workload
+from tunescope.memory.stack import DEFAULT
 from tunescope.memory.trace_key import trace_key
 from tunescope.problems import NotFound, Problem, Unavailable
 from tunescope.sentences import Sentence, say
@@ -79,6 +82,15 @@ def ask(
         tell(row, WAITS)
     row.asked_at = now
     return row
+
+
+def refuse_impossible(session: Session, settings: ServerSettings, spec: JobSpec) -> None:
+    """Raises InvalidInput for settings that an estimate refuses too. Not for a model that only the tracer knows."""
+    try:
+        architecture = architecture_of(session, settings, spec)
+    except Problem:
+        return
+    check(spec, architecture, workload(spec, architecture, lengths_of(session, settings, spec)), DEFAULT)
 
 
 def padded_or_as_it_is(session: Session, settings: ServerSettings, spec: JobSpec) -> JobSpec:

@@ -40,8 +40,10 @@ def kept(settings: ServerSettings) -> set[Path]:
         (b"", "data.jsonl", 422, "file"),
         (b"\n \n", "data.jsonl", 422, "file"),
         (b"[]", "data.json", 422, "file"),
-        (b"not json\nneither", "data.jsonl", 422, "file.line 1"),
-        (b"\xff\xfe\x00", "data.jsonl", 422, "file.line 1"),
+        (b"not json\n{}", "data.jsonl", 422, "file.line 1"),
+        (b"not json\nneither", "data.jsonl", 422, "file"),
+        (b"\xff\xfe\x00", "data.jsonl", 422, "file"),
+        (b"a\x00b,c", "data.csv", 422, "file"),
         (b"PAR1", "data.parquet", 422, "file.line 1"),
         (GOOD, "data.exe", 422, "file"),
         (GOOD, "data", 422, "file"),
@@ -72,6 +74,23 @@ def test_what_is_wrong_with_a_row_is_told_in_kinds_and_values(member: TestClient
     shown = member.get("/api/datasets/mine/rows", params={"model": "absent"}).json()
     because = shown["rendered_unknown_sentence"]
     assert because["values"] == {"model": "absent"} and because["text"] == shown["rendered_unknown_because"]
+
+
+@pytest.mark.parametrize(
+    ("content", "type", "told"),
+    [
+        # Also where a character is cut at the end of what is looked at.
+        (b"{}\n" + "é".encode() * 40_000, "bad_row", 2),
+        (bytes(range(256)) * 100, "file_not_text", 1),
+        (GOOD.decode().encode("utf-16"), "file_not_text", 1),
+        (b'{"question": "a", "reply": "b"}\n' * 30, "file_wrong_throughout", 1),
+    ],
+)
+def test_what_is_wrong_with_a_whole_file_is_told_once(member: TestClient, content: bytes, type: str, told: int) -> None:
+    errors = upload(member, content, "data.jsonl").json()["errors"]
+    assert ([error["type"] for error in errors], len(errors)) == ([type] * told, told)
+    if type == "file_wrong_throughout":
+        assert errors[0]["values"]["rows"] == 30 and "question, reply" in errors[0]["message"]
 
 
 def test_a_name_is_given_once(member: TestClient, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:

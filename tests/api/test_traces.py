@@ -131,6 +131,16 @@ def test_formula_and_trace_apart_by_more_than_one_percent_say_so(member: TestCli
     assert comparison["differs"] and comparison["difference_percent"] == pytest.approx(2, abs=0.01)
 
 
+def test_settings_that_an_estimate_refuses_are_not_traced_either(member: TestClient, rounds: Rounds) -> None:
+    impossible = spec(adaptation={"r": 4096})
+    refused = member.post("/api/traces", json=impossible)
+    (error,) = refused.json()["errors"]
+    (of_estimate,) = member.post("/api/estimates", json={"spec": impossible}).json()["errors"]
+    assert (refused.status_code, error["loc"], error["type"]) == (422, "adaptation.r", "rank_too_large")
+    assert error == {**of_estimate, "loc": "adaptation.r"}
+    assert member.post("/api/traces", json=spec()).status_code == 202
+
+
 def test_the_same_memory_is_traced_once(member: TestClient, rounds: Rounds) -> None:
     create(member)
     rounds.step(machine())

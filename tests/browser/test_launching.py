@@ -164,7 +164,7 @@ def test_a_file_uploaded_inside_the_form_is_chosen(form: Page, tmp_path: Path) -
     file.write_text(ROW * 3 + "not json\n")
     form.locator("input[type=file]").first.set_input_files(str(file))
     expect(field(form, "Data set")).to_have_value("inside-form")
-    expect(form.get_by_text("3 usable rows, 1 left out")).to_be_visible()
+    expect(form.get_by_text("Usable rows: 3, left out: 1")).to_be_visible()
     expect(form.get_by_text("Line 4:")).to_be_visible()
 
 

@@ -76,6 +76,31 @@ def test_cancel_and_retry(tunescope: Tunescope, spec_file: SpecFile, client: Cli
     assert tunescope("jobs", "cancel", job).code == 0
 
 
+def test_a_job_is_cloned_with_changes_and_deleted_when_one_says_so(
+    tunescope: Tunescope, spec_file: SpecFile, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = finished_job(tunescope, spec_file)
+    changes = ("--set", "adaptation.r=16", "--set", "precision.quantization=none")
+    cloned = document(tunescope("jobs", "clone", job, *changes, "--json").out)
+    assert (cloned["spec"]["adaptation"]["r"], cloned["spec"]["precision"]["quantization"]) == (16, "none")
+    assert cloned["spec"]["data"] == client.job(job)["spec"]["data"] and cloned["id"] != job
+    for wrong in ("adaptation.r", "=16", "adaptation.rank=16", "adaptation.r=-1", "adaptation.r={"):
+        assert tunescope("jobs", "clone", job, "--set", wrong).code == 2, wrong
+    # Nobody is there to ask; then somebody says no, and yes.
+    ran = tunescope("jobs", "delete", job)
+    assert ran.code == 2 and "--yes" in ran.err
+    for answer, code in (("\n", 1), ("y\n", 0)):
+        stdin = io.StringIO(answer)
+        monkeypatch.setattr(stdin, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", stdin)
+        client.job(job)
+        ran = tunescope("jobs", "delete", job)
+        assert ran.code == code and f"Delete job {job}" in ran.err
+    assert tunescope("jobs", "delete", job, "--yes").code == 2, "it is gone"
+    until(lambda: client.job(cloned["id"])["state"] == "succeeded", within=60, what="the clone's end")
+    assert document(tunescope("jobs", "delete", cloned["id"], "--yes", "--json").out)["deleted"] is True
+
+
 def test_what_a_job_left_is_saved_in_a_directory(tunescope: Tunescope, spec_file: SpecFile, client: Client) -> None:
     job = document(tunescope("jobs", "submit", spec_file("leaving"), "--follow", "--json").out)["id"]
     ran = tunescope("jobs", "download", job)
@@ -139,7 +164,7 @@ def test_gpus_says_why_there_is_none(tunescope: Tunescope) -> None:
 def test_data_sets_are_added_once(tunescope: Tunescope) -> None:
     Path("mine.jsonl").write_text('{"text": "one"}\n{"text": 2}\n')
     ran = tunescope("datasets", "add", "mine.jsonl", "--name", "mine")
-    assert ran.code == 0 and "1 usable rows, 1 with problems" in ran.out
+    assert ran.code == 0 and "1 usable row, 1 with problems" in ran.out
     assert "line 2" in ran.err
     assert "mine" in tunescope("datasets", "list").out
     again = tunescope("datasets", "add", "mine.jsonl", "--name", "mine", "--json")

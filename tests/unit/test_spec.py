@@ -144,3 +144,10 @@ def test_a_field_that_stands_there_twice_is_named_with_both_lines() -> None:
 def test_text_that_is_no_spec_is_refused_in_words(text: str) -> None:
     with pytest.raises(InvalidInput):
         load_spec(text)
+
+
+def test_a_broken_line_is_told_with_the_name_of_its_file() -> None:
+    for text in ("model: [", "model: \x00"):
+        with pytest.raises(InvalidInput) as caught:
+            load_spec(text, "my-run.yaml")
+        assert '"my-run.yaml"' in str(caught.value) and "unicode string" not in str(caught.value)

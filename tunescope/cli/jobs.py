@@ -1,4 +1,4 @@
-"""``tunescope jobs``: submit, list, show, follow, cancel, retry, logs, download."""
+"""``tunescope jobs``: submit, list, show, follow, cancel, retry, clone, delete, logs, download."""
 
 import sys
 import time
@@ -13,6 +13,7 @@ from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, load_spec
 from tunescope.states import TERMINAL
 from tunescope.units import format_bytes, format_duration
+from tunescope.yaml_text import read_yaml
 
 
 def read_spec(path: str) -> JobSpec:
@@ -23,7 +24,7 @@ def read_spec(path: str) -> JobSpec:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.", "Give the file of a job spec.") from error
     except ValueError as error:
         raise InvalidInput(f"{path} is not a text file in UTF-8.", "Give a job spec in YAML or JSON.") from error
-    return load_spec(text)
+    return load_spec(text, "standard input" if path == "-" else path)
 
 
 def submit(args: Namespace) -> int:
@@ -178,6 +179,48 @@ def after_change(args: Namespace, action: str) -> int:
     else:
         console.print(f"Job {job['id']} is {job['state']}.")
     return 0
+
+
+def clone(args: Namespace) -> int:
+    patch = dict(changed_field(text) for text in args.set)
+    with Client() as client:
+        job = client.clone(args.job, patch=patch)
+    if args.json:
+        print_json(job)
+        return 0
+    console.print(f"Job {job['id']} is {job['state']}.")
+    console.print(estimate_text(job))
+    return 0
+
+
+def changed_field(text: str) -> tuple[str, Any]:
+    """``batch.per_device_train_batch_size=2`` as the field and its value, read as in YAML. Raises InvalidInput."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise InvalidInput(f"{text!r} changes no field.", "Give section.field=value, such as adaptation.r=16.")
+    return path.strip(), read_yaml(value, f"the value of {path.strip()}")
+
+
+def delete(args: Namespace) -> int:
+    with Client() as client:
+        job = client.job(args.job)
+        if not args.yes and not wished(f"Delete job {job['id']} ({job['name']}), its figures, log and files for good?"):
+            errors.print("Nothing was deleted.")
+            return 1
+        client.delete(args.job)
+    if args.json:
+        print_json({"id": job["id"], "deleted": True})
+    else:
+        console.print(f"Job {job['id']} is deleted.")
+    return 0
+
+
+def wished(question: str) -> bool:
+    """The answer of a person at a terminal. Raises InvalidInput where none is there to ask."""
+    if not sys.stdin.isatty():
+        raise InvalidInput("There is no terminal to ask at.", "Give --yes to delete without a question.")
+    errors.print(f"{question} [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def logs(args: Namespace) -> int:

@@ -29,13 +29,17 @@ def add_dataset(args: Namespace) -> int:
     if args.json:
         print_json(found)
         return 0
-    console.print(f"Data set {found['name']}: {found['rows']} usable rows, {found['problem_count']} with problems.")
+    console.print(f"Data set {found['name']}: {rows_text(found['rows'])}, {found['problem_count']} with problems.")
     for problem in found["problems"]:
         errors.print(f"line {problem['line']}: {problem['message']}")
     unsaid = found["problem_count"] - len(found["problems"])
     if unsaid:
         errors.print(f"and {unsaid} more")
     return 0
+
+
+def rows_text(rows: int) -> str:
+    return f"{rows} usable {'row' if rows == 1 else 'rows'}"
 
 
 def list_models(args: Namespace) -> int:

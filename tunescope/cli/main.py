@@ -141,6 +141,20 @@ def add_job_commands(commands: Commands) -> None:
         ("logs", "Print a job's log.", jobs.logs),
     ):
         command(group, name, help, run).add_argument("job", help="id of the job")
+    cloning = command(
+        group, "clone", "Queue a new job with the spec of another one, with changes if wanted.", jobs.clone
+    )
+    cloning.add_argument("job", help="id of the job")
+    cloning.add_argument(
+        "--set",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help="another value of a field, such as adaptation.r=16; may be given several times",
+    )
+    removing = command(group, "delete", "Delete a job that has ended, with its files, for good.", jobs.delete)
+    removing.add_argument("job", help="id of the job")
+    removing.add_argument("--yes", action="store_true", help="do not ask")
     saving = command(group, "download", "Save the files that a job left: its adapter or model.", jobs.download)
     saving.add_argument("job", help="id of the job")
     saving.add_argument(

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ MAX_ROW_BYTES = 64 * 1024**2
 KEPT_PROBLEMS = 100
 KEPT_ROWS = 20
 PARQUET_BATCH_ROWS = 256
+LOOKED_AT_BYTES = 64 * 1024
+"""Of a file without a usable row, to tell whether it is text at all."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class DatasetReport:
     first_rows: list[Row] = field(default_factory=list[Row])
     sha256: str = ""
     empty: bool = False
+    kinds: set[str] = field(default_factory=set[str])
+    """Kinds of all its problems, also of those that are not kept."""
 
 
 def read_rows(path: Path) -> Iterator[Row | RowProblem]:
@@ -96,6 +101,7 @@ def check_dataset(path: Path) -> DatasetReport:
     for item in read_training_rows(path):
         if isinstance(item, RowProblem):
             report.problem_count += 1
+            report.kinds.add(item.why.kind)
             if len(report.problems) < KEPT_PROBLEMS:
                 report.problems.append(item)
             continue
@@ -110,6 +116,17 @@ def check_dataset(path: Path) -> DatasetReport:
     with path.open("rb") as stream:
         report.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return report
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file may be text in UTF-8, by its beginning: no text holds a zero byte, or a byte that is no part of UTF-8."""
+    with path.open("rb") as stream:
+        beginning = stream.read(LOOKED_AT_BYTES)
+    try:
+        getincrementaldecoder("utf-8")().decode(beginning)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in beginning
 
 
 def _read_jsonl(path: Path) -> Iterator[Row | RowProblem]:

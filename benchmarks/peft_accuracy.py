@@ -121,17 +121,19 @@ class Run:
         held = share(spec, ARCHITECTURE, persistent, STACK)
         work = workload(spec, ARCHITECTURE, None)
         blocks = cached_blocks(spec, ARCHITECTURE, work, STACK, persistent, held)
-        emptied = int(unfollowed(blocks)[1] * (blocks.roomy - after_emptying(blocks.steps())))
+        emptied = int(unfollowed(blocks)[1] * less_after_emptying(blocks.steps()))
         return max(peaks) + found.ledger["fragmentation"] - emptied - AT_START
 
 
-def after_emptying(steps: StepSequence) -> int:
-    """Bytes cached beside the peak of a step before which the cache was emptied."""
+def less_after_emptying(steps: StepSequence) -> int:
+    """Bytes that are not reserved if the cache is emptied before a step."""
     allocator = NativeAllocator()
-    drop_all(allocator, steps.run(allocator))
+    left = steps.run(allocator)
+    kept = allocator.reserved
+    drop_all(allocator, left)
     allocator.release_cached()
     steps.run_again(allocator, [])
-    return (allocator.reserved - allocator.active_peak) * UNIT
+    return (kept - allocator.reserved) * UNIT
 
 
 def published_runs() -> list[Run]:

@@ -58,7 +58,7 @@ STACKS = {
 }
 METHODS: dict[str, tuple[str, str]] = {"LoRA": ("lora", "none"), "QLoRA": ("lora", "nf4"), "full": ("full", "none")}
 SHAPES = ((1, 512), (1, 1500), (4, 2048), (2, 3300), (4, 4096))
-"""(rows, tokens) of a micro batch, also between the lengths that adapters' steps are replayed for."""
+"""(rows, tokens) of a micro batch, round ones and others."""
 ROOMY = Device("a card with room for anything", 1 << 50)
 KEPT_WHOLE = 8192
 """Without checkpointing no more tokens than this: more would fit no card."""

@@ -15,5 +15,6 @@ EXPANDABLE = "expandable_segments:True"
 def with_expandable_segments(environment: Mapping[str, str]) -> dict[str, str]:
     """The same environment with segments that can expand, and whatever else it sets for the allocator."""
     rest = {name: value for name, value in environment.items() if name not in (SETTINGS_ENV, OLDER_ENV)}
-    settings = environment.get(SETTINGS_ENV) or environment.get(OLDER_ENV) or ""
-    return rest | {SETTINGS_ENV: f"{settings.rstrip(',')},{EXPANDABLE}" if settings else EXPANDABLE}
+    # CUDA's part reads the older variable alone where there are both: what it says comes later, and so counts.
+    told = (environment.get(name, "").strip(",") for name in (SETTINGS_ENV, OLDER_ENV))
+    return rest | {SETTINGS_ENV: ",".join([*filter(None, told), EXPANDABLE])}

@@ -83,7 +83,7 @@ def test_advice_for_a_spec_that_does_not_fit_and_for_one_that_does(spec_file: st
     assert f"Cheapest GPU that runs it as it is: {short['cheapest_gpu']}." in text
     assert "Not T4-16GB" not in text, "it has not the memory either"
     roomy = ran(capsys, "advise", spec_file, "--gpu", "H200")
-    assert "fits on H200-141GB. To save more:" in roomy and "data.max_length can be up to" in roomy
+    assert "fits on H200-141GB. To save more:" in roomy and "data.max_length can be " in roomy
 
 
 def test_a_recipe_is_advised_with_its_own_versions(capsys: Captured) -> None:

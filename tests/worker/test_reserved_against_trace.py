@@ -64,11 +64,16 @@ def test_reserved_bytes_agree_within_five_percent(config: dict[str, Any], stack:
     assert error == (pytest.approx(-0.12, abs=0.01) if unlucky else pytest.approx(0, abs=0.05))
 
 
-@pytest.mark.parametrize("tokens", [1200, 1500, 1717])
-def test_a_length_at_which_copies_of_the_logits_take_each_others_blocks_counts_for_what_it_is(tokens: int) -> None:
-    """A copy that lacks the last token is a page smaller or is not, by the length: then the next step finds the wrong block free."""
+@pytest.mark.parametrize(
+    ("method", "tokens"), [("lora", 1200), ("lora", 1500), ("lora", 1717), ("full", 4000), ("full", 5090)]
+)
+def test_a_length_at_which_copies_of_the_logits_take_each_others_blocks_counts_for_what_it_is(
+    method: str, tokens: int
+) -> None:
+    """A copy that lacks the last token is a page smaller or is not, by the length: then a later step finds the wrong block free,
+    in full training the third."""
     config = {**QWEN, "vocab_size": 152_064, "tie_word_embeddings": False}
-    values = spec_of("lora", "none", tokens).model_dump()
+    values = spec_of(method, "none", tokens).model_dump()
     values["batch"]["per_device_train_batch_size"] = 1
     spec, stack = parse_spec(values), STACKS["transformers-4.48"]
     found = estimate(spec, architecture_from_config(config), ROOMY, stack=stack)

@@ -140,6 +140,13 @@ def test_child_sees_its_gpus_and_no_secrets(tmp_path: Path) -> None:
         ({}, "expandable_segments:True"),
         ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:512"}, "max_split_size_mb:512,expandable_segments:True"),
         ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64,"}, "max_split_size_mb:64,expandable_segments:True"),
+        (
+            {
+                "PYTORCH_ALLOC_CONF": "max_split_size_mb:512",
+                "PYTORCH_CUDA_ALLOC_CONF": "garbage_collection_threshold:0.8",
+            },
+            "max_split_size_mb:512,garbage_collection_threshold:0.8,expandable_segments:True",
+        ),
     ],
 )
 def test_torch_is_told_to_expand_segments_beside_what_the_operator_sets(

@@ -90,9 +90,9 @@ def limit_lines(answer: dict[str, Any]) -> list[str]:
     """The longest rows, the largest batch and the cheapest GPU of the spec as it is."""
     lines: list[str] = []
     if answer["longest_max_length"]:
-        lines.append(f"As it is, data.max_length can be up to {answer['longest_max_length']:,}.")
+        lines.append(f"As it is, data.max_length can be {answer['longest_max_length']:,}.")
     if answer["largest_batch"]:
-        lines.append(f"As it is, batch.per_device_train_batch_size can be up to {answer['largest_batch']:,}.")
+        lines.append(f"As it is, batch.per_device_train_batch_size can be {answer['largest_batch']:,}.")
     cheapest = answer["cheapest_gpu"]
     lines.append(
         f"Cheapest GPU that runs it as it is: {cheapest}." if cheapest else "No GPU of the catalogue runs it as it is."

@@ -178,7 +178,10 @@ def architecture_limit(architecture: Architecture) -> int:
 
 
 def _largest(fits: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The largest whole number for which ``fits`` holds, by bisection: memory only grows with it."""
+    """A number for which ``fits`` holds, but not for the next: by bisection, as tensors only grow with it.
+
+    What lies cached between them does not always, so that in full training a smaller number may miss, or a larger one fit.
+    """
 
     def holds(value: int) -> bool:
         try:

@@ -73,7 +73,7 @@ class CachedBlocks:
         return (work.batch, work.sequence) if self.job.settings.attention == "eager" else (1, work.tokens)
 
     def steps(self) -> StepSequence:
-        """The steps that are replayed, closely."""
+        """The steps that are replayed, each followed closely."""
         return self.job.steps(*self._divided, closely=True)
 
     @property

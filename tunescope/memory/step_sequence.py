@@ -60,16 +60,20 @@ class StepSequence:
         return stream.changes
 
     def run(self, memory: Memory) -> list[int]:
-        """Two steps: the third would be like the second. Returns what the last update lets go of, which changes no peak.
+        """Steps until one is like the next. Returns what the last update lets go of, which changes no peak.
 
         The first makes the optimizer's states in what forward and backward left. The second finds other free blocks than
-        the first found: even copies of the logits that differ by a token may then take each other's.
+        the first found: even copies of the logits that differ by a token may then take each other's. Where gradients stay, so
+        does a third time forward and backward.
         """
         adds = not self.update.keeps_gradients
         drop_all(memory, self.optimize(memory, self.micro_batch(memory, adds, settling=True)))
         gradients = self.micro_batch(memory, adds)
         if gradients and self.s.accumulates:
             self.micro_batch(memory, adds=True)
+        elif gradients:
+            drop_all(memory, self.optimize(memory, gradients))
+            gradients = self.micro_batch(memory, adds)
         return self.optimize(memory, gradients)
 
     def run_again(self, memory: Memory, left: Sequence[int]) -> list[int]:
@@ -171,7 +175,7 @@ class StepSequence:
                 q.drop(live.pop(word[1:]))
             else:
                 name, size = word.split("+")
-                # Replays for few tokens stand for jobs of many rows, too.
+                # The power of two below a length stands for it, too, with all its rows.
                 tokens = self.s.tokens - (min(head.rows, self.s.tokens // 8) if name.endswith("'") else 0)
                 live[name] = q.take(int(size) * tokens * head.vocab)
         return q.take(self.s.compute * hidden)

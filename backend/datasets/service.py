@@ -1,7 +1,6 @@
 """Data sets: every row is checked in a stream when the file arrives."""
 
 import hashlib
-import re
 import shutil
 import time
 from importlib.resources import as_file, files
@@ -12,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from backend.datasets.names import LONGEST_NAME, composed, is_name, name_from_file
 from backend.datasets.tables import DatasetRow
 from backend.users.service import new_id
 from backend.users.tables import UserRow
@@ -23,7 +23,6 @@ from tunescope.settings import ServerSettings
 BUILTIN = "vram-questions"
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 CHUNK_BYTES = 1 << 20
-LONGEST_NAME = 100
 TOLD_ROWS = 20
 """Of a file without a usable row, how many are told."""
 
@@ -47,8 +46,8 @@ def add(
     session: Session, settings: ServerSettings, owner: UserRow, name: str, file_name: str, stream: BinaryIO
 ) -> DatasetRow:
     """Keep an uploaded file and check its rows. Raises InvalidInput if none is usable; then nothing is kept."""
-    name = name.strip() or name_from_file(file_name)
-    if not re.fullmatch(rf"[\w.-]{{1,{LONGEST_NAME}}}", name) or not name.strip("."):
+    name = composed(name) or name_from_file(file_name)
+    if not is_name(name):
         fix = f"use letters, digits, dots, dashes and underscores, at most {LONGEST_NAME} of them"
         error = FieldError("name", "cannot be a data set's name", fix, "dataset_name_letters")
         raise InvalidInput(say("name_unusable"), errors=[error])
@@ -75,11 +74,6 @@ def add(
     row.file_name = Path(file_name).name[:300]
     row.owner_id = owner.id
     return row
-
-
-def name_from_file(file_name: str) -> str:
-    """A data set's name from that of its file, ``my data (v2).jsonl``: what a name cannot have becomes dashes, ``my-data-v2``."""
-    return re.sub(r"[^\w.-]+", "-", Path(file_name).stem).strip("-")[:LONGEST_NAME]
 
 
 def name_taken(name: str) -> Conflict:

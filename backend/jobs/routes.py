@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.jobs import service
 from backend.jobs.archive import archive
+from backend.jobs.artifacts import artifacts_dir, inside
 from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
 from backend.jobs.suggestions import FailureSuggestion, suggestions
 from backend.jobs.tables import JobRow
@@ -134,7 +135,7 @@ def remove(job_id: str, session: SessionDep, settings: SettingsDep, user: Curren
 def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> list[Artifact]:
     """Files that the newest attempt left: the adapter or model, and its spec."""
     row, _ = service.get(session, job_id)
-    return kept_artifacts(session, row, service.artifacts_dir(settings, row))
+    return kept_artifacts(session, row, artifacts_dir(settings, row))
 
 
 def kept_artifacts(session: Session, row: JobRow, folder: Path) -> list[Artifact]:
@@ -146,7 +147,7 @@ def kept_artifacts(session: Session, row: JobRow, folder: Path) -> list[Artifact
     return [
         Artifact(name=name, bytes=data["bytes"], sha256=data["sha256"], url=f"/api/jobs/{job_id}/artifacts/{name}")
         for name, data in sorted(found.items())
-        if Path(name).name not in service.PICKLED and (folder / name).is_file()
+        if inside(folder, name)
     ]
 
 
@@ -158,25 +159,19 @@ class ZipResponse(StreamingResponse):
 def all_artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> ZipResponse:
     """Download all of these files as one zip archive."""
     row, _ = service.get(session, job_id)
-    folder = service.artifacts_dir(settings, row)
-    names = [artifact.name for artifact in kept_artifacts(session, row, folder)]
-    if not names:
+    folder = artifacts_dir(settings, row)
+    files = [file for item in kept_artifacts(session, row, folder) if (file := inside(folder, item.name))]
+    if not files:
         raise NotFound(say("job_has_no_files"), say("see_files_tab"))
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.zip"'}
-    return ZipResponse(archive(folder, names, inside=job_id), headers=headers)
+    return ZipResponse(archive(folder, files, job_id), headers=headers)
 
 
 @router.get("/{job_id}/artifacts/{name:path}", response_class=FileResponse)
 def artifact(job_id: str, name: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> FileResponse:
     """Download one file."""
     row, _ = service.get(session, job_id)
-    folder = service.artifacts_dir(settings, row).resolve()
-    try:
-        path = (folder / name).resolve()
-        inside = path.is_relative_to(folder) and path.is_file() and path.name not in service.PICKLED
-    except (OSError, ValueError):
-        inside = False
-        path = Path()
-    if not inside:
+    path = inside(artifacts_dir(settings, row), name)
+    if path is None:
         raise NotFound(say("job_has_no_file", file=name), say("see_files_tab"))
     return FileResponse(path, filename=f"{job_id}-{path.name}")

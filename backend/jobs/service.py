@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
@@ -156,11 +155,3 @@ def remove(session: Session, user: UserRow, job_id: str) -> None:
     if row.state not in TERMINAL:
         raise Conflict(say("job_not_ended"), say("cancel_first"))
     session.delete(row)
-
-
-PICKLED = frozenset(("training_args.bin",))
-"""What trainers of older releases left beside the result and nothing reads. It may run code when it is loaded."""
-
-
-def artifacts_dir(settings: ServerSettings, row: JobRow) -> Path:
-    return settings.attempt_dir(row.id, row.attempt) / "artifacts"

@@ -112,11 +112,25 @@ def test_names_that_are_no_names_are_refused(member: TestClient, settings: Serve
 
 @pytest.mark.parametrize(
     ("file_name", "name"),
-    [("my data (v2).jsonl", "my-data-v2"), ("训练 数据.jsonl", "训练-数据"), ("x" * 150 + ".jsonl", "x" * 100)],
+    [
+        ("my data (v2).jsonl", "my-data-v2"),
+        ("训练 数据.jsonl", "训练-数据"),
+        ("x" * 150 + ".jsonl", "x" * 100),
+        # Decomposed, as macOS names files.
+        ("cafe\u0301 donne\u0301es.jsonl", "caf\u00e9-donn\u00e9es"),
+        ("हिन्दी प्रश्न.jsonl", "हिन्दी-प्रश्न"),
+        ("ที่นี่.jsonl", "ที่นี่"),
+    ],
 )
 def test_a_file_has_a_usable_name_of_its_own(member: TestClient, file_name: str, name: str) -> None:
     answer = upload(member, GOOD, file_name)
     assert (answer.status_code, answer.json()["name"], answer.json()["file_name"]) == (201, name, file_name)
+
+
+def test_both_forms_of_a_letter_are_one_name(member: TestClient) -> None:
+    assert upload(member, GOOD, name="caf\u00e9").status_code == 201
+    assert upload(member, GOOD, name="cafe\u0301").status_code == 409
+    assert upload(member, GOOD, "cafe\u0301.jsonl").status_code == 409
 
 
 def test_a_file_name_cannot_lead_elsewhere(member: TestClient, settings: ServerSettings) -> None:

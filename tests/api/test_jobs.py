@@ -3,6 +3,7 @@
 import json
 from io import BytesIO
 from pathlib import Path
+from random import randbytes
 from typing import Any
 from zipfile import ZipFile
 
@@ -381,26 +382,68 @@ def test_artifacts_stay_inside_their_directory(member: TestClient, tmp_path: Any
         assert member.get(f"/api/jobs/{job}/artifacts/{name}").status_code == 404
 
 
-def test_a_pickle_that_an_older_trainer_left_is_neither_told_nor_served(
-    member: TestClient, sessions: Sessions, settings: ServerSettings
+def left(sessions: Sessions, settings: ServerSettings, job: str, files: dict[str, bytes]) -> Path:
+    """A job's artifacts as a worker leaves and tells them; their folder."""
+    folder = settings.attempt_dir(job, 1) / "artifacts"
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    told(sessions, job, list(files))
+    return folder
+
+
+def told(sessions: Sessions, job: str, names: list[str]) -> None:
+    events = [
+        ArtifactEvent(job=job, attempt=1, sequence=number, at=1.0, name=name, bytes=1, sha256="0" * 64)
+        for number, name in enumerate(names, 1)
+    ]
+    tell(sessions, job, [*events])
+
+
+def test_what_a_worker_calls_an_artifact_is_handed_out_from_its_folder_only(
+    member: TestClient, sessions: Sessions, settings: ServerSettings, tmp_path: Path
 ) -> None:
     job = create(member)
     folder = settings.attempt_dir(job, 1) / "artifacts"
     folder.mkdir(parents=True)
+    (folder / "kept").write_bytes(b"x")
+    (folder.parent / "order.json").write_text("{}")
+    secret = tmp_path / "secret"
+    secret.write_text("s")
+    (folder / "link").symlink_to(secret)
+    told(sessions, job, ["kept", "../order.json", "/etc/hostname", str(secret), "link", "a\x7f" * 3000, "."])
+    assert [item["name"] for item in member.get(f"/api/jobs/{job}/artifacts").json()] == ["kept"]
+    with ZipFile(BytesIO(member.get(f"/api/jobs/{job}/artifacts.zip").content)) as whole:
+        assert whole.namelist() == [f"{job}/kept"]
+    for name in ("%2e%2e/order.json", "/etc/hostname", str(secret), "link"):
+        assert member.get(f"/api/jobs/{job}/artifacts/{name}").status_code == 404
+
+
+def test_a_pickle_that_an_older_trainer_left_is_neither_told_nor_served(
+    member: TestClient, sessions: Sessions, settings: ServerSettings
+) -> None:
+    job = create(member)
     names = ("adapter_model.safetensors", "training_args.bin")
-    files = [
-        ArtifactEvent(job=job, attempt=1, sequence=number, at=1.0, name=name, bytes=1, sha256="0" * 64)
-        for number, name in enumerate(names, 1)
-    ]
-    for name in names:
-        (folder / name).write_bytes(b"x")
-    tell(sessions, job, [*files])
+    left(sessions, settings, job, dict.fromkeys(names, b"x"))
     assert [item["name"] for item in member.get(f"/api/jobs/{job}/artifacts").json()] == [names[0]]
     found = [member.get(f"/api/jobs/{job}/artifacts/{name}").status_code for name in names]
     assert found == [200, 404]
-    with ZipFile(BytesIO(member.get(f"/api/jobs/{job}/artifacts.zip").content)) as whole:
-        assert whole.testzip() is None and whole.namelist() == [f"{job}/{names[0]}"]
-        assert whole.read(f"{job}/{names[0]}") == b"x"
+
+
+def test_an_archive_holds_every_file_to_the_byte(
+    member: TestClient, sessions: Sessions, settings: ServerSettings
+) -> None:
+    job = create(member)
+    files = {"adapter_model.safetensors": randbytes(3 * MIB), "sub/x": b"x", "empty": b""}
+    left(sessions, settings, job, files | {"training_args.bin": b"a pickle"})
+    answer = member.get(f"/api/jobs/{job}/artifacts.zip")
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{job}.zip"'
+    with ZipFile(BytesIO(answer.content)) as whole:
+        assert whole.testzip() is None
+        assert {name: whole.read(name) for name in whole.namelist()} == {
+            f"{job}/{name}": content for name, content in files.items()
+        }
 
 
 def test_a_job_without_files_has_no_archive(member: TestClient) -> None:

@@ -186,6 +186,38 @@ def test_a_run_that_is_not_there_is_told_beside_the_others(page: Page, long_job:
     expect(page.get_by_role("group", name=re.compile("^Loss: long run"))).to_be_visible()
 
 
+def test_figures_of_a_run_are_asked_for_once_its_state_is_known(page: Page, long_job: str) -> None:
+    """Of one that ends between the two answers, the last steps would be missing for good."""
+    told: list[str] = []
+    page.on("request", lambda request: told.append("figures") if "/metrics" in request.url else None)
+    page.on("response", lambda response: told.append("job") if response.url.endswith(f"/jobs/{long_job}") else None)
+    page.goto(f"/losses?runs={long_job}")
+    expect(page.get_by_role("group", name=re.compile("^Loss: long run"))).to_be_visible()
+    assert told == ["job", "figures"]
+
+
+def test_runs_that_a_link_has_too_many_of_are_told(page: Page, long_job: str) -> None:
+    page.goto(f"/losses?runs={long_job},b,c,d,e,f,g,h,{long_job}")
+    told = page.get_by_role("alert").filter(has_text="Runs of this link that are left out: 2")
+    expect(told).to_contain_text("At most 6")
+    page.goto(f"/losses?runs={long_job},b,c,d,e,f")
+    expect(page.get_by_text("There is no job f.")).to_be_visible()
+    expect(told).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("ended", "text"), [("failed", "Only a run that succeeds"), ("succeeded", "its files are no longer on this server")]
+)
+def test_why_a_run_that_ended_has_no_files(page: Page, long_job: str, ended: str, text: str) -> None:
+    def as_ended(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | {"state": ended})
+
+    page.route(f"**/api/jobs/{long_job}?*", as_ended)
+    page.goto(f"/jobs/{long_job}")
+    page.get_by_role("tab", name="Files").click()
+    expect(page.get_by_text(text)).to_be_visible()
+
+
 def test_dragging_zooms_every_chart_and_a_double_click_resets(page: Page, long_job: str) -> None:
     page.goto(f"/jobs/{long_job}")
     area = page.get_by_role("group", name=re.compile("^Loss")).locator(".u-over")

@@ -188,6 +188,33 @@ def test_a_file_whose_name_is_taken_is_sent_under_another(form: Page, tmp_path: 
     expect(question).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("file_name", "taken", "suggested"),
+    [
+        ("x" * 120, "x" * 100, "x" * 98 + "-2"),
+        ("cafe\u0301 हिन्दी", "caf\u00e9-हिन्दी", "caf\u00e9-हिन्दी-2"),  # decomposed, as macOS has it
+        ("###", "", ""),
+    ],
+)
+def test_the_name_that_is_suggested_is_one_that_the_server_takes(
+    form: Page, tmp_path: Path, file_name: str, taken: str, suggested: str
+) -> None:
+    file = tmp_path / f"{file_name}.jsonl"
+    file.write_text(ROW * 3)
+    form.locator("input[type=file]").first.set_input_files(str(file))
+    question = form.get_by_role("dialog", name="Another name for this file")
+    if taken:
+        expect(field(form, "Data set")).to_have_value(taken)
+        form.locator("input[type=file]").first.set_input_files(str(file))
+    expect(question.get_by_label("Name of the data set")).to_have_value(suggested)
+    send = question.get_by_role("button", name="Upload", exact=True)
+    if not suggested:
+        expect(send).to_be_disabled()
+        return
+    send.click()
+    expect(field(form, "Data set")).to_have_value(suggested)
+
+
 def test_a_clone_whose_data_set_is_gone_says_so_at_the_field(page: Page, server: Running) -> None:
     with server.client() as client:
         client.post("/api/datasets", files={"file": ("gone.jsonl", ROW * 3)}).raise_for_status()

@@ -110,7 +110,10 @@ def test_what_a_job_left_is_saved_in_a_directory(tunescope: Tunescope, spec_file
     }  # fmt: skip
     saved = document(tunescope("jobs", "download", job, "--to", "some/where", "--json").out)
     assert saved == [str(Path("some/where") / name) for name in ("adapter_config.json", "adapter_model.safetensors")]
-    none = finished_job(tunescope, spec_file)
+    gone = finished_job(tunescope, spec_file)
+    ran = tunescope("jobs", "download", gone)
+    assert ran.code == 1 and "no longer on the server" in ran.err and not Path(gone).exists()
+    none = document(tunescope("jobs", "submit", spec_file("suicide"), "--follow", "--json").out)["id"]
     ran = tunescope("jobs", "download", none)
     assert ran.code == 1 and "left no files" in ran.err and not Path(none).exists()
     assert tunescope("jobs", "download", "nowhere").code == 2

@@ -149,6 +149,7 @@ def download(args: Namespace) -> int:
     with Client() as client:
         try:
             found = client.download(args.job, folder)
+            succeeded = not found and client.job(args.job)["state"] == "succeeded"
         except OSError as error:
             raise InvalidInput(
                 f"{folder} cannot be written: {error.strerror}.", "Give a directory with --to."
@@ -158,6 +159,8 @@ def download(args: Namespace) -> int:
     elif found:
         for path in found:
             console.print(f"{path}  {format_bytes(path.stat().st_size)}")
+    elif succeeded:
+        errors.print("This job has succeeded, but its files are no longer on the server.")
     else:
         errors.print("This job has left no files. Only a run that succeeds leaves some.")
     return 0 if found else 1

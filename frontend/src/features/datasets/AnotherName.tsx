@@ -3,6 +3,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../../api/client";
 import { useSaid } from "../../i18n/sentence";
+import { LONGEST_NAME } from "./names";
 
 /** Whether an upload was refused for its name alone: the file may be sent again under another. */
 export const isOfName = (error: unknown): error is ApiProblem =>
@@ -32,7 +33,7 @@ export function AnotherName({ suggested, error, onChosen, onClose }: Props) {
           data-autofocus
           label={t("name")}
           description={t("nameHelp")}
-          maxLength={100}
+          maxLength={LONGEST_NAME}
           value={name}
           error={error.field("name")}
           onChange={(event) => setName(event.currentTarget.value)}

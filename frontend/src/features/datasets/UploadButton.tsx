@@ -6,6 +6,7 @@ import { useTranslation } from "react-i18next";
 import type { Dataset } from "../../api/types";
 import { uploadDataset } from "../../api/upload";
 import { AnotherName, isOfName } from "./AnotherName";
+import { anotherName } from "./names";
 
 type Props = {
   onDone: (dataset: Dataset) => void;
@@ -67,7 +68,7 @@ export function UploadButton({ onDone, onProblem, variant = "filled" }: Props) {
       )}
       {isOfName(upload.error) && (
         <AnotherName
-          suggested={upload.variables?.name || `${ownName(upload.variables?.file)}-2`}
+          suggested={upload.variables?.name || anotherName(upload.variables?.file.name ?? "")}
           error={upload.error}
           onChosen={(name) => upload.variables && upload.mutate({ ...upload.variables, name })}
           onClose={upload.reset}
@@ -75,12 +76,4 @@ export function UploadButton({ onDone, onProblem, variant = "filled" }: Props) {
       )}
     </Stack>
   );
-}
-
-/** As the server makes it from the file's own. */
-function ownName(file: File | undefined): string {
-  return (file?.name ?? "")
-    .replace(/\.[^.]*$/, "")
-    .replace(/[^\p{L}\p{N}_.-]+/gu, "-")
-    .replace(/^-+|-+$/g, "");
 }

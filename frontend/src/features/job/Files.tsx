@@ -25,7 +25,7 @@ export function Files({ job }: { job: Job }) {
       <Empty
         icon={<IconFolderOpen size={26} />}
         title={t(TERMINAL.has(job.state) ? "noFiles" : "noFilesYet")}
-        about={t(TERMINAL.has(job.state) ? "noFilesAbout" : "noFilesYetAbout")}
+        about={t(whyNone(job.state))}
       />
     );
   const total = files.data.reduce((sum, file) => sum + file.bytes, 0);
@@ -84,4 +84,9 @@ export function Files({ job }: { job: Job }) {
       </div>
     </Stack>
   );
+}
+
+function whyNone(state: Job["state"]): string {
+  if (state === "succeeded") return "filesGone";
+  return TERMINAL.has(state) ? "noFilesAbout" : "noFilesYetAbout";
 }

@@ -1,4 +1,4 @@
-import { MultiSelect, Stack, Switch, Text } from "@mantine/core";
+import { Alert, MultiSelect, Stack, Switch, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { IconChartLine } from "@tabler/icons-react";
 import { useEffect, useMemo, useState } from "react";
@@ -12,7 +12,7 @@ import { useUrlState } from "../../ui/urlState";
 import { formatAgo, formatNumber, numberTicks } from "../../units";
 import { evaluationOf, lossOf, Overlay } from "./overlay";
 import { RunTable } from "./RunTable";
-import { type Chosen, idsOf, labelOf, MOST_RUNS, useChosen, useOffered } from "./runs";
+import { type Chosen, labelOf, MOST_RUNS, useChosen, useOffered, wantedOf } from "./runs";
 
 const SETTLE_MILLISECONDS = 250;
 const HEIGHT = 360;
@@ -22,7 +22,7 @@ const inThreeDigits = (value: number | null) => formatNumber(value, 3);
 export default function LossesPage() {
   const { t } = useTranslation("losses");
   const [{ runs, smooth }, change] = useUrlState();
-  const ids = idsOf(runs);
+  const { ids, leftOut } = wantedOf(runs);
   const chosen = useChosen(ids);
   const drawn = chosen.filter((run): run is Required<Chosen> => Boolean(run.metrics?.steps.length));
   return (
@@ -39,6 +39,11 @@ export default function LossesPage() {
             onChange={(event) => change({ smooth: event.currentTarget.checked ? "on" : undefined })}
           />
         </div>
+        {leftOut > 0 && (
+          <Alert color="yellow" title={t("leftOut", { count: leftOut })}>
+            {t("leftOutAbout", { most: MOST_RUNS })}
+          </Alert>
+        )}
         {chosen.map(({ id, error }) => error != null && <Problem key={id} error={error} />)}
         {ids.length === 0 && (
           <Empty icon={<IconChartLine size={26} />} title={t("none")} about={t("noneAbout")} />

@@ -10,7 +10,11 @@ export const MOST_RUNS = 6;
 const OFFERED = 50;
 const REFRESH_MILLISECONDS = 4000;
 
-export const idsOf = (text = "") => [...new Set(text.split(",").filter(Boolean))].slice(0, MOST_RUNS);
+/** The runs that an address asks for: those that are drawn, and how many are too many. */
+export function wantedOf(text = ""): { ids: string[]; leftOut: number } {
+  const wanted = [...new Set(text.split(",").filter(Boolean))];
+  return { ids: wanted.slice(0, MOST_RUNS), leftOut: Math.max(0, wanted.length - MOST_RUNS) };
+}
 
 /** The newest jobs with ``text`` in their names, or with it as their id. */
 export function useOffered(text: string): Job[] {
@@ -44,10 +48,9 @@ export function useChosen(ids: string[]): Chosen[] {
 
 async function runOf(id: string): Promise<{ job: Job; metrics: Metrics }> {
   const params = { path: { job_id: id }, query: { points: HISTORY_POINTS } };
-  const [job, metrics] = await Promise.all([
-    call<Job>("GET", `/jobs/${encodeURIComponent(id)}`),
-    answer(api.GET("/api/jobs/{job_id}/metrics", { params })),
-  ]);
+  // One after the other: the figures of a job that has ended are then whole, and nobody asks for them again.
+  const job = await call<Job>("GET", `/jobs/${encodeURIComponent(id)}`);
+  const metrics = await answer(api.GET("/api/jobs/{job_id}/metrics", { params }));
   return { job, metrics };
 }
 

@@ -139,11 +139,16 @@ class Relay:
             return 0, 0
 
     def note(self) -> None:
-        """Write down how far the delivery came."""
+        """Write down how far the delivery came. What is not noted is offered again after a restart, and Redis knows it by its number."""
         self._noted_at = time.monotonic()
         draft = self._ack.with_suffix(".ack.new")
-        draft.write_text(f"{self._offset} {self._sequence}")
-        os.replace(draft, self._ack)
+        try:
+            draft.write_text(f"{self._offset} {self._sequence}")
+            os.replace(draft, self._ack)
+        except FileNotFoundError:
+            log.info("job %s: its folder is gone, it was deleted", self.job)
+        except OSError as error:
+            log.warning("job %s: how far its events came cannot be written down: %s", self.job, error)
 
 
 def numbered(lines: list[bytes]) -> list[tuple[int, bytes]]:

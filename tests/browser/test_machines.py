@@ -95,7 +95,7 @@ def test_reasons_are_told_in_chinese(machines: Page, driver: SimulatedDriver) ->
     driver.write(*LINES, lost(3))
     machines.evaluate("localStorage.setItem('i18nextLng', 'zh-CN')")
     machines.reload()
-    expect(machines.get_by_text("未知：功耗, 功耗上限 – 此 GPU 不提供该数据")).to_be_visible()
+    expect(machines.get_by_text("未知：功耗、功耗上限 – 此 GPU 不提供该数据")).to_be_visible()
     expect(machines.get_by_role("alert").get_by_text("GPU 已从总线脱落，需要重启机器")).to_be_visible(timeout=15_000)
     machines.goto("/new")
     expect(machines.get_by_text("GPU 已从总线脱落，需要重启机器")).to_be_visible()

@@ -1,6 +1,7 @@
 """Events of an attempt: numbered without holes on disk, and delivered to a real Redis whatever happens to it."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 import redis
 
 from tests.api.servers import redis_server
+from tests.support.waiting import until
 from tunescope import wire
 from tunescope.events import LogEvent, StateEvent, StepEvent
 from tunescope.states import JobState
+from worker import relay as relaying
 from worker.outbox import FILE, Outbox, read_events
-from worker.relay import Relay
+from worker.relay import Relay, RelayThread
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +118,23 @@ def test_torn_line_is_not_delivered(tmp_path: Path, client: redis.Redis) -> None
     say(outbox(tmp_path), "next")
     Relay(client, tmp_path, job="j", attempt=1).deliver()
     assert lines(client) == ["whole", "next"]
+
+
+def test_a_job_that_was_deleted_since_does_not_keep_others_from_being_told(
+    tmp_path: Path, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outbox is let go of some time after its end, when its folder may be gone."""
+    monkeypatch.setattr(relaying, "WATCH_SECONDS", 0.0)
+    gone, other = tmp_path / "gone", tmp_path / "other"
+    gone.mkdir()
+    say(outbox(gone), "one")
+    thread = RelayThread(client)
+    thread.add(gone, job="gone", attempt=1, finished=True)
+    shutil.rmtree(gone)
+    thread.start()
+    other.mkdir()
+    say(outbox(other), "two")
+    thread.add(other, job="j", attempt=1)
+    until(lambda: lines(client) == ["two"], within=10, what="the other job's line")
+    assert thread.is_alive()
+    thread.stop()

@@ -28,7 +28,7 @@ TOLD_ROWS = 20
 
 
 def find_dataset(session: Session, name: str) -> DatasetRow | None:
-    return session.scalar(select(DatasetRow).where(DatasetRow.name == name))
+    return session.scalar(select(DatasetRow).where(DatasetRow.name == composed(name)))
 
 
 def get(session: Session, name: str) -> DatasetRow:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import redis
 from fastapi import APIRouter, BackgroundTasks, Query
@@ -145,7 +146,9 @@ def kept_artifacts(session: Session, row: JobRow, folder: Path) -> list[Artifact
     )
     found = {event.data["name"]: event.data for event in session.scalars(told)}
     return [
-        Artifact(name=name, bytes=data["bytes"], sha256=data["sha256"], url=f"/api/jobs/{job_id}/artifacts/{name}")
+        Artifact(
+            name=name, bytes=data["bytes"], sha256=data["sha256"], url=f"/api/jobs/{job_id}/artifacts/{quote(name)}"
+        )
         for name, data in sorted(found.items())
         if inside(folder, name)
     ]

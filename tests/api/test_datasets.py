@@ -131,6 +131,7 @@ def test_both_forms_of_a_letter_are_one_name(member: TestClient) -> None:
     assert upload(member, GOOD, name="caf\u00e9").status_code == 201
     assert upload(member, GOOD, name="cafe\u0301").status_code == 409
     assert upload(member, GOOD, "cafe\u0301.jsonl").status_code == 409
+    assert member.get("/api/datasets/cafe\u0301").json()["name"] == "caf\u00e9"
 
 
 def test_a_file_name_cannot_lead_elsewhere(member: TestClient, settings: ServerSettings) -> None:

@@ -446,6 +446,15 @@ def test_an_archive_holds_every_file_to_the_byte(
         }
 
 
+def test_the_address_of_a_file_leads_to_it_whatever_it_is_called(
+    member: TestClient, sessions: Sessions, settings: ServerSettings
+) -> None:
+    job = create(member)
+    left(sessions, settings, job, {"sub/a #1?.json": b"x"})
+    [told] = member.get(f"/api/jobs/{job}/artifacts").json()
+    assert told["name"] == "sub/a #1?.json" and member.get(told["url"]).content == b"x"
+
+
 def test_a_job_without_files_has_no_archive(member: TestClient) -> None:
     answer = member.get(f"/api/jobs/{create(member)}/artifacts.zip")
     assert answer.status_code == 404 and "no files" in answer.json()["detail"]

@@ -5,7 +5,8 @@ import { answer, api, call } from "../../api/client";
 import type { Explanation, Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
-import { formatAgo, formatBytes } from "../../units";
+import { jobOption } from "../../ui/jobOption";
+import { formatBytes } from "../../units";
 import { useRecipes } from "../launch/Presets";
 import { read, type Tree } from "../launch/spec";
 import { SideSettings } from "./SideSettings";
@@ -46,7 +47,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
           allowDeselect={false}
           data={[
             { group: t("recipes"), items: recipes.map((item) => ({ value: item.name, label: item.title })) },
-            { group: t("jobsHere"), items: jobs.map((job) => ({ value: job.id, label: labelOf(job) })) },
+            { group: t("jobsHere"), items: jobs.map((job) => ({ value: job.id, label: jobOption(job) })) },
           ].filter((group) => group.items.length > 0)}
           value={side.of}
           onChange={(of) => of && change({ of, changes: {} })}
@@ -136,11 +137,6 @@ function offBy(predicted: number, measured: number): string {
 function printedText(row: Published): string {
   const decimal = row.printed.endsWith(" GB") && row.gpus === 1;
   return decimal ? `${row.printed} (${formatBytes(row.bytes_per_gpu)})` : row.printed;
-}
-
-/** Jobs are often called alike: when they were made tells them apart. */
-function labelOf(job: Job): string {
-  return `${job.name} · ${formatAgo(job.created_at)}`;
 }
 
 /** The newest jobs, and the chosen one however old it is. */

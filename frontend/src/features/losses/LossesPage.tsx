@@ -3,13 +3,13 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { IconChartLine } from "@tabler/icons-react";
 import { useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { Job } from "../../api/types";
 import { TimeSeries } from "../../charts/TimeSeries";
 import { Empty } from "../../ui/Empty";
+import { jobOption } from "../../ui/jobOption";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
-import { formatAgo, formatNumber, numberTicks } from "../../units";
+import { formatNumber, numberTicks } from "../../units";
 import { evaluationOf, lossOf, Overlay } from "./overlay";
 import { RunTable } from "./RunTable";
 import { type Chosen, labelOf, MOST_RUNS, useChosen, useOffered, wantedOf } from "./runs";
@@ -63,9 +63,8 @@ function Picker({ chosen, change }: { chosen: Chosen[]; change: (ids: string[]) 
   const known = new Map(
     [...found, ...chosen.flatMap(({ job }) => (job ? [job] : []))].map((job) => [job.id, job]),
   );
-  const option = (job: Job) => `${job.name} · ${formatAgo(job.created_at)}`;
   const data = [
-    ...[...known.values()].map((job) => ({ value: job.id, label: option(job) })),
+    ...[...known.values()].map((job) => ({ value: job.id, label: jobOption(job) })),
     // One that is not there, or not yet known, can be taken away all the same.
     ...chosen.filter(({ id }) => !known.has(id)).map(({ id }) => ({ value: id, label: id })),
   ];

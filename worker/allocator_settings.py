@@ -9,12 +9,14 @@ from collections.abc import Mapping
 
 SETTINGS_ENV = "PYTORCH_ALLOC_CONF"
 OLDER_ENV = "PYTORCH_CUDA_ALLOC_CONF"
-EXPANDABLE = "expandable_segments:True"
+EXPANDABLE = "expandable_segments"
 
 
-def with_expandable_segments(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same environment with segments that can expand, and whatever else it sets for the allocator."""
-    rest = {name: value for name, value in environment.items() if name not in (SETTINGS_ENV, OLDER_ENV)}
+def with_segments(environment: Mapping[str, str], expandable: bool) -> dict[str, str]:
+    """The same environment, but for whether segments can expand, which the job spec decides: estimates go by it."""
     # CUDA's part reads the older variable alone where there are both: what it says comes later, and so counts.
-    told = (environment.get(name, "").strip(",") for name in (SETTINGS_ENV, OLDER_ENV))
-    return rest | {SETTINGS_ENV: ",".join([*filter(None, told), EXPANDABLE])}
+    told = [value for name in (SETTINGS_ENV, OLDER_ENV) if (value := environment.get(name, "").strip(","))]
+    if not expandable and not any(EXPANDABLE in value for value in told):
+        return dict(environment)
+    rest = {name: value for name, value in environment.items() if name not in (SETTINGS_ENV, OLDER_ENV)}
+    return rest | {SETTINGS_ENV: ",".join([*told, f"{EXPANDABLE}:{expandable}"])}

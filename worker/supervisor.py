@@ -21,7 +21,7 @@ from tunescope.events import LogEvent, StateEvent, job_event
 from tunescope.launch import tied_to_parent
 from tunescope.states import TERMINAL, JobState
 from tunescope.wire import Order
-from worker.allocator_settings import with_expandable_segments
+from worker.allocator_settings import with_segments
 from worker.childlog import ChildLog, Stream
 from worker.death import explain_death, oom_kills
 from worker.oom import last_memory
@@ -121,13 +121,11 @@ class Supervisor:
 
     def _child_environment(self, bell: int) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_TRAINERS}
-        if self.order.spec.memory_savers.expandable_segments:
-            inherited = with_expandable_segments(inherited)
         return {
             # On a CPU shared with anything else, threads that spin at a barrier keep the last one off its core: half as long again
             # beside one busy process, more beside several (benchmarks/openmp_waiting.py).
             "OMP_WAIT_POLICY": "PASSIVE",
-            **inherited,
+            **with_segments(inherited, self.order.spec.memory_savers.expandable_segments),
             **self._environment,
             BELL_ENV: str(bell),
             "CUDA_VISIBLE_DEVICES": ",".join(self.order.gpus),

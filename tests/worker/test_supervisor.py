@@ -135,22 +135,29 @@ def test_child_sees_its_gpus_and_no_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "settings"),
+    ("expandable", "environment", "settings"),
     [
-        ({}, "expandable_segments:True"),
-        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:512"}, "max_split_size_mb:512,expandable_segments:True"),
-        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64,"}, "max_split_size_mb:64,expandable_segments:True"),
+        (True, {}, "expandable_segments:True"),
+        (True, {"PYTORCH_ALLOC_CONF": "max_split_size_mb:512"}, "max_split_size_mb:512,expandable_segments:True"),
+        (True, {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64,"}, "max_split_size_mb:64,expandable_segments:True"),
         (
+            True,
             {
                 "PYTORCH_ALLOC_CONF": "max_split_size_mb:512",
                 "PYTORCH_CUDA_ALLOC_CONF": "garbage_collection_threshold:0.8",
             },
             "max_split_size_mb:512,garbage_collection_threshold:0.8,expandable_segments:True",
         ),
+        (
+            False,
+            {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True,max_split_size_mb:64"},
+            "expandable_segments:True,max_split_size_mb:64,expandable_segments:False",
+        ),
+        (False, {"PYTORCH_ALLOC_CONF": "max_split_size_mb:512"}, "max_split_size_mb:512"),
     ],
 )
-def test_torch_is_told_to_expand_segments_beside_what_the_operator_sets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], settings: str
+def test_the_spec_decides_whether_segments_expand_beside_what_the_operator_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expandable: bool, environment: dict[str, str], settings: str
 ) -> None:
     """Torch itself says what it took; it reads two variables, of which only one may be left to it."""
     for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
@@ -160,7 +167,7 @@ def test_torch_is_told_to_expand_segments_beside_what_the_operator_sets(
     program = (
         "import os, torch; print(torch._C._accelerator_getAllocatorSettings(), 'PYTORCH_CUDA_ALLOC_CONF' in os.environ)"
     )
-    wish = order(memory_savers={"expandable_segments": True})
+    wish = order(memory_savers={"expandable_segments": expandable})
     command = [sys.executable, "-c", program]
     outbox = Outbox(tmp_path, job="j", attempt=1)
     Supervisor(wish, tmp_path, outbox, ring=lambda: None, grace_seconds=1, command=command).run()

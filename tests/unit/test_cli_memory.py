@@ -106,3 +106,14 @@ def test_a_name_that_is_neither_file_nor_recipe_leads_to_the_recipes(capsys: Cap
     assert main(("estimate", "llama-factory-qlora")) == 2
     told = capsys.readouterr().err
     assert "llama-factory-qlora is neither a file nor a recipe." in told and "Did you mean llamafactory-qlora?" in told
+
+
+@pytest.mark.parametrize(("asked", "most"), [("", 100), ("70", 70), ("wide", 100)])
+def test_an_explanation_in_a_pipe_keeps_within_the_width(
+    asked: str, most: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", asked)
+    lines = ran(capsys, "explain", "qwen-official-lora", "swift-2024-lora").splitlines()
+    assert max(map(len, lines)) <= most and not any(line.endswith(" ") for line in lines)
+    parts = told(capsys, "explain", "qwen-official-lora", "swift-2024-lora")["sections"]
+    assert all(part["because"] in " ".join(" ".join(lines).split()) for part in parts)

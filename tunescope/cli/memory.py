@@ -7,7 +7,7 @@ from typing import Any
 
 from tunescope.cli.jobs import read_spec
 from tunescope.cli.memory_text import print_advice, print_assumptions, print_ledger, print_sites, print_verdict
-from tunescope.cli.output import console, print_json, print_table
+from tunescope.cli.output import console, print_json, print_sentence, print_table
 from tunescope.cli.trace import print_trace, trace_of
 from tunescope.client import Client
 from tunescope.memory.advise import advise as advise_memory
@@ -68,10 +68,10 @@ def explain(args: Namespace) -> int:
     a, b = answer["a"], answer["b"]
     console.print(f"A  {a['name']}: {format_bytes(a['total_bytes'])}\nB  {b['name']}: {format_bytes(b['total_bytes'])}")
     rows = [[part["section"], format_bytes(part["bytes"]), part["because"]] for part in answer["sections"]]
-    print_table(["section", "B minus A", "because"], rows, "No difference.")
+    print_table(["section", "B minus A", "because"], rows, "No difference.", sentences=True)
     for line in (*measured_lines(answer), answer["note"], answer["turning"]):
         if line:
-            console.print(line)
+            print_sentence(line)
     return 0
 
 

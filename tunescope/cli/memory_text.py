@@ -67,7 +67,7 @@ def print_advice(answer: dict[str, Any], device: str) -> None:
         ]
         for item in answer["suggestions"]
     ]
-    print_table(["change", "saves", "then needs", "", "price"], rows, "There is nothing left to save.")
+    print_table(["change", "saves", "then needs", "", "price"], rows, "There is nothing left to save.", sentences=True)
     together = answer["together"]
     if together:
         enough = "enough" if together["fits"] else "not enough yet"

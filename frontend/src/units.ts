@@ -76,23 +76,18 @@ export function formatPercent(percent: number): string {
   return `${percent > 0 ? "+" : ""}${percent.toFixed(Math.abs(percent) < 10 ? 2 : 1)} %`;
 }
 
-const DECADES = [-3, -2, -1, 0, 1, 2, 3];
+const BYTE: [string, number] = ["B", 1];
+const ROUND = [-3, -2, -1, 0, 1, 2, 3].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
 
-/** Distances of an axis' marks that are round in the unit that ``bytesTicks`` names them in. ``most``: the end of the axis. */
+/** Distances of an axis' marks, round in the unit that ``bytesTicks`` names them in. ``most``: the end of the axis. */
 export function bytesMarks(most: number): number[] {
-  const [, size] = unitFor(most);
-  return DECADES.flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power * size)).filter(
-    (step) => step >= 1,
-  );
+  const [, size] = UNITS.find(([, bytes]) => most >= bytes) ?? BYTE;
+  return ROUND.map((count) => count * size).filter((step) => step >= 1);
 }
 
-function unitFor(most: number): [string, number] {
-  return UNITS.find(([, bytes]) => most >= bytes) ?? ["B", 1];
-}
-
-/** Labels of an axis whose marks are ``step`` apart: as many digits as it takes to tell them apart. */
+/** Labels of an axis whose marks are ``step`` apart, a distance of ``bytesMarks``: in the unit that it is round in. */
 export function bytesTicks(values: number[], step: number): string[] {
-  const [unit, size] = unitFor(Math.max(...values.map(Math.abs)));
+  const [unit, size] = UNITS.find(([, bytes]) => ROUND.some((count) => count * bytes === step)) ?? BYTE;
   return values.map((value) => `${(value / size).toFixed(decimals(step / size))} ${unit}`);
 }
 

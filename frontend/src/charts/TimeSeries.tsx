@@ -26,6 +26,8 @@ export type Line = {
   place?: number;
 };
 
+/** Curves of more runs than these, over each other, cannot be told apart. */
+export const MOST_RUNS = 6;
 const COLOURS = ["#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#a61e4d", "#8c510a", "#495057"];
 const COLOURS_DARK = ["#3bc9db", "#ffa94d", "#b197fc", "#69db7c", "#f783ac", "#e8b36b", "#ced4da"];
 const HEIGHT = 200;

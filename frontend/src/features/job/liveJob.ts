@@ -1,13 +1,13 @@
 /** What a job's page knows of its run, kept outside React and bounded: history from /metrics, then live steps and log lines. */
 
-import { answer, api, isRefused } from "../../api/client";
+import { isRefused } from "../../api/client";
 import { followJob } from "../../api/follow";
+import { HISTORY_POINTS, metricsOf } from "../../api/metrics";
 import type { EvaluationEvent, JobEvent, LogEvent, Metrics, StepEvent } from "../../api/types";
+import { type Listener, subscribe } from "../../charts/listeners";
 import { Drawn, EVALUATED, figuresOf, StepRing } from "./columns";
-import { type Listener, subscribe } from "./listeners";
 import { LogLines } from "./logLines";
 
-export const HISTORY_POINTS = 1000;
 export const KEPT_STEPS = 2048;
 /** How much of a frame may go to charts; those left over are drawn in the next ones, so that the page stays smooth. */
 const FRAME_MILLISECONDS = 5;
@@ -148,7 +148,7 @@ export class LiveJob {
   private async loadWhole() {
     this.loading = true;
     try {
-      const found = await this.metrics({ points: HISTORY_POINTS });
+      const found = await metricsOf(this.jobId);
       if (this.stopped || found.attempt < this.attempt) return;
       if (found.attempt > this.attempt) this.begin(found.attempt);
       this.whole = found;
@@ -174,15 +174,10 @@ export class LiveJob {
     const margin = (range.max - range.min) / 2;
     const from = Math.max(0, Math.floor(range.min - margin));
     const to = Math.max(from, Math.ceil(range.max + margin));
-    const found = await this.metrics({ from, to, points: 2 * HISTORY_POINTS }).catch(() => null);
+    const found = await metricsOf(this.jobId, { from, to, points: 2 * HISTORY_POINTS }).catch(() => null);
     if (this.stopped || !found || this.range !== range) return;
     this.detail = found;
     this.changed();
-  }
-
-  private metrics(query: { from?: number; to?: number; points: number }): Promise<Metrics> {
-    const params = { path: { job_id: this.jobId }, query };
-    return answer(api.GET("/api/jobs/{job_id}/metrics", { params }));
   }
 
   /** Draw at the next frame, and tell React soon, or at once. */

@@ -2,7 +2,7 @@
 
 import { answer, api } from "../../api/client";
 import type { LogEvent } from "../../api/types";
-import { subscribe } from "./listeners";
+import { subscribe } from "../../charts/listeners";
 
 export const KEPT_LINES = 5000;
 const PAGE_LINES = 1000;

@@ -3,7 +3,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { IconChartLine } from "@tabler/icons-react";
 import { useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { TimeSeries } from "../../charts/TimeSeries";
+import { MOST_RUNS, TimeSeries } from "../../charts/TimeSeries";
 import { Empty } from "../../ui/Empty";
 import { jobOption } from "../../ui/jobOption";
 import { PageHead } from "../../ui/PageHead";
@@ -12,7 +12,7 @@ import { useUrlState } from "../../ui/urlState";
 import { formatNumber, numberTicks } from "../../units";
 import { evaluationOf, lossOf, Overlay } from "./overlay";
 import { RunTable } from "./RunTable";
-import { type Chosen, labelOf, MOST_RUNS, useChosen, useOffered, wantedOf } from "./runs";
+import { type Chosen, labelOf, useChosen, useOffered, wantedOf } from "./runs";
 
 const SETTLE_MILLISECONDS = 250;
 const HEIGHT = 360;

@@ -1,8 +1,8 @@
 /** The losses of several runs over the same steps, as one source of a chart. */
 
 import type { Metrics } from "../../api/types";
+import { type Listener, subscribe } from "../../charts/listeners";
 import type { Points, Range, Source } from "../../charts/TimeSeries";
-import { type Listener, subscribe } from "../job/listeners";
 
 type Figure = number | null;
 export type Run = { id: string; metrics: Metrics };

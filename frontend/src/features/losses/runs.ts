@@ -2,11 +2,10 @@
 
 import { keepPreviousData, useQueries, useQuery } from "@tanstack/react-query";
 import { answer, api, call, isRefused } from "../../api/client";
+import { metricsOf } from "../../api/metrics";
 import { type Job, type Metrics, TERMINAL } from "../../api/types";
-import { HISTORY_POINTS } from "../job/liveJob";
+import { MOST_RUNS } from "../../charts/TimeSeries";
 
-/** More lines than these cannot be told apart. */
-export const MOST_RUNS = 6;
 const OFFERED = 50;
 const REFRESH_MILLISECONDS = 4000;
 
@@ -47,10 +46,9 @@ export function useChosen(ids: string[]): Chosen[] {
 }
 
 async function runOf(id: string): Promise<{ job: Job; metrics: Metrics }> {
-  const params = { path: { job_id: id }, query: { points: HISTORY_POINTS } };
   // One after the other: the figures of a job that has ended are then whole, and nobody asks for them again.
   const job = await call<Job>("GET", `/jobs/${encodeURIComponent(id)}`);
-  const metrics = await answer(api.GET("/api/jobs/{job_id}/metrics", { params }));
+  const metrics = await metricsOf(id);
   return { job, metrics };
 }
 

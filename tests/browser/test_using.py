@@ -16,7 +16,7 @@ from tests.browser.test_first_job import demo_spec
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
 from tunescope.settings import ServerSettings
-from tunescope.units import GIB
+from tunescope.units import GIB, MIB
 
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined});"
 """As on a page that came over plain HTTP from another machine."""
@@ -60,6 +60,21 @@ def test_marks_of_the_length_chart_differ_for_small_models_too(page: Page) -> No
     expect(marks.first).to_be_visible()
     told = marks.all_text_contents()
     assert len(told) == len(set(told)) > 3, told
+
+
+@pytest.mark.parametrize(("highest_mebibytes", "marks"), [(1010, "500 MiB"), (1030, "0.5 GiB")])
+def test_marks_of_the_length_chart_are_round_in_the_unit_that_they_are_named_in(
+    page: Page, highest_mebibytes: int, marks: str
+) -> None:
+    def answer(route: Route) -> None:
+        told = route.fetch().json()
+        lengths = [{"tokens": 256 * 2**power, "a_bytes": highest_mebibytes * MIB, "b_bytes": MIB} for power in range(4)]
+        route.fulfill(json=told | {"by_length": lengths})
+
+    page.route("**/api/explanations*", answer)
+    small = "model.id:Qwen/Qwen2.5-0.5B-Instruct"  # nobody has published measurements of it
+    page.goto(f"/why?a=swift-now-qlora&b=unsloth-qlora&ac={small}&bc={small}")
+    expect(page.locator("svg.plot text", has_text=re.compile(f"^{marks}$"))).to_have_count(1)
 
 
 @pytest.fixture
@@ -137,6 +152,12 @@ def test_jobs_are_ticked_and_taken_to_their_losses_or_the_difference(
     assert serious_problems(page) == []
     why.click()
     expect(page).to_have_url(re.compile(r"/why\?a=newer-11&b=newer-21"))
+    # They stay ticked in this tab, whichever page is looked at in between, until all are unticked.
+    page.goto("/?q=newer-2")
+    expect(bar).to_contain_text("newer-11, newer-21")
+    expect(page.get_by_role("checkbox", name="Tick newer-21", exact=True)).to_be_checked()
+    bar.get_by_role("button", name="Untick all").click()
+    expect(bar).to_be_hidden()
     page.goto("/?q=newer-")
     for number in range(50, 57):
         page.get_by_role("checkbox", name=f"Tick newer-{number}", exact=True).check()
@@ -148,6 +169,14 @@ def test_jobs_are_ticked_and_taken_to_their_losses_or_the_difference(
     bar.get_by_role("link", name="Compare losses").click()
     ids = "%2C".join(f"newer-{number}" for number in range(50, 56))
     expect(page).to_have_url(re.compile(f"/losses\\?runs={ids}$"))
+
+
+def test_a_job_that_was_deleted_is_no_longer_ticked(page: Page, two_measured_jobs: tuple[str, str]) -> None:
+    page.goto("/?q=newer-1")
+    page.get_by_role("checkbox", name="Tick newer-11", exact=True).check()
+    page.evaluate("sessionStorage.setItem('tunescope.ticked', JSON.stringify(['newer-11', 'deleted']))")
+    page.reload()
+    expect(page.get_by_role("region", name="Ticked jobs")).to_contain_text("Ticked: 1")
 
 
 def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Running) -> None:

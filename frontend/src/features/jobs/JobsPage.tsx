@@ -2,7 +2,6 @@ import { Button, Group, Skeleton, Stack } from "@mantine/core";
 import { IconChartLine, IconPlayerPlay, IconPlus, IconRocket, IconSearchOff } from "@tabler/icons-react";
 import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { answer, api, call } from "../../api/client";
 import type { Job } from "../../api/types";
@@ -15,7 +14,8 @@ import { DEMO_SPEC } from "./demo";
 import { FILTERS, Filters } from "./Filters";
 import { JobList } from "./JobList";
 import { MemoryNow } from "./MemoryNow";
-import { Ticked } from "./Ticked";
+import { TickedBar } from "./TickedBar";
+import { useTicked } from "./ticked";
 
 const PAGE = 50;
 const REFRESH_MILLISECONDS = 2000;
@@ -23,12 +23,10 @@ const REFRESH_MILLISECONDS = 2000;
 export default function JobsPage() {
   const { t } = useTranslation("jobs");
   const [wanted] = useUrlState();
-  // Those that a filter hides by now stay ticked: the two to compare need not be found by one search.
-  const [ticked, setTicked] = useState<string[]>([]);
-  const tick = (id: string, on: boolean) =>
-    setTicked((before) => [...before.filter((other) => other !== id), ...(on ? [id] : [])]);
   const jobs = useJobs(wanted.show, wanted.owner, wanted.q);
   const items = jobs.data?.pages.flatMap((page) => page.items) ?? [];
+  // Those that a filter hides by now stay ticked: the two to compare need not be found by one search.
+  const ticked = useTicked(items);
   const unfiltered = !wanted.show && !wanted.owner && !wanted.q;
   const none = jobs.data && items.length === 0;
   return (
@@ -70,7 +68,7 @@ export default function JobsPage() {
             </Button>
           </Empty>
         )}
-        {items.length > 0 && <JobList jobs={items} ticked={ticked} tick={tick} />}
+        {items.length > 0 && <JobList jobs={items} ticked={ticked.ids} tick={ticked.tick} />}
         {jobs.hasNextPage && (
           <Group justify="center">
             <Button
@@ -82,7 +80,7 @@ export default function JobsPage() {
             </Button>
           </Group>
         )}
-        {ticked.length > 0 && <Ticked ids={ticked} clear={() => setTicked([])} />}
+        {ticked.ids.length > 0 && <TickedBar {...ticked} />}
       </Stack>
     </>
   );

@@ -3,14 +3,16 @@ import { IconChartLine, IconScale, IconX } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
-import { MOST_RUNS } from "../losses/runs";
+import { MOST_RUNS } from "../../charts/TimeSeries";
+import { listed } from "../../i18n/list";
+import type { Ticked } from "./ticked";
 
 const HINT_ID = "ticked-hint";
 /** A difference has two sides. */
 const SIDES = 2;
 
 /** What can be done with the ticked jobs, in the order in which they were ticked: the first is side A. */
-export function Ticked({ ids, clear }: { ids: string[]; clear: () => void }) {
+export function TickedBar({ ids, names, clear }: Ticked) {
   const { t } = useTranslation("jobs");
   const [a, b] = ids;
   const tooMany = ids.length > MOST_RUNS;
@@ -46,6 +48,9 @@ export function Ticked({ ids, clear }: { ids: string[]; clear: () => void }) {
           {t("untickAll")}
         </Button>
       </Group>
+      <Text size="xs" mt={4} truncate title={listed(names)}>
+        {listed(names)}
+      </Text>
       {hints.length > 0 && (
         <Text id={HINT_ID} size="xs" className="muted" mt={4}>
           {hints.join(" ")}

@@ -25,6 +25,7 @@ from tunescope.memory.advise import Language
 from tunescope.problems import NotFound
 from tunescope.sentences import say
 from tunescope.spec import JobSpec, patched
+from tunescope.states import JobState
 from tunescope.stored_spec import stored_spec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -165,7 +166,8 @@ def all_artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user
     folder = artifacts_dir(settings, row)
     files = [file for item in kept_artifacts(session, row, folder) if (file := inside(folder, item.name))]
     if not files:
-        raise NotFound(say("job_has_no_files"), say("see_files_tab"))
+        gone = row.state == JobState.SUCCEEDED  # such a run has left some
+        raise NotFound(say("files_gone" if gone else "job_has_no_files"), say("see_files_tab"))
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.zip"'}
     return ZipResponse(archive(folder, files, job_id), headers=headers)
 

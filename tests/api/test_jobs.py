@@ -4,6 +4,7 @@ import json
 from io import BytesIO
 from pathlib import Path
 from random import randbytes
+from shutil import rmtree
 from typing import Any
 from zipfile import ZipFile
 
@@ -458,3 +459,14 @@ def test_the_address_of_a_file_leads_to_it_whatever_it_is_called(
 def test_a_job_without_files_has_no_archive(member: TestClient) -> None:
     answer = member.get(f"/api/jobs/{create(member)}/artifacts.zip")
     assert answer.status_code == 404 and "no files" in answer.json()["detail"]
+
+
+def test_an_archive_of_files_that_are_gone_says_so(
+    member: TestClient, sessions: Sessions, settings: ServerSettings
+) -> None:
+    job = create(member)
+    rmtree(left(sessions, settings, job, {"adapter_model.safetensors": b"x"}))
+    with sessions.begin() as session:
+        session.get_one(JobRow, job).state = JobState.SUCCEEDED
+    answer = member.get(f"/api/jobs/{job}/artifacts.zip")
+    assert answer.status_code == 404 and "no longer on the server" in answer.json()["detail"]

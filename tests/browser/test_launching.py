@@ -246,7 +246,10 @@ def test_clone_prefills_and_cancel_asks_first(page: Page, server: Running) -> No
     page.get_by_role("button", name="Cancel job").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel job").click()
     expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible(timeout=60_000)
-    expect(page.get_by_role("button", name="Retry"), "the keyboard keeps its place").to_be_focused()
+    actions = page.get_by_role("group", name="Actions", exact=True)
+    expect(actions, "the keyboard keeps its place, and a second Enter starts nothing").to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Retry")).to_be_focused()
     page.get_by_role("button", name="Retry").hover()
     expect(page.get_by_role("tooltip")).to_have_text("Begins at step 1: there is no checkpoint to go on from")
     for scheme in ("light", "dark"):

@@ -10,7 +10,7 @@ from string import Formatter
 import pytest
 
 from tunescope.recipes import load_recipes
-from tunescope.sentences.templates import TEMPLATES, XIDS
+from tunescope.sentences.templates import ADVICE, TEMPLATES, XIDS
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE: dict[str, str] = json.loads((ROOT / "frontend/src/i18n/zh-CN/sentences.json").read_text())
@@ -67,3 +67,9 @@ def test_what_recipes_note_is_told_with_the_values_of_its_template() -> None:
 
 def test_no_value_is_called_as_the_first_argument_of_say() -> None:
     assert [kind for kind in TEMPLATES if "kind" in values_of(kind)] == []
+
+
+@pytest.mark.parametrize("kind", sorted(ADVICE))
+def test_advice_names_no_button(kind: str) -> None:
+    """Whether the page offers Retry or Resume depends on a checkpoint, which whoever advises does not know of."""
+    assert re.findall(r"(?i)\bretry|\bresume|重试|“继续”", ADVICE[kind] + CHINESE[kind]) == []

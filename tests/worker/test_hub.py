@@ -113,7 +113,7 @@ def test_a_hub_that_is_away_is_told_as_such(hub: Hub, tmp_path: Path, kind: str)
     hub.url = f"http://127.0.0.1:{free_port()}"
     refused = fetch(hub, tmp_path, kind)
     assert refused["reason"] == "model_unreachable" and "org/tiny" in refused["detail"]
-    assert "Retry" in refused["advice"]
+    assert "Run it again" in refused["advice"]
 
 
 def test_a_cancelled_download_ends(hub: Hub, tmp_path: Path, kind: str) -> None:

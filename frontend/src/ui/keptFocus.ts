@@ -1,15 +1,20 @@
 import { type FocusEvent, useEffect, useRef } from "react";
 
-/** Keeps the keyboard's place in a group of actions: where the one that it is at goes or is disabled, the first of them gets it. */
+/**
+ * Keeps the keyboard's place in a group of actions: where the one that it is at goes or is disabled, the group itself
+ * gets it, and Tab leads to the first of those left. None of them gets it: a second Enter, pressed blindly, would start it.
+ */
 export function useKeptFocus() {
   const group = useRef<HTMLDivElement>(null);
   const held = useRef(false);
   useEffect(() => {
     if (held.current && document.activeElement === document.body)
-      group.current?.querySelector<HTMLElement>("a[href], button:not(:disabled)")?.focus();
+      group.current?.focus({ preventScroll: true });
   });
   return {
     ref: group,
+    role: "group",
+    tabIndex: -1,
     onFocus: () => {
       held.current = true;
     },

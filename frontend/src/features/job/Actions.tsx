@@ -39,7 +39,7 @@ export function Actions({ job }: { job: Job }) {
     confirm({ title: t(`${what}Title`), about: t(`${what}About`), act, onConfirm });
   return (
     <>
-      <Group gap="xs" {...kept}>
+      <Group gap="xs" aria-label={t("actions")} {...kept}>
         {mine && !ended && (
           <Button
             variant="default"

@@ -7,7 +7,8 @@ from pathlib import Path
 from tunescope.events import Failure, FailureMemory
 from tunescope.sentences import Sentence, say
 from tunescope.states import FailureReason
-from worker.oom import account
+from worker.cuda_words import bitsandbytes_said, says_gpu_lost, says_out_of_memory
+from worker.oom import account, moment
 
 
 def oom_kills(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
@@ -62,6 +63,12 @@ def explain_death(
             return Failure.of(FailureReason.OUT_OF_MEMORY, told(detail), advice, memory, more=more, last_lines=shown)
         detail, advice = say("killed"), say("see_kernel_log")
         return Failure.of(FailureReason.TRAINER_KILLED, told(detail), advice, memory, more=more, last_lines=shown)
+    of_cuda = next((said for line in reversed(shown) if (said := bitsandbytes_said(line))), "") if status > 0 else ""
+    if says_out_of_memory(of_cuda) or says_gpu_lost(of_cuda):
+        full = says_out_of_memory(of_cuda)
+        detail = say("out_of_memory" if full else "gpu_failed", when=moment(memory, "training"), said=of_cuda)
+        reason = FailureReason.OUT_OF_MEMORY if full else FailureReason.GPU_LOST
+        return Failure.of(reason, detail, say("shorten" if full else "see_gpu"), more=tail, last_lines=shown)
     asked_to_end = -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     return Failure.of(
         FailureReason.TRAINER_KILLED if asked_to_end else FailureReason.TRAINER_CRASHED,

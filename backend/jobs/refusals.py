@@ -99,6 +99,19 @@ def kernel_without_its_type(it: Submitted) -> Iterator[FieldError]:
         )
 
 
+def adapters_that_scaling_refuses(it: Submitted) -> Iterator[FieldError]:
+    """float16 on a GPU is trained with a scaled loss, and torch takes no float16 gradients then (amp/grad_scaler.py, unscale_)."""
+    precision = it.spec.precision
+    if it.spec.adaptation.method == "lora" and precision.dtype == precision.adapter_dtype == "float16":
+        yield FieldError(
+            "precision.adapter_dtype",
+            "adapters in float16 cannot be trained beside weights in float16: the scaled loss needs wider gradients",
+            "set it to float32, or precision.dtype to bfloat16",
+            "adapters_need_more_than_float16",
+            patch={"precision.adapter_dtype": "float32"},
+        )
+
+
 def adapter_on_the_head(it: Submitted) -> Iterator[FieldError]:
     """TRL 1.16 raises for it whichever loss is asked for (trainer/sft_trainer.py), but only once the model is loaded."""
     names = ", ".join(it.spec.adaptation.head_adapters)
@@ -227,6 +240,7 @@ RULES = (
     misleading_name,
     only_for_estimates,
     kernel_without_its_type,
+    adapters_that_scaling_refuses,
     adapter_on_the_head,
     model_not_here,
     data_not_here,

@@ -91,6 +91,7 @@ CANNOT_RUN: list[tuple[dict[str, Any], str]] = [
         {"memory_savers": {"attention": "flash_attention_2"}, "precision": {"dtype": "float32"}},
         "memory_savers.attention",
     ),
+    ({"precision": {"dtype": "float16", "adapter_dtype": "float16"}}, "precision.adapter_dtype"),
 ]
 
 

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from tests.api.servers import new_database, postgres_binaries, postgres_server, redis_server
 from tests.support.running import ADMIN_TOKEN, free_port, healthy
 from tests.support.waiting import until
+from tunescope.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -46,6 +47,18 @@ def test_the_worker_gets_gpus_their_driver_library_and_the_hosts_process_numbers
     assert device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
     assert "utility" in worker["environment"]["NVIDIA_DRIVER_CAPABILITIES"], "else there is no NVML in the container"
     assert worker["pid"] == "host", "else no process can be attributed to a job"
+
+
+def test_what_the_worker_fetches_and_trains_outlives_its_container() -> None:
+    worker = SERVICES["worker"]
+    for cache in ("HF_HOME", "MODELSCOPE_CACHE"):
+        assert worker["environment"][cache].startswith("/data/"), "a model is tens of gigabytes to fetch anew"
+    grace = WorkerSettings.model_fields["grace_seconds"].default
+    assert int(worker["stop_grace_period"].removesuffix("s")) > grace, (
+        "Docker kills after 10 s, checkpoints take longer"
+    )
+    for name in OURS:
+        assert SERVICES[name]["environment"]["HF_TOKEN"] == "${HF_TOKEN:-}"
 
 
 def test_all_that_an_image_copies_exists() -> None:

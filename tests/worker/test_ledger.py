@@ -144,7 +144,7 @@ def test_anatomy_tells_every_phase_unless_there_are_too_many() -> None:
 
 
 def test_what_lies_outside_the_tensors_on_a_gpu() -> None:
-    moment = CudaMoment(allocated_peak=70, reserved_peak=100, reserved_now=90, process=130, device=200)
+    moment = CudaMoment(allocated_peak=70, reserved_peak=100, reserved_now=90, process=130, held=200)
     assert {item.source: item.bytes for item in outside_cuda(moment)} == {
         "fragmentation": 30,
         "runtime_context": 40,
@@ -154,7 +154,7 @@ def test_what_lies_outside_the_tensors_on_a_gpu() -> None:
 
 def test_an_unknown_process_makes_context_and_others_unknown_too() -> None:
     hidden = Unknown(say("process_memory_hidden"))
-    moment = CudaMoment(allocated_peak=70, reserved_peak=100, reserved_now=90, process=hidden, device=200)
+    moment = CudaMoment(allocated_peak=70, reserved_peak=100, reserved_now=90, process=hidden, held=200)
     told = {item.source: (item.bytes, item.unknown_because) for item in outside_cuda(moment)}
     assert told["fragmentation"] == (30, None)
     assert told["runtime_context"] == told["other_processes"] == (None, hidden.because)

@@ -1,18 +1,25 @@
 """What a step tells of its memory: phases, peaks, tokens, and what measuring cost."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.worker.measured_run import run, spec_of
 from tests.worker.tiny import save_rows, save_tiny
-from tunescope.events import CheckpointEvent, EvaluationEvent, StepEvent
+from tunescope.events import AllocatorFigures, CheckpointEvent, EvaluationEvent, MemoryFigure, StepEvent
 from tunescope.sentences import say
+from worker.probes.nvml_memory import Memory
 from worker.probes.reading import Unknown
+from worker.trainer.meter.allocator import AllocatorPeaks
+from worker.trainer.meter.meter import Meter, StepFigures, row_lengths
 from worker.trainer.meter.phases import TOO_SHORT, Phases
 from worker.trainer.meter.sampler import FASTEST_HZ, SHARE, Sampler, rate_hz
 from worker.trainer.meter.sources import KernelPeak, Source, host_source
+from worker.trainer.watched import facts_of
 
 STEP_PHASES = ["data", "forward", "loss", "backward", "optimizer"]
 MIB = 2**20
@@ -90,6 +97,53 @@ def test_a_peak_between_two_looks_is_seen() -> None:
     peak = kernel.take()
     assert isinstance(before, int) and peak is not None and peak >= before + 60 * MIB
     assert (kernel.take() or 0) < peak, "the peak begins anew"
+
+
+def test_a_mark_reads_the_allocators_counters_once_and_starts_its_peaks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [(10, 70, 100), (30, 40, 120)]
+    asked: list[str] = []
+
+    def counted(_device: int) -> dict[str, Any]:
+        now, peak, reserved = said[asked.count("read")]
+        asked.append("read")
+        return {
+            "allocated_bytes": {"all": {"current": now, "peak": peak}},
+            "reserved_bytes": {"all": {"peak": reserved}},
+        }
+
+    monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", counted)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _device: asked.append("reset"))
+    peaks = AllocatorPeaks()
+    peaks.begin()
+    assert [peaks.take(), peaks.take()] == [(10, 70), (30, 40)]
+    assert asked == ["reset", "read", "reset", "read", "reset"]
+    assert (peaks.allocated, peaks.reserved) == (70, 120)
+
+
+def test_rows_packed_one_after_another_are_counted_when_the_step_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before: where rows begin is known only when the GPU has come so far."""
+    meter = Meter()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("worker.trainer.meter.meter.row_lengths", None)
+            meter.begin()
+            meter.add_batch({"position_ids": torch.tensor([[0, 1, 2, 0, 1, 0]])})
+            meter.add_batch({"position_ids": torch.tensor([[0, 1, 2, 3]])})
+            meter.add_batch({"attention_mask": torch.tensor([[1, 1, 1], [1, 0, 0]])})
+        figures = meter.end()
+    finally:
+        meter.close()
+    assert (figures.tokens, figures.longest_tokens) == (6 + 4 + 4, 4)
+    assert row_lengths(torch.tensor([True, False, False, True, False, True])) == [3, 2, 1]
+
+
+def test_the_drivers_reserve_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Memory(total=1000, used=300, free=700, reserved=60)
+    monkeypatch.setattr("worker.trainer.watched.device_now", lambda: device)
+    memory = [MemoryFigure(source="nvml.process", bytes=200)]
+    facts = facts_of(1, StepFigures(memory=memory, allocator=AllocatorFigures.model_construct(retries=0)))
+    assert (facts.others, facts.device_used, facts.device_total) == (40, 300, 1000)
+    assert replace(device, reserved=Unknown(say("reserve_not_told"))).held == 300, "it is not told apart"
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.worker.measured_run import spec_of
 from tests.worker.test_supervisor import run, states
@@ -18,6 +19,7 @@ from worker.death import explain_death
 from worker.oom import account, last_memory, moment
 from worker.outbox import read_events
 from worker.trainer.failure import explain
+from worker.trainer.model import load_model
 
 GIB = 2**30
 LIMIT = 5 * GIB
@@ -114,3 +116,43 @@ def test_a_gpu_that_fails_is_told_from_a_program_that_does(words: str) -> None:
     assert explain(RuntimeError("CUDA error: device-side assert triggered"), "training").reason is (
         FailureReason.TRAINER_CRASHED
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory\nCompile with …",
+        "CUDA driver error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    ],
+)
+@pytest.mark.parametrize("kind", [RuntimeError, torch.AcceleratorError])
+def test_memory_that_is_taken_past_torchs_allocator_runs_out_too(words: str, kind: type[RuntimeError]) -> None:
+    for stage in ("loading the model", "training"):
+        assert explain(kind(words), stage, HELD).reason is FailureReason.OUT_OF_MEMORY
+
+
+def test_a_weight_that_finds_no_room_to_be_quantized_is_out_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("transformers.integrations.bitsandbytes.Bnb4bitQuantize.convert", no_room)
+    with pytest.raises(RuntimeError) as raised:
+        load_model(save_tiny(tmp_path / "tiny"), spec_of(precision={"quantization": "nf4"}))
+    assert not isinstance(raised.value, torch.OutOfMemoryError), "transformers says it in words of its own"
+    for ooms, reason in ((1, FailureReason.OUT_OF_MEMORY), (0, FailureReason.INVALID_MODEL)):
+        monkeypatch.setattr(torch.cuda, "memory_stats", lambda ooms=ooms: {"num_ooms": ooms})
+        assert explain(raised.value, "loading the model").reason is reason
+
+
+def test_an_end_by_bitsandbytes_is_told_by_its_last_line() -> None:
+    said = "Error {} at line 88 in file /src/csrc/ops.cu"
+    full = explain_death(1, None, None, ["step 3", said.format("out of memory"), "warning"], HELD)
+    assert full.reason is FailureReason.OUT_OF_MEMORY and "step 812: CUDA error: out of memory" in full.detail
+    lost = explain_death(1, None, None, [said.format("uncorrectable ECC error encountered")])
+    assert lost.reason is FailureReason.GPU_LOST
+    other = explain_death(1, None, None, [said.format("invalid argument")])
+    assert other.reason is FailureReason.TRAINER_CRASHED

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,11 @@ class Job:
     def folder(self, attempt: int) -> Path:
         return self.root / "jobs" / "j" / str(attempt)
 
-    def order(self, sections: dict[str, Any], attempt: int = 1, resume: int | None = None) -> Path:
+    def order(
+        self, sections: dict[str, Any], attempt: int = 1, resume: int | None = None, gpus: Sequence[str] = ()
+    ) -> Path:
         order = {
-            "job": "j", "attempt": attempt, "fence": attempt, "resume_from_attempt": resume,
+            "job": "j", "attempt": attempt, "fence": attempt, "resume_from_attempt": resume, "gpus": list(gpus),
             "spec": {**SPEC, **sections}, "model": {"kind": "path", "location": str(self.model)},
             "dataset": {"name": "rows", "path": "datasets/rows.jsonl", "sha256": "", "rows": ROWS},
         }  # fmt: skip

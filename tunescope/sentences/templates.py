@@ -121,6 +121,7 @@ FAILURES = {
     "out_of_memory": "Out of memory {when}: {said}",
     "stopped_before_oom": "Stopped after step {step}, with a checkpoint, before memory ran out. {because}",
     "gpu_failed": "The GPU or its driver failed {when}: {said}",
+    "torch_without_gpu": "The job was given a GPU, but PyTorch cannot use it: {said}",
     "killed_for_memory": "The kernel's out-of-memory killer ended the trainer: the machine's main memory (not the GPU's) was full.",
     "killed": "The trainer was killed (SIGKILL). Most often that is the kernel's out-of-memory killer, "
     "when main memory (not the GPU's) is full; it can also be a person or a container limit.",
@@ -179,6 +180,9 @@ ADVICE = {
     "retry_with_room": "Run it again when the device has more room: it goes on from its checkpoint. Or start it anew with a change below.",
     "see_gpu": "See the GPU's state on the Machines page and the machine's kernel log (dmesg, Xid). "
     "Run it again: it goes on from its last checkpoint if it has one, on another GPU if there is one.",
+    "mend_driver": "Where the worker runs, `python -c 'import torch; torch.cuda.init()'` has to pass: it needs a driver for the CUDA "
+    "version of its torch (torch.version.cuda; nvidia-smi shows the driver's), a torch built with CUDA, and on machines with "
+    "NVSwitch a running nvidia-fabricmanager. Then run the job again.",
     "need_less_main_memory": "Use a smaller model, a shorter max_length or quantized weights, or run fewer jobs on this machine.",
     "see_kernel_log": "Look at the machine's kernel log (dmesg) for 'Out of memory'. Then run it again: it goes on from its last checkpoint "
     "if it has one.",

@@ -58,13 +58,14 @@ def logged(attempt: Attempt, notes: list[Sentence]) -> list[Sentence]:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import arithmetic, artifacts, data, kernels, model, probe, train
+    from worker.trainer import arithmetic, artifacts, data, device, kernels, model, probe, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.meter.hooks import trained_model
     from worker.trainer.meter.meter import Meter
 
     order = attempt.order
+    device.refuse_without_gpu(order.gpus)
     kernels.refuse_without_kernel(order.spec)
     spec, note = arithmetic.at_speed(order.spec)
     stop = train.StopSwitch()

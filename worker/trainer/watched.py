@@ -1,9 +1,9 @@
 """A step's figures as the rules of watch.py see them."""
 
 from worker.probes.host import machine_memory
-from worker.probes.nvml_memory import Memory, device_memory
-from worker.trainer.meter.meter import ALLOCATED, DEVICE, HOST, PROCESS, RESERVED, StepFigures
-from worker.trainer.meter.sources import gpu_uuid
+from worker.probes.nvml_memory import Memory
+from worker.trainer.meter.meter import ALLOCATED, HOST, PROCESS, RESERVED, StepFigures
+from worker.trainer.meter.sources import device_now
 from worker.trainer.watch import StepFacts
 
 
@@ -18,8 +18,8 @@ def facts_of(step: int, figures: StepFigures) -> StepFacts:
             device_used=total - available,
             device_total=total,
         )
-    memory = device_memory(gpu_uuid())
-    device, process = figures.of(DEVICE).bytes, figures.of(PROCESS).bytes
+    device, process = device_now(), figures.of(PROCESS).bytes
+    told = isinstance(device, Memory)
     return StepFacts(
         step=step,
         longest_tokens=figures.longest_tokens,
@@ -27,7 +27,7 @@ def facts_of(step: int, figures: StepFigures) -> StepFacts:
         reserved=figures.of(RESERVED).bytes,
         retries=figures.allocator.retries,
         used=figures.of(ALLOCATED).peak_bytes,
-        others=max(0, device - process) if device is not None and process is not None else None,
-        device_used=device,
-        device_total=memory.total if isinstance(memory, Memory) else None,
+        others=max(0, device.held - process) if told and process is not None else None,
+        device_used=device.used if told else None,
+        device_total=device.total if told else None,
     )

@@ -5,9 +5,11 @@ import torch
 from tunescope.events import FailureMemory
 from tunescope.sentences import say
 from worker.probes.host import machine_memory
+from worker.probes.nvml_memory import Memory
 from worker.probes.reading import Unknown
 from worker.trainer.ledger.measuring import Measuring
-from worker.trainer.meter.meter import DEVICE, HOST, PROCESS, Meter
+from worker.trainer.meter.meter import HOST, PROCESS, Meter
+from worker.trainer.meter.sources import device_now
 
 NOT_HERE = Unknown(say("no_such_figure"))
 
@@ -33,9 +35,9 @@ def failing_memory(measuring: Measuring, meter: Meter) -> FailureMemory:
             torch.cuda.max_memory_allocated(0),
             torch.cuda.memory_reserved(0),
         )
-        device, process = meter.reading(DEVICE, NOT_HERE), meter.reading(PROCESS, NOT_HERE)
-        if isinstance(device, int) and isinstance(process, int):
-            memory.other_processes_bytes = max(0, device - process)
+        device, process = device_now(), meter.reading(PROCESS, NOT_HERE)
+        if isinstance(device, Memory) and isinstance(process, int):
+            memory.other_processes_bytes = max(0, device.held - process)
     else:
         resident = meter.reading(HOST, NOT_HERE)
         memory.allocated_bytes = resident if isinstance(resident, int) else None

@@ -12,13 +12,15 @@ from tunescope.sentences import say
 from tunescope.spec import JobSpec
 from worker import requests
 from worker.outbox import Outbox
+from worker.probes.nvml_memory import Memory
 from worker.probes.reading import Unknown
 from worker.tracer.registration import Trained
 from worker.trainer.ledger.outside import CudaMoment, outside_cpu, outside_cuda
 from worker.trainer.ledger.snapshot import Snapshot
 from worker.trainer.ledger.step import FollowedStep, Measured
 from worker.trainer.meter.hooks import decoder_of, optimizer_of, trained_model
-from worker.trainer.meter.meter import DEVICE, PROCESS, Meter
+from worker.trainer.meter.meter import PROCESS, Meter
+from worker.trainer.meter.sources import device_now
 
 FIRST_STEPS = 3
 """Step 1 has no optimizer states, step 2 is the first with all of them, step 3 shows that it stays so."""
@@ -90,14 +92,14 @@ class Measuring:
     def _outside(self, measured: Measured, peaks: tuple[int, int] | None) -> list[Any]:
         if peaks is None:
             return outside_cpu()
-        unknown = Unknown(say("nvml_silent"))
+        device = device_now()
         return outside_cuda(
             CudaMoment(
                 allocated_peak=peaks[0],
                 reserved_peak=peaks[1],
                 reserved_now=torch.cuda.memory_reserved(0),
-                process=self._meter.reading(PROCESS, unknown),
-                device=self._meter.reading(DEVICE, unknown),
+                process=self._meter.reading(PROCESS, Unknown(say("nvml_silent"))),
+                held=device.held if isinstance(device, Memory) else device,
             )
         )
 

@@ -16,25 +16,28 @@ ON_CPU = {
 
 @dataclass(frozen=True)
 class CudaMoment:
-    """Figures of one step on a GPU, in bytes: the allocator's peaks, and NVML's words at the step's end."""
+    """Figures of one step on a GPU, in bytes: the allocator's peaks, and NVML's words at the step's end.
+
+    ``held``: by all processes on the GPU; what the driver keeps for itself is nobody's.
+    """
 
     allocated_peak: int
     reserved_peak: int
     reserved_now: int
     process: Bytes
-    device: Bytes
+    held: Bytes
 
 
 def outside_cuda(moment: CudaMoment) -> list[MemoryFigure]:
-    """Fragmentation = reserved - allocated, context = NVML's process - reserved, others = NVML's device - process."""
+    """Fragmentation = reserved - allocated, context = NVML's process - reserved, others = what all processes hold - process."""
     context: Bytes = moment.process
     if isinstance(moment.process, int):
         context = moment.process - moment.reserved_now
         if context < 0:
             context = Unknown(say("less_than_reserved"))
-    others: Bytes = moment.device
-    if isinstance(moment.device, int):
-        others = max(0, moment.device - moment.process) if isinstance(moment.process, int) else moment.process
+    others: Bytes = moment.held
+    if isinstance(moment.held, int):
+        others = max(0, moment.held - moment.process) if isinstance(moment.process, int) else moment.process
     return [
         figure(FRAGMENTATION, moment.reserved_peak - moment.allocated_peak),
         figure(CONTEXT, context),

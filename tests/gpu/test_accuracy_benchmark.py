@@ -1,6 +1,7 @@
 """The benchmark of GPU accuracy, up to where it needs a GPU."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.gpu_accuracy import (
     main,
     matrix,
     measured,
+    over_idle,
     predicted,
     prepare,
     run,
@@ -23,7 +25,11 @@ from benchmarks.gpu_models import save_tokenizer
 from tests.worker.tiny import save_tiny
 from tunescope.events import Failure, StateEvent
 from tunescope.memory.devices import DEFAULT_DEVICE
+from tunescope.sentences import say
 from tunescope.states import FailureReason, JobState
+from worker.probes.nvml import lost_gpu
+from worker.probes.nvml_memory import Memory
+from worker.probes.reading import Unknown
 
 CELL = Cell(MODELS[0], "lora", "none", 48, True, "sdpa")
 
@@ -64,6 +70,13 @@ def test_a_cell_that_fails_says_why() -> None:
     row = {"predicted": predicted(CELL, DEFAULT_DEVICE), "measured": measured([ended], "")}
     assert "failed: CUDA ran out of memory." in line_of(CELL, row)
     assert measured([], "Traceback: it died") == {"failure": "Traceback: it died"}
+
+
+def test_what_the_device_holds_more_than_idle_stands_for_a_process_that_the_driver_does_not_tell() -> None:
+    figures = Unknown(say("not_told_by_gpu"))
+    card = lost_gpu("GPU-0", 0, "NVIDIA H200", say("not_told_by_gpu"), figures)
+    assert over_idle(900, card) is None and over_idle(None, card) is None and over_idle(900, None) is None
+    assert over_idle(900, replace(card, memory=Memory(total=1000, used=70, free=930, reserved=60))) == 830
 
 
 def test_errors_are_relative_to_what_was_measured() -> None:

@@ -4,16 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.worker.measured_run import run, spec_of
 from tests.worker.tiny import save_rows, save_tiny
-from tunescope.events import AnatomyEvent, LedgerEvent, LogEvent
+from tunescope.events import AnatomyEvent, ArtifactEvent, LedgerEvent, LogEvent
 from tunescope.sentences import say
 from worker import requests
+from worker.outbox import Outbox, read_events
 from worker.probes.reading import Unknown
 from worker.tracer.follower import Event
 from worker.trainer.ledger.anatomy import anatomy
 from worker.trainer.ledger.outside import ON_CPU, CudaMoment, outside_cuda
+from worker.trainer.ledger.snapshot import MOST_EVENTS, Snapshot
 
 HIDDEN, INNER, LAYERS, RANK = 64, 128, 2, 8
 SHAPES = [(HIDDEN, HIDDEN)] * 4 + [(INNER, HIDDEN)] * 2 + [(HIDDEN, INNER)]
@@ -158,3 +161,17 @@ def test_an_unknown_process_makes_context_and_others_unknown_too() -> None:
     told = {item.source: (item.bytes, item.unknown_because) for item in outside_cuda(moment)}
     assert told["fragmentation"] == (30, None)
     assert told["runtime_context"] == told["other_processes"] == (None, hidden.because)
+
+
+def test_a_snapshot_keeps_pythons_frames_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names of C++ frames would be looked up while the training waits."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda.memory, "_record_memory_history", lambda **options: asked.append(options))
+    monkeypatch.setattr(torch.cuda.memory, "_dump_snapshot", lambda file: Path(file).write_bytes(b"pickle"))
+    snapshot = Snapshot(tmp_path / "artifacts", Outbox(tmp_path, job="j", attempt=1))
+    snapshot.begin()
+    snapshot.end(7)
+    assert asked == [{"max_entries": MOST_EVENTS, "stacks": "python"}, {"enabled": None}]
+    (told,) = [event for event in read_events(tmp_path) if isinstance(event, ArtifactEvent)]
+    assert (told.name, told.bytes) == ("memory-step-7.pickle", 6)

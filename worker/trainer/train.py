@@ -26,6 +26,7 @@ from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.hooks import mark_phases, trained_model
 from worker.trainer.meter.meter import Meter, StepFigures
 from worker.trainer.model import cast_adapters, lora_config, needs_autocast
+from worker.trainer.paged import keep_paged
 from worker.trainer.watch import Watch
 from worker.trainer.watched import facts_of
 
@@ -62,6 +63,11 @@ class MeteredTrainer(SFTTrainer):
         self._meter = meter
         self._fused_loss = fused_loss
         mark_phases(self, meter)
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        optimizer = super().create_optimizer(*arguments, **options)
+        keep_paged(optimizer)
+        return optimizer
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device) -> Any:
         """A step begins here, with its data, before transformers calls ``on_step_begin``."""

@@ -321,6 +321,8 @@ def job_path(job_id: str, *rest: str) -> str:
     """Path of a job below /api. An id is one segment, whatever characters it has. Raises InvalidInput for one that can be none."""
     if not job_id.strip(". "):
         raise InvalidInput("The id of a job is missing.", "See the ids of jobs: tunescope jobs list.")
+    if "/" in job_id:  # servers take an escaped one for a slash too
+        raise InvalidInput(f"{job_id} cannot be the id of a job.", "See the ids of jobs: tunescope jobs list.")
     return "/".join(["/jobs", quote(job_id, safe=""), *rest])
 
 

@@ -76,6 +76,7 @@ export function formatPercent(percent: number): string {
   return `${percent > 0 ? "+" : ""}${percent.toFixed(Math.abs(percent) < 10 ? 2 : 1)} %`;
 }
 
+const MOST_DECIMALS = 8;
 const BYTE: [string, number] = ["B", 1];
 const ROUND = [-3, -2, -1, 0, 1, 2, 3].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
 
@@ -93,8 +94,10 @@ export function bytesTicks(values: number[], step: number): string[] {
 
 export function numberTicks(values: number[], step: number): string[] {
   const most = Math.max(...values.map(Math.abs));
-  if (most > 0 && most < 1e-3)
-    return values.map((value) => (value === 0 ? "0" : value.toExponential(decimals(step / most))));
+  if (most > 0 && most < 1e-3) {
+    const count = decimals(step / 10 ** Math.floor(Math.log10(most)));
+    return values.map((value) => (value === 0 ? "0" : value.toExponential(count)));
+  }
   return values.map((value) => value.toLocaleString("en-US", digits(decimals(step))));
 }
 
@@ -102,6 +105,11 @@ function digits(count: number) {
   return { minimumFractionDigits: count, maximumFractionDigits: count };
 }
 
+/** Digits after the point that it takes to write multiples of ``step`` as they are: 1 for 0.5, 2 for 0.25. */
 function decimals(step: number): number {
-  return Math.min(8, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)));
+  for (let count = 0; count < MOST_DECIMALS; count++) {
+    const shifted = step * 10 ** count;
+    if (Math.abs(shifted - Math.round(shifted)) < 1e-6 * shifted) return count;
+  }
+  return MOST_DECIMALS;
 }

@@ -47,6 +47,9 @@ def test_a_wrong_value_is_refused_at_its_field(form: Page) -> None:
 
 def test_an_unknown_library_model_is_refused_at_the_model(form: Page) -> None:
     field(form, "Model").fill("no")
+    told = form.get_by_role("region", name="VRAM at the peak")
+    expect(told).to_contain_text("No such model in this server's library")
+    expect(told).not_to_contain_text("can run all the same")
     form.get_by_role("button", name="Launch").click()
     expect(form.get_by_text("there is no model no in the library")).to_be_visible()
 
@@ -134,6 +137,25 @@ def test_settings_that_do_not_go_together_are_told_at_a_field(form: Page) -> Non
     form.get_by_role("tab", name="Form").click()
     expect(form.get_by_text("quantized weights cannot be trained in full")).to_be_visible()
     expect(field(form, "Quantization")).to_have_attribute("aria-invalid", "true")
+
+
+def test_a_field_that_there_is_not_is_named_in_the_form_too(form: Page) -> None:
+    form.get_by_role("tab", name="YAML").click()
+    form.get_by_label("Job spec").fill("model: {id: a/b}\ndata: {dataset: d}\nmemory_savers: {expandable: true}\n")
+    expect(form.get_by_role("alert")).to_contain_text("memory_savers.expandable: there is no such field")
+    form.get_by_role("tab", name="Form").click()
+    expect(form.get_by_text("memory_savers.expandable: there is no such field")).to_be_visible()
+
+
+def test_a_closed_section_says_what_is_switched_on_and_a_switch_what_it_does(form: Page) -> None:
+    section = form.get_by_role("button", name=re.compile("^Memory savers"))
+    expect(section).to_contain_text("Gradient checkpointing · sdpa")
+    section.click()
+    switch = form.get_by_role("switch", name="Expandable segments")
+    expect(switch).to_have_accessible_description(re.compile("^The allocator grows blocks in place"))
+    switch.press("Space")
+    section.click()
+    expect(section).to_contain_text("Gradient checkpointing · sdpa · Expandable segments")
 
 
 def test_a_reload_loses_nothing(form: Page) -> None:

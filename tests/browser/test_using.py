@@ -155,6 +155,8 @@ def test_jobs_are_ticked_and_taken_to_their_losses_or_the_difference(
     # They stay ticked in this tab, whichever page is looked at in between, until all are unticked.
     page.goto("/?q=newer-2")
     expect(bar).to_contain_text("newer-11, newer-21")
+    for losses in page.get_by_role("link", name="Compare losses").all():
+        expect(losses).to_have_attribute("href", "/losses?runs=newer-11%2Cnewer-21")
     expect(page.get_by_role("checkbox", name="Tick newer-21", exact=True)).to_be_checked()
     bar.get_by_role("button", name="Untick all").click()
     expect(bar).to_be_hidden()

@@ -13,3 +13,8 @@ export function problemText({ message, fix, type = "", values = {} }: FieldProbl
   const shown = words && valuesInWords(words, values, i18next.t);
   return shown ? i18next.t(type, { ns: "problems", replace: shown }) : english;
 }
+
+/** The same with the path of the field, for where it does not stand beside it. */
+export function placedText(problem: FieldProblem): string {
+  return problem.loc ? `${problem.loc}: ${problemText(problem)}` : problemText(problem);
+}

@@ -96,6 +96,7 @@ function JobRow({ job, ...ticking }: One) {
 }
 
 function JobCard({ job, ...ticking }: One) {
+  const { t } = useTranslation("jobs");
   return (
     <li className="card job-row">
       <Group justify="space-between" wrap="nowrap" align="flex-start" mb={8}>
@@ -111,8 +112,12 @@ function JobCard({ job, ...ticking }: One) {
       <Steps job={job} />
       <Group justify="space-between" mt={8} align="flex-end">
         <Memory job={job} />
-        <Text size="xs" className="muted">
-          {job.owner.username} · {formatAgo(job.created_at)}
+        <Text size="xs" className="muted" ta="end">
+          {[
+            ...(job.latest ? [t("lossOf", { loss: formatLoss(job.latest.loss) })] : []),
+            job.owner.username,
+            formatAgo(job.created_at),
+          ].join(" · ")}
         </Text>
       </Group>
     </li>
@@ -140,7 +145,7 @@ function Why({ job }: { job: Job }) {
     : job.waiting_because && said(job.waiting_because, job.waiting_sentence);
   if (!why) return null;
   return (
-    <Text size="xs" className="muted" mt={4} lineClamp={2} title={why}>
+    <Text size="xs" className="muted" my={4} lineClamp={2} title={why}>
       {why}
     </Text>
   );

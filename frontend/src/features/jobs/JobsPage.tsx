@@ -15,7 +15,7 @@ import { FILTERS, Filters } from "./Filters";
 import { JobList } from "./JobList";
 import { MemoryNow } from "./MemoryNow";
 import { TickedBar } from "./TickedBar";
-import { useTicked } from "./ticked";
+import { lossesOf, useTicked } from "./ticked";
 
 const PAGE = 50;
 const REFRESH_MILLISECONDS = 2000;
@@ -37,6 +37,7 @@ export default function JobsPage() {
           <Button
             component={Link}
             to="/losses"
+            search={lossesOf(ticked.ids) as never}
             variant="default"
             leftSection={<IconChartLine size={16} aria-hidden />}
           >

@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import { MOST_RUNS } from "../../charts/TimeSeries";
 import { listed } from "../../i18n/list";
-import type { Ticked } from "./ticked";
+import { lossesOf, type Ticked } from "./ticked";
 
 const HINT_ID = "ticked-hint";
 /** A difference has two sides. */
@@ -30,7 +30,7 @@ export function TickedBar({ ids, names, clear }: Ticked) {
           label={t("compareLosses")}
           icon={<IconChartLine size={14} aria-hidden />}
           to="/losses"
-          search={tooMany ? undefined : { runs: ids.join(",") }}
+          search={lossesOf(ids)}
         />
         <Action
           label={t("whyMemory")}

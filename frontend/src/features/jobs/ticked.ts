@@ -4,6 +4,7 @@ import { useQueries } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { ApiProblem, call } from "../../api/client";
 import type { Job } from "../../api/types";
+import { MOST_RUNS } from "../../charts/TimeSeries";
 
 const STORED = "tunescope.ticked";
 
@@ -37,6 +38,11 @@ export function useTicked(listed: Job[]): Ticked {
     tick: (id, on) => setIds((before) => [...before.filter((other) => other !== id), ...(on ? [id] : [])]),
     clear: () => setIds([]),
   };
+}
+
+/** What the page of losses is asked for; undefined where it can draw none of them, or not all. */
+export function lossesOf(ids: string[]): { runs: string } | undefined {
+  return ids.length > 0 && ids.length <= MOST_RUNS ? { runs: ids.join(",") } : undefined;
 }
 
 const isGone = (error: unknown) => error instanceof ApiProblem && error.status === 404;

@@ -112,15 +112,22 @@ function Verdict({ name, fit, note }: { name: string; fit: Estimate["fit"]; note
   );
 }
 
-/** An estimate that cannot be made is no error of the job: say why, and that it can run all the same. */
+/** Where models are listed here: one that is not on the list is nowhere, and does not run either. */
+const NO_SUCH_MODEL: Record<string, string> = {
+  library: "notInLibraryAtAll",
+  catalogue: "notInCatalogueAtAll",
+};
+
+/** An estimate that cannot be made is no error of the job: say why, and that it can run all the same where it can. */
 function NoEstimate({ error, source }: { error: unknown; source: unknown }) {
   const { t } = useTranslation("launch");
   const problem = error instanceof ApiProblem ? error : undefined;
-  const unknownModel = errorsOf(problem).some((item) => item.loc === "model.id");
+  const unknown = errorsOf(problem).find((item) => item.loc === "model.id");
+  const nowhere = unknown?.type === "not_in_catalogue" ? NO_SUCH_MODEL[String(source)] : undefined;
   return (
     <Text size="sm" className="muted" role="status">
-      {unknownModel
-        ? t(source === "catalogue" ? "notInCatalogueAtAll" : "noEstimateModel")
+      {unknown
+        ? t(nowhere ?? "noEstimateModel")
         : problem?.status === 422
           ? t("noEstimateYet")
           : t("noEstimateNow")}

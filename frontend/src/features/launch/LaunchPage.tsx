@@ -7,7 +7,7 @@ import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiProblem, call } from "../../api/client";
 import type { Estimate, Job } from "../../api/types";
-import { problemText } from "../../i18n/problem";
+import { placedText } from "../../i18n/problem";
 import { NoWorker } from "../../ui/NoWorker";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
@@ -32,6 +32,7 @@ export default function LaunchPage() {
   const { t } = useTranslation("launch");
   const schema = useSpecSchema();
   const draft = useDraft();
+  const [{ view }] = useUrlState();
   const [gpu, setGpu] = useState(REFERENCE_GPU);
   const source = usePrefill(draft, schema.data);
   const model = String(read(draft.spec, "model.id") ?? "");
@@ -64,11 +65,11 @@ export default function LaunchPage() {
             {t("cannotRunFix")}
           </Alert>
         )}
-        {problems.general.length > 0 && (
+        {problems.general.length > 0 && view !== "yaml" && (
           <Alert color="red" title={t("general")}>
             <List size="sm">
               {problems.general.map((error) => (
-                <List.Item key={error.loc}>{problemText(error)}</List.Item>
+                <List.Item key={error.loc}>{placedText(error)}</List.Item>
               ))}
             </List>
           </Alert>

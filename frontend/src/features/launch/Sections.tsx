@@ -70,13 +70,17 @@ export function Sections({ draft, schema, problems }: Props) {
 
 const SHOWN_VALUES = 3;
 
-/** The first few values of a closed section; a number says what it is of. */
+/** What is switched on in a closed section, and its first few values; a number says what it is of. */
 function summaryOf(section: Section, draft: DraftState, labelOf: (path: string) => string): string {
+  let values = 0;
   return section.fields
-    .map(({ path, fallback }) => ({ path, value: read(draft.spec, path) ?? fallback }))
-    .filter(({ value }) => (typeof value === "string" && value !== "none") || typeof value === "number")
-    .slice(0, SHOWN_VALUES)
-    .map(({ path, value }) => (typeof value === "number" ? `${labelOf(path)} ${value}` : value))
+    .flatMap(({ path, fallback }) => {
+      const value = read(draft.spec, path) ?? fallback;
+      if (value === true) return labelOf(path);
+      if ((typeof value !== "string" || value === "none") && typeof value !== "number") return [];
+      if (++values > SHOWN_VALUES) return [];
+      return typeof value === "number" ? `${labelOf(path)} ${value}` : value;
+    })
     .join(" · ");
 }
 

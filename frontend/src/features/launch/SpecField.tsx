@@ -1,6 +1,7 @@
-import { NumberInput, Select, Switch, TagsInput, TextInput } from "@mantine/core";
+import { NumberInput, Select, TagsInput, TextInput } from "@mantine/core";
 import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
+import { DescribedSwitch } from "../../ui/DescribedSwitch";
 import type { Field } from "./schema";
 
 type Props = {
@@ -28,7 +29,7 @@ export function SpecField({ field, value, error, onChange, compact }: Props) {
   switch (field.kind) {
     case "switch":
       return (
-        <Switch
+        <DescribedSwitch
           {...common}
           mt={compact ? 28 : 4}
           checked={Boolean(value)}

@@ -3,7 +3,7 @@ import { IconDownload } from "@tabler/icons-react";
 import { useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { FieldProblem } from "../../api/client";
-import { problemText } from "../../i18n/problem";
+import { placedText } from "../../i18n/problem";
 import { Copy, download } from "../../ui/Copy";
 import { type DraftState, lineOf } from "./draft";
 import { Mend } from "./Mend";
@@ -23,7 +23,7 @@ export function YamlView({ draft, problems }: { draft: DraftState; problems: Pro
       ]
     : problems.all.map((error) => ({
         line: lineOf(draft.text, error.loc),
-        text: `${error.loc}: ${problemText(error)}`,
+        text: placedText(error),
         problem: error,
       }));
   const go = (line: number) => {

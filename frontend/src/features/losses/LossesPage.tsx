@@ -1,9 +1,10 @@
-import { Alert, MultiSelect, Stack, Switch, Text } from "@mantine/core";
+import { Alert, MultiSelect, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { IconChartLine } from "@tabler/icons-react";
 import { useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { MOST_RUNS, TimeSeries } from "../../charts/TimeSeries";
+import { DescribedSwitch } from "../../ui/DescribedSwitch";
 import { Empty } from "../../ui/Empty";
 import { jobOption } from "../../ui/jobOption";
 import { PageHead } from "../../ui/PageHead";
@@ -31,7 +32,7 @@ export default function LossesPage() {
       <Stack>
         <div className="card">
           <Picker chosen={chosen} change={(wanted) => change({ runs: wanted.join(",") })} />
-          <Switch
+          <DescribedSwitch
             mt="md"
             label={t("smooth")}
             description={t("smoothAbout")}

@@ -20,7 +20,7 @@ export function RunTable({ runs, drawn }: { runs: Chosen[]; drawn: Chosen[] }) {
         <Table horizontalSpacing="md" verticalSpacing="xs" aria-label={t("figures")}>
           <Table.Thead>
             <Table.Tr>
-              {["run", "state", "steps", "newest", "lowest", "evaluation"].map((column) => (
+              {["run", "newest", "lowest", "evaluation", "state", "steps"].map((column) => (
                 <Table.Th key={column}>{t(column)}</Table.Th>
               ))}
             </Table.Tr>
@@ -41,17 +41,17 @@ export function RunTable({ runs, drawn }: { runs: Chosen[]; drawn: Chosen[] }) {
                       {labelOf(job, jobs)}
                     </Link>
                   </Table.Td>
+                  <Table.Td>{formatLoss(job.latest?.loss)}</Table.Td>
+                  <Table.Td style={NO_WRAP}>
+                    {lowestOf(metrics, (loss, step) => t("lowestAt", { loss, step }))}
+                  </Table.Td>
+                  <Table.Td>{formatLoss(metrics.evaluations.at(-1)?.loss)}</Table.Td>
                   <Table.Td>
                     <StateBadge state={job.state} />
                   </Table.Td>
                   <Table.Td style={NO_WRAP}>
                     {job.progress.step} / {job.progress.total_steps ?? "?"}
                   </Table.Td>
-                  <Table.Td>{formatLoss(job.latest?.loss)}</Table.Td>
-                  <Table.Td style={NO_WRAP}>
-                    {lowestOf(metrics, (loss, step) => t("lowestAt", { loss, step }))}
-                  </Table.Td>
-                  <Table.Td>{formatLoss(metrics.evaluations.at(-1)?.loss)}</Table.Td>
                 </Table.Tr>
               );
             })}

@@ -284,9 +284,12 @@ def parse_spec(values: Any) -> JobSpec:
 
 
 def patched(spec: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
-    """The spec with dotted fields replaced and checked again. Raises InvalidInput."""
+    """The spec with dotted fields, or its name, replaced and checked again. Raises InvalidInput."""
     values = spec.model_dump(mode="json")
     for path, value in patch.items():
+        if path == "name":
+            values["name"] = value
+            continue
         section, _, name = path.partition(".")
         inside = values.get(section)
         if not isinstance(inside, dict) or not name:

@@ -123,7 +123,8 @@ class Jobs(BaseModel):
 class CloneRequest(BaseModel):
     spec: JobSpec | None = Field(default=None, description="Use this spec in place of the original's.")
     patch: dict[str, Any] = Field(
-        default_factory=dict, description="Dotted fields to change, such as those of a suggestion: {'batch.…': 1}."
+        default_factory=dict,
+        description="Dotted fields to change, such as those of a suggestion, {'batch.…': 1}, or the name: {'name': 'second'}.",
     )
 
 

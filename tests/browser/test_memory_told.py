@@ -209,7 +209,7 @@ def test_what_the_api_refuses_is_told_in_chinese(page: Page) -> None:
     page.route("**/api/datasets", lambda route: route.fulfill(status=409, body=bytes(body)))
     page.goto("/datasets")
     expect(page.get_by_role("alert")).to_contain_text("该任务已结束：失败。")
-    expect(page.get_by_role("alert")).to_contain_text("请重试或克隆以再次运行。")
+    expect(page.get_by_role("alert")).to_contain_text("请再次运行，或克隆它。")
 
 
 def test_what_is_wrong_with_an_uploaded_row_is_told_in_chinese(page: Page) -> None:

@@ -60,7 +60,7 @@ def test_submit_follow_show_list_and_logs(tunescope: Tunescope, spec_file: SpecF
 def test_a_failed_job_ends_with_code_1_and_says_why(tunescope: Tunescope, spec_file: SpecFile) -> None:
     ran = tunescope("jobs", "submit", spec_file("suicide"), "--follow")
     assert ran.code == 1
-    assert "killed" in ran.err and "retry" in ran.err
+    assert "killed" in ran.err and "run it again" in ran.err
     assert "failed" in ran.out.splitlines()
 
 
@@ -80,9 +80,10 @@ def test_a_job_is_cloned_with_changes_and_deleted_when_one_says_so(
     tunescope: Tunescope, spec_file: SpecFile, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = finished_job(tunescope, spec_file)
-    changes = ("--set", "adaptation.r=16", "--set", "precision.quantization=none")
+    changes = ("--set", "adaptation.r=16", "--set", "precision.quantization=none", "--set", "name=second")
     cloned = document(tunescope("jobs", "clone", job, *changes, "--json").out)
     assert (cloned["spec"]["adaptation"]["r"], cloned["spec"]["precision"]["quantization"]) == (16, "none")
+    assert cloned["name"] == cloned["spec"]["name"] == "second"
     assert cloned["spec"]["data"] == client.job(job)["spec"]["data"] and cloned["id"] != job
     for wrong in ("adaptation.r", "=16", "adaptation.rank=16", "adaptation.r=-1", "adaptation.r={"):
         assert tunescope("jobs", "clone", job, "--set", wrong).code == 2, wrong

@@ -200,7 +200,9 @@ def changed_field(text: str) -> tuple[str, Any]:
     """``batch.per_device_train_batch_size=2`` as the field and its value, read as in YAML. Raises InvalidInput."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise InvalidInput(f"{text!r} changes no field.", "Give section.field=value, such as adaptation.r=16.")
+        raise InvalidInput(
+            f"{text!r} changes no field.", "Give section.field=value, such as adaptation.r=16, or name=value."
+        )
     return path.strip(), read_yaml(value, f"the value of {path.strip()}")
 
 

@@ -150,7 +150,7 @@ def add_job_commands(commands: Commands) -> None:
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="another value of a field, such as adaptation.r=16; may be given several times",
+        help="another value of a field, such as adaptation.r=16 or name=second; may be given several times",
     )
     removing = command(group, "delete", "Delete a job that has ended, with its files, for good.", jobs.delete)
     removing.add_argument("job", help="id of the job")

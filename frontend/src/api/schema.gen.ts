@@ -1261,7 +1261,7 @@ export interface components {
             spec?: components["schemas"]["JobSpec"] | null;
             /**
              * Patch
-             * @description Dotted fields to change, such as those of a suggestion: {'batch.…': 1}.
+             * @description Dotted fields to change, such as those of a suggestion, {'batch.…': 1}, or the name: {'name': 'second'}.
              */
             patch?: {
                 [key: string]: unknown;

@@ -5,3 +5,9 @@ import { formatAgo } from "../units";
 export function jobOption(job: Job): string {
   return `${job.name} · ${formatAgo(job.created_at)}`;
 }
+
+/** A job's name; with its id where another of them is called the same. */
+export function labelOf(job: Job, among: Job[]): string {
+  const alone = among.every(({ id, name }) => name !== job.name || id === job.id);
+  return alone ? job.name : `${job.name} (${job.id})`;
+}

@@ -81,7 +81,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
             )}
           </>
         ) : (
-          <Skeleton height={120} />
+          !error && <Skeleton height={120} />
         )}
         {job && Object.keys(side.changes).length === 0 && <OfItsPage job={job} />}
         {recipe && (

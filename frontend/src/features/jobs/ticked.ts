@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import { ApiProblem, call } from "../../api/client";
 import type { Job } from "../../api/types";
 import { MOST_RUNS } from "../../charts/TimeSeries";
+import { labelOf } from "../../ui/jobOption";
 
 const STORED = "tunescope.ticked";
 
@@ -32,9 +33,10 @@ export function useTicked(listed: Job[]): Ticked {
     if (gone.length > 0) setIds((before) => before.filter((id) => !gone.includes(id)));
   });
   const known = [...listed, ...asked.flatMap(({ data }) => (data ? [data] : []))];
+  const jobs = ids.flatMap((id) => known.find((job) => job.id === id) ?? []);
   return {
     ids,
-    names: ids.flatMap((id) => known.find((job) => job.id === id)?.name ?? []),
+    names: jobs.map((job) => labelOf(job, jobs)),
     tick: (id, on) => setIds((before) => [...before.filter((other) => other !== id), ...(on ? [id] : [])]),
     clear: () => setIds([]),
   };

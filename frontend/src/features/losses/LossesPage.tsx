@@ -6,14 +6,14 @@ import { useTranslation } from "react-i18next";
 import { MOST_RUNS, TimeSeries } from "../../charts/TimeSeries";
 import { DescribedSwitch } from "../../ui/DescribedSwitch";
 import { Empty } from "../../ui/Empty";
-import { jobOption } from "../../ui/jobOption";
+import { jobOption, labelOf } from "../../ui/jobOption";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import { formatNumber, numberTicks } from "../../units";
 import { evaluationOf, lossOf, Overlay } from "./overlay";
 import { RunTable } from "./RunTable";
-import { type Chosen, labelOf, useChosen, useOffered, wantedOf } from "./runs";
+import { type Chosen, useChosen, useOffered, wantedOf } from "./runs";
 
 const SETTLE_MILLISECONDS = 250;
 const HEIGHT = 360;

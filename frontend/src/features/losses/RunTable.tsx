@@ -3,9 +3,10 @@ import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import type { Metrics } from "../../api/types";
 import { lineColour } from "../../charts/TimeSeries";
+import { labelOf } from "../../ui/jobOption";
 import { StateBadge } from "../../ui/StateBadge";
 import { formatLoss, formatNumber } from "../../units";
-import { type Chosen, labelOf } from "./runs";
+import type { Chosen } from "./runs";
 
 const NO_WRAP = { whiteSpace: "nowrap" } as const;
 

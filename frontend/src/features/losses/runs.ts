@@ -51,9 +51,3 @@ async function runOf(id: string): Promise<{ job: Job; metrics: Metrics }> {
   const metrics = await metricsOf(id);
   return { job, metrics };
 }
-
-/** A job's name; with its id where another of them is called the same. */
-export function labelOf(job: Job, among: Job[]): string {
-  const alone = among.every(({ id, name }) => name !== job.name || id === job.id);
-  return alone ? job.name : `${job.name} (${job.id})`;
-}

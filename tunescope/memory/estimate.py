@@ -126,6 +126,8 @@ def estimate(
     stored_as_master = persistent.weights if weight_width(spec) == 4 and spec.precision.dtype != "float32" else 0
     held = share(spec, architecture, persistent, stack)
     sites = training_sites(spec, architecture, work, stack, persistent)
+    if held.whole is not None:
+        sites = (*sites, held.whole.start)
     base = _base_ledger(held, device, stored_as_master)
     ledgers = {site.name: base + _site_ledger(site, held) for site in sites}
     spread = _spread(spec, work, lengths, stack)
@@ -154,7 +156,10 @@ def estimate(
         )
     )
     interval = _interval(spec, architecture, stack, allocated + held.communication, fragments, context)
-    notes = _assumptions(spec, architecture, work, lengths, stack, device, persistent.unmatched, spread > 1.0)
+    notes = _assumptions(
+        spec, architecture, work, lengths, stack, device, persistent.unmatched, spread > 1.0,
+        0 if held.whole is None else held.whole.accumulated,
+    )  # fmt: skip
     beside_cache = ledgers[winner].total_bytes + context[1]
     settled = None if fragments.settled is None else beside_cache + fragments.settled
     return Estimate(
@@ -269,13 +274,18 @@ def _base_ledger(held: Share, device: Device, stored_as_master: int) -> MemoryLe
 def _site_ledger(site: Site, held: Share) -> MemoryLedger:
     numerator, denominator = held.gradient_part
     filled = held.fills_bucket and site.name.startswith("layer_backward")
+    gradients = site.gradients * numerator // denominator
+    if filled or site.name == "embedding_backward":
+        gradients += held.new_gradients
+    if held.whole is not None:
+        gradients = held.whole.gradients(site, gradients)
     return MemoryLedger(
         {
             "activations": site.activations,
             "logits_and_loss": site.logits,
             "workspace": site.workspace + site.casts + (held.step_temporary if site.name == "optimizer_step" else 0),
-            "gradients": site.gradients * numerator // denominator
-            + (held.new_gradients if filled or site.name == "embedding_backward" else 0),
+            "gradients": gradients,
+            "communication": 0 if held.whole is None else held.whole.weights(site),
         }
     )
 
@@ -296,7 +306,7 @@ def _interval(
 
 def _assumptions(
     spec: JobSpec, architecture: Architecture, work: Workload, lengths: Lengths | None, stack: Stack, device: Device,
-    unmatched: tuple[str, ...], varying: bool,
+    unmatched: tuple[str, ...], varying: bool, whole_gradients: int,
 ) -> tuple[Sentence, ...]:  # fmt: skip
     notes = [
         say("library_versions", stack=stack.title),
@@ -312,7 +322,7 @@ def _assumptions(
     if lack is not None:
         notes.append(say("only_memory", device=device.name, because=lack.sentence))
     if spec.parallelism.strategy != "none":
-        notes += _sharding_notes(spec)
+        notes += _sharding_notes(spec, whole_gradients)
     if spec.optimizer.name.startswith("paged"):
         notes.append(say("paged_not_counted"))
     notes += [say("doubt", why=doubt.sentence, percent=doubt.percent) for doubt in doubts(spec, architecture, stack)]
@@ -331,8 +341,8 @@ def _when_full(fragments: Fragmentation, settled: int | None, tensors_fit: bool)
     return None if settled is None else say("cache_fills_card", settled_bytes=settled)
 
 
-def _sharding_notes(spec: JobSpec) -> list[Sentence]:
-    notes: list[Sentence] = []
+def _sharding_notes(spec: JobSpec, whole_gradients: int) -> list[Sentence]:
+    notes = [say("fsdp_whole_gradients", whole_bytes=whole_gradients)] if whole_gradients else []
     strategy, offload = spec.parallelism.strategy, spec.parallelism.offload
     if strategy in ("zero3", "fsdp") and spec.precision.quantization != "none":
         notes.append(say("four_bit_sharding"))

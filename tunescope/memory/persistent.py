@@ -186,6 +186,15 @@ def weight_width(spec: JobSpec) -> int:
     return WIDTHS[spec.precision.dtype]
 
 
+def computing_width(spec: JobSpec) -> int:
+    """The same in forward and backward: FSDP casts its shards before it gathers them (accelerate's ``MixedPrecisionPolicy``)."""
+    return WIDTHS[spec.precision.dtype] if spec.parallelism.strategy == "fsdp" else weight_width(spec)
+
+
+def computing_adapter_width(spec: JobSpec) -> int:
+    return WIDTHS[spec.precision.dtype] if spec.parallelism.strategy == "fsdp" else adapter_width(spec)
+
+
 def adapter_width(spec: JobSpec) -> int:
     """Bytes of one adapter weight. DeepSpeed casts every parameter to its 16-bit type and keeps fp32 copies itself."""
     if spec.parallelism.strategy.startswith("zero"):

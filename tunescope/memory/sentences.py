@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 SITES = {
     "load": ("loading", "加载"),
+    "forward_start": ("the start of forward", "前向开始"),
     "forward_end": ("the end of forward", "前向结束"),
     "loss_backward": ("the loss's backward", "损失反向"),
     "layer_backward_last": ("backward of the last layer", "最后一层反向"),

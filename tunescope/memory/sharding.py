@@ -1,11 +1,12 @@
 """DDP, ZeRO, FSDP and offload: the share of each tensor that one GPU of ``n`` holds. By formula, not checked by a trace.
 
-Sources: DeepSpeed runtime/zero/stage3.py and stage_1_and_2.py, config defaults; torch distributed/fsdp/_fully_shard.
+Sources: DeepSpeed runtime/zero/stage3.py and stage_1_and_2.py, config defaults; for what FSDP gathers see ``fsdp.py``.
 """
 
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.fsdp import Whole, whole
 from tunescope.memory.optimizer_states import optimizer_bytes
 from tunescope.memory.persistent import WIDTHS, Persistent
 from tunescope.memory.stack import Stack
@@ -41,6 +42,8 @@ class Share:
     (``stage_1_and_2.py`` ``copy_grads_in_partition``). The step's flattened copy finds their block."""
     fills_bucket: bool = False
     """Whether more trains than a bucket takes: ``new_gradients`` are there before the end of backward."""
+    whole: Whole | None = None
+    """What FSDP holds beside its shards."""
 
 
 def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> Share:
@@ -78,11 +81,6 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         communication += 2 * 2 * stack.zero_bucket_elements
     accumulates = spec.batch.gradient_accumulation_steps > 1
     new_gradients = persistent.gradients // gpus if strategy == "zero2" and accumulates else 0
-    if strategy == "fsdp" and gpus > 1:
-        # Up to three gathered layers (implicit prefetch), and the root group with embeddings and head.
-        largest = max(layer.parameter_count(architecture.hidden) for layer in architecture.layers)
-        tables = architecture.vocab * architecture.hidden * (1 if architecture.tied else 2)
-        communication += (3 * largest + tables) * max(1, weights // architecture.parameter_count)
     gradient_part = (1, gpus if strategy in ("zero2", "zero3", "fsdp") else 1)
     if spec.parallelism.offload != "none":
         # Gradients are summed up in main memory too (``cpu_offload`` of DeepSpeed's stage_1_and_2.py).
@@ -100,6 +98,7 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         communication,
         new_gradients,
         elements > stack.zero_bucket_elements,
+        whole(spec, architecture, persistent),
     )
 
 

@@ -17,7 +17,14 @@ from tunescope.memory.loss_path import (
     LossBytes,
     LossPath,
 )
-from tunescope.memory.persistent import WIDTHS, Persistent, adapter_width, weight_width
+from tunescope.memory.persistent import (
+    WIDTHS,
+    Persistent,
+    adapter_width,
+    computing_adapter_width,
+    computing_width,
+    weight_width,
+)
 from tunescope.memory.stack import Stack
 from tunescope.memory.windows import masked_windows, masks_for_nobody, masks_made
 from tunescope.spec import JobSpec
@@ -65,7 +72,7 @@ def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int
         return 4
     if _layers_widen(spec, architecture, stack) or _fp32_embedding(spec, stack):
         return 4
-    return max(weight_width(spec), WIDTHS[spec.precision.dtype])
+    return max(computing_width(spec), WIDTHS[spec.precision.dtype])
 
 
 def _fp32_embedding(spec: JobSpec, stack: Stack) -> bool:
@@ -84,7 +91,7 @@ def layer_settings(
     spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent
 ) -> LayerSettings:
     full = spec.adaptation.method == "full"
-    width = weight_width(spec)
+    width = computing_width(spec)
     # DeepSpeed runs the 16-bit model as it is, without autocast.
     deepspeed = spec.parallelism.strategy.startswith("zero")
     autocast = (
@@ -100,7 +107,7 @@ def layer_settings(
         full=full,
         weight=width,
         # Without adapters nothing is cast to their type.
-        adapter=WIDTHS[spec.precision.dtype] if full else adapter_width(spec),
+        adapter=WIDTHS[spec.precision.dtype] if full else computing_adapter_width(spec),
         dropout=spec.adaptation.lora_dropout > 0 and not full,
         attention=_kernel(spec, architecture, work),
         quantized=spec.precision.quantization,
@@ -323,7 +330,7 @@ def loss_path_of(spec: JobSpec, architecture: Architecture, stack: Stack) -> Los
     if not architecture.traits.own_loss or stack.transformers > 4:
         in_float = spec.precision.dtype == "float32" and stack.loss is AUTOCAST_ON_LABELS
         return FLOAT_ON_LABELS if in_float else stack.loss
-    trained_in_sixteen = spec.adaptation.method == "full" and weight_width(spec) == 2
+    trained_in_sixteen = spec.adaptation.method == "full" and computing_width(spec) == 2
     return SHIFTED_SIXTEEN if trained_in_sixteen or not stack.autocast_adapters else SHIFTED_THEN_FLOAT
 
 

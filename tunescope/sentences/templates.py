@@ -259,6 +259,8 @@ ASSUMPTIONS = {
     "rows_cut": "rows are cut to the {positions} positions that the model has",
     "targets_unmatched": "target_modules that match nothing here: {names}",
     "four_bit_sharding": "4-bit weights are divided among the GPUs only if bnb_4bit_quant_storage is a 16-bit type",
+    "fsdp_whole_gradients": "between the micro batches of a step FSDP keeps whole gradients on each GPU, {whole_bytes}; with accumulation 1 "
+    "each is divided at once",
     "only_optimizer_moves": "{strategy} moves only the optimizer to host memory: weights need zero3 or fsdp",
     "weights_move_too": "fsdp moves weights together with the optimizer to host memory",
     "traced_for": "traced for {reference}, with the cuBLAS workspaces of {device} in the place of its",

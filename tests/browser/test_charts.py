@@ -175,10 +175,21 @@ def test_losses_of_several_runs_are_laid_over_each_other(page: Page, long_job: s
     expect(smoothed).to_have_attribute("aria-label", re.compile(short_job))
     assert f"runs={long_job}%2C{short_job}" in page.url, "a link that can be shared"
     assert serious_problems(page) == []
+    # Called alike and made in the same moment: the one's id tells it apart where it is chosen too.
+    expect(page.get_by_text(re.compile(rf"^long run · .* · {short_job}$"))).to_be_visible()
     page.set_viewport_size({"width": 390, "height": 844})
     expect(smoothed).to_be_visible()
     # The charts take their new width a frame after the page has.
     page.wait_for_function("document.documentElement.scrollWidth <= 390")
+
+
+def test_runs_without_a_step_have_no_curve_and_it_is_said(page: Page, long_job: str) -> None:
+    def without_steps(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | {"steps": [], "series": {}, "evaluations": []})
+
+    page.route(f"**/api/jobs/{long_job}/metrics*", without_steps)
+    page.goto(f"/losses?runs={long_job}")
+    expect(page.get_by_text("none of these runs has taken a step")).to_be_visible()
 
 
 def test_a_run_that_is_not_there_is_told_beside_the_others(page: Page, long_job: str) -> None:

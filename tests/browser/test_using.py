@@ -143,7 +143,7 @@ def test_jobs_are_ticked_and_taken_to_their_losses_or_the_difference(
     why = bar.get_by_text("Why their memory differs", exact=True)
     # It leads nowhere yet, can be reached all the same, and says why.
     refused = bar.get_by_role("button", name="Why their memory differs")
-    expect(refused).to_have_accessible_description("Why their memory differs is told of two jobs.")
+    expect(refused).to_have_accessible_description("Tick exactly two jobs to see why their memory differs.")
     refused.press("Enter")
     # One that the first search does not find can be the second.
     page.get_by_label("Search by name or id").fill("newer-2")
@@ -163,7 +163,7 @@ def test_jobs_are_ticked_and_taken_to_their_losses_or_the_difference(
     page.goto("/?q=newer-")
     for number in range(50, 57):
         page.get_by_role("checkbox", name=f"Tick newer-{number}", exact=True).check()
-    expect(bar).to_contain_text("Losses are compared of at most 6 jobs.")
+    expect(bar).to_contain_text("Tick at most 6 jobs to compare their losses.")
     expect(bar.get_by_role("link")).to_have_count(0)
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("checkbox", name="Tick newer-56", exact=True).uncheck()

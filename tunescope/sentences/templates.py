@@ -134,7 +134,7 @@ FAILURES = {
     "machine_lost": "The worker on {machine} stopped answering, {times} times without a checkpoint in between.",
     "machine_stopped": "The worker on {machine} stopped, or stopped answering.",
     "disk_full": "The disk is full while {stage}.",
-    "nothing_to_learn": "Of none of the {rows:,} rows is anything to learn left within the first {tokens:,} tokens.",
+    "nothing_to_learn": "None of the {rows:,} rows has anything to learn within its first {tokens:,} tokens.",
     "no_usable_row": "{file} has no usable row; {skipped} rows have problems",
     "data_not_prepared": "The data could not be prepared: {said}",
     "no_demo_model": "The demo model is not installed on this machine.",

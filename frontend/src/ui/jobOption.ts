@@ -1,9 +1,15 @@
 import type { Job } from "../api/types";
 import { formatAgo } from "../units";
 
-/** What a job is called where one is chosen: jobs are often called alike, and when they were made tells them apart. */
-export function jobOption(job: Job): string {
-  return `${job.name} · ${formatAgo(job.created_at)}`;
+/** What jobs are called where one is chosen: many are called alike, so when they were made is told too, and the id where that is alike as well. */
+export function jobOptions(jobs: Job[]): { value: string; label: string }[] {
+  const told = jobs.map((job) => ({ value: job.id, label: `${job.name} · ${formatAgo(job.created_at)}` }));
+  const times = new Map<string, number>();
+  for (const { label } of told) times.set(label, (times.get(label) ?? 0) + 1);
+  return told.map(({ value, label }) => ({
+    value,
+    label: (times.get(label) ?? 0) > 1 ? `${label} · ${value}` : label,
+  }));
 }
 
 /** A job's name; with its id where another of them is called the same. */

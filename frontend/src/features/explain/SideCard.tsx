@@ -5,7 +5,7 @@ import { answer, api, call } from "../../api/client";
 import type { Explanation, Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
-import { jobOption } from "../../ui/jobOption";
+import { jobOptions } from "../../ui/jobOption";
 import { formatBytes } from "../../units";
 import { useRecipes } from "../launch/Presets";
 import { read, type Tree } from "../launch/spec";
@@ -47,7 +47,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
           allowDeselect={false}
           data={[
             { group: t("recipes"), items: recipes.map((item) => ({ value: item.name, label: item.title })) },
-            { group: t("jobsHere"), items: jobs.map((job) => ({ value: job.id, label: jobOption(job) })) },
+            { group: t("jobsHere"), items: jobOptions(jobs) },
           ].filter((group) => group.items.length > 0)}
           value={side.of}
           onChange={(of) => of && change({ of, changes: {} })}

@@ -51,7 +51,7 @@ export function Header({ job, live }: { job: Job; live: LiveJob }) {
         mt={6}
         aria-label={t("progress")}
         animated={job.state === "running"}
-        color={job.state === "failed" ? "red" : job.state === "cancelled" ? "gray" : "brand"}
+        color={job.state === "failed" ? "red" : job.state === "cancelled" ? "gray.6" : "brand"}
       />
       <Newest job={job} />
     </div>

@@ -170,7 +170,7 @@ function Steps({ job }: { job: Job }) {
         value={share}
         size={5}
         mt={4}
-        color={job.state === "failed" ? "red" : job.state === "cancelled" ? "gray" : "brand"}
+        color={job.state === "failed" ? "red" : job.state === "cancelled" ? "gray.6" : "brand"}
         aria-label={t("progressOf", { name: job.name })}
       />
     </>

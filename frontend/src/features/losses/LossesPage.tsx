@@ -6,7 +6,7 @@ import { useTranslation } from "react-i18next";
 import { MOST_RUNS, TimeSeries } from "../../charts/TimeSeries";
 import { DescribedSwitch } from "../../ui/DescribedSwitch";
 import { Empty } from "../../ui/Empty";
-import { jobOption, labelOf } from "../../ui/jobOption";
+import { jobOptions, labelOf } from "../../ui/jobOption";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
@@ -49,6 +49,11 @@ export default function LossesPage() {
         {ids.length === 0 && (
           <Empty icon={<IconChartLine size={26} />} title={t("none")} about={t("noneAbout")} />
         )}
+        {drawn.length === 0 && chosen.length > 0 && chosen.every((run) => run.metrics) && (
+          <Text className="muted" role="status">
+            {t("noSteps")}
+          </Text>
+        )}
         {drawn.length > 0 && <Curves drawn={drawn} smooth={Boolean(smooth)} />}
         {chosen.some((run) => run.job) && <RunTable runs={chosen} drawn={drawn} />}
       </Stack>
@@ -65,7 +70,7 @@ function Picker({ chosen, change }: { chosen: Chosen[]; change: (ids: string[]) 
     [...found, ...chosen.flatMap(({ job }) => (job ? [job] : []))].map((job) => [job.id, job]),
   );
   const data = [
-    ...[...known.values()].map((job) => ({ value: job.id, label: jobOption(job) })),
+    ...jobOptions([...known.values()]),
     // One that is not there, or not yet known, can be taken away all the same.
     ...chosen.filter(({ id }) => !known.has(id)).map(({ id }) => ({ value: id, label: id })),
   ];

@@ -35,6 +35,7 @@ export function AddModel() {
       <Group align="flex-start" mt="sm">
         <TextInput
           label={t("name")}
+          w={220}
           value={name}
           error={problem?.field("name")}
           onChange={(event) => setName(event.currentTarget.value)}

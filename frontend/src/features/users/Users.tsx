@@ -117,6 +117,7 @@ function AddUser() {
         <Group align="flex-start">
           <TextInput
             label={t("username")}
+            w={220}
             autoComplete="off"
             value={entered.username}
             error={problem?.field("username")}

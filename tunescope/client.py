@@ -193,7 +193,8 @@ class Client:
     ) -> dict[str, Any]:
         """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it.
 
-        ``gpu`` is one of the catalogue, ``stack`` names library versions; the reference GPU and the worker's own if not given.
+        ``gpu`` is one of the server's by its driver's name, or of the catalogue; ``stack`` names library versions. The reference GPU and
+        the worker's own versions if not given.
         ``config`` is the model's config.json, for a model that the server does not know.
         """
         body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack}

@@ -55,7 +55,7 @@ class Problem(Exception):
     def __str__(self) -> str:
         lines = [f"{error.loc}: {error.message}" + (f" ({error.fix})" if error.fix else "") for error in self.errors]
         text = "\n".join([self.detail, *lines])
-        told = any(error.fix == self.fix for error in self.errors)
+        told = any(error.fix.lower() == self.fix.rstrip(".").lower() for error in self.errors)
         return f"{text}\n{self.fix}" if self.fix and not told else text
 
 

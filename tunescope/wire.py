@@ -161,6 +161,9 @@ class GpuReport(BaseModel):
     uuid: str
     index: int = Field(description="The driver's number of the GPU; of a MIG instance, that of its GPU.")
     name: str
+    compute_capability: tuple[int, int] | None = Field(
+        default=None, description="CUDA compute capability (major, minor): what its hardware can do."
+    )
     total_bytes: int | None = None
     used_bytes: int | None = Field(default=None, description="All that is not free, the driver's reserve included.")
     free_bytes: int | None = None

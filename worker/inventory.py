@@ -19,6 +19,7 @@ from worker.probes.reading import Unknown
 REPORTED = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tunescope")
 """What decides a trace, which is kept by these versions: another release of the tracer may count differently, too."""
 PLAIN = (
+    "compute_capability",
     "utilization_percent",
     "temperature_celsius",
     "power_watts",

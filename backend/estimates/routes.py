@@ -3,11 +3,11 @@
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.estimates import resolve
-from backend.estimates.devices import device_for
+from backend.estimates.devices import device_for, gpus_here
 from backend.estimates.schemas import AdviceRequest, EstimateRequest, ExplanationRequest
 from backend.estimates.server_gpus import server_gpus
 from backend.jobs.reservation import reserve
@@ -29,7 +29,7 @@ def create_estimate(
     body: EstimateRequest, session: SessionDep, settings: SettingsDep, connection: RedisDep, _user: CurrentUser
 ) -> dict[str, Any]:
     """Bytes of VRAM at the job's peak on one GPU, by category, and which of the server's GPUs would take it."""
-    device, calibration = device_for(session, body.gpu)
+    device, calibration = device_for(session, body.gpu, connection)
     stack = body.chosen_stack() or DEFAULT
     as_queued = (device.name, stack) == (DEFAULT_DEVICE.name, DEFAULT)
     with resolve.below("spec", resolve.BESIDE):
@@ -56,30 +56,37 @@ class CatalogueModel(BaseModel):
     parameters: int | None
 
 
-class CatalogueGpu(BaseModel):
+class KnownGpu(BaseModel):
     name: str
     total_bytes: int
 
 
 class Catalogue(BaseModel):
     models: list[CatalogueModel]
-    gpus: list[CatalogueGpu]
+    gpus: list[KnownGpu]
+    server_gpus: list[KnownGpu] = Field(
+        description="Those of the connected machines, one of each name, the largest first; empty where there is none."
+    )
 
 
 @router.get("/catalogue", tags=["catalogue"], name="show")
-def show_catalogue(_user: CurrentUser) -> Catalogue:
+def show_catalogue(connection: RedisDep, _user: CurrentUser) -> Catalogue:
     """Models whose dimensions are known, and GPUs that an estimate can be made for."""
     models = [CatalogueModel(id=name, parameters=entry.get("parameters")) for name, entry in entries().items()]
-    gpus = [CatalogueGpu(name=gpu.name, total_bytes=gpu.total_bytes) for gpu in DEVICES.values()]
-    return Catalogue(models=sorted(models, key=lambda model: model.id.lower()), gpus=gpus)
+    here = sorted(gpus_here(connection).values(), key=lambda gpu: -gpu.total_bytes)
+    return Catalogue(
+        models=sorted(models, key=lambda model: model.id.lower()),
+        gpus=[KnownGpu(name=gpu.name, total_bytes=gpu.total_bytes) for gpu in DEVICES.values()],
+        server_gpus=[KnownGpu(name=gpu.name, total_bytes=gpu.total_bytes) for gpu in here],
+    )
 
 
 @router.post("/explanations", tags=["explanations"], name="create")
 def create_explanation(
-    body: ExplanationRequest, session: SessionDep, settings: SettingsDep, _user: CurrentUser
+    body: ExplanationRequest, session: SessionDep, settings: SettingsDep, connection: RedisDep, _user: CurrentUser
 ) -> dict[str, Any]:
     """Why b needs more or less memory than a: bytes for each section, summing exactly to the difference."""
-    around = resolve.Around(session, settings, device_for(session, body.gpu)[0], body.chosen_stack())
+    around = resolve.Around(session, settings, device_for(session, body.gpu, connection)[0], body.chosen_stack())
     a, b = around.subject(body.a, "a"), around.subject(body.b, "b")
     try:
         return explain(a, b, body.language).to_dict()
@@ -90,10 +97,10 @@ def create_explanation(
 
 @router.post("/advice", tags=["advice"], name="create")
 def create_advice(
-    body: AdviceRequest, session: SessionDep, settings: SettingsDep, _user: CurrentUser
+    body: AdviceRequest, session: SessionDep, settings: SettingsDep, connection: RedisDep, _user: CurrentUser
 ) -> dict[str, Any]:
     """The changes that save most memory for the least cost, and what fits."""
-    around = resolve.Around(session, settings, device_for(session, body.gpu)[0], body.chosen_stack())
+    around = resolve.Around(session, settings, device_for(session, body.gpu, connection)[0], body.chosen_stack())
     with resolve.below("spec", resolve.BESIDE):
         it = around.of_spec(body.spec.name, body.spec, config=body.config)
         return advise(it.spec, it.architecture, it.device, it.lengths, it.stack, body.language).to_dict()

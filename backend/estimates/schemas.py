@@ -17,7 +17,7 @@ class AnswerFor(BaseModel):
     gpu: str | None = Field(
         default=None,
         max_length=100,
-        description="GPU of the catalogue, by its name or the driver's; A100-80GB if not given.",
+        description="A GPU of this server by the driver's name, or one of the catalogue by its name or the driver's; A100-80GB if not given.",
     )
     stack: str | None = Field(
         default=None,

@@ -3,7 +3,7 @@
 import redis
 from pydantic import BaseModel, Field
 
-from backend.gpus.reports import reports
+from backend.gpus.reports import connected_gpus
 from tunescope.sentences import Sentence
 from tunescope.wire import GpuReport
 
@@ -29,17 +29,8 @@ class ServerGpu(BaseModel):
 
 
 def server_gpus(connection: redis.Redis, reserve_bytes: int) -> list[ServerGpu]:
-    """Every GPU of the connected machines, MIG instances in the place of theirs; none while Redis is away.
-
-    ``reserve_bytes`` is what the queue keeps for the job.
-    """
-    try:
-        machines = reports(connection)
-    except redis.RedisError:
-        return []
-    return [
-        server_gpu(machine.name, gpu, reserve_bytes) for machine in machines for gpu in machine.gpus if not gpu.divided
-    ]
+    """Every GPU of the connected machines; none while Redis is away. ``reserve_bytes`` is what the queue keeps for the job."""
+    return [server_gpu(machine, gpu, reserve_bytes) for machine, gpu in connected_gpus(connection)]
 
 
 def server_gpu(machine: str, gpu: GpuReport, reserve_bytes: int) -> ServerGpu:

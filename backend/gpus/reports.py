@@ -20,6 +20,15 @@ def reports(connection: redis.Redis) -> list[wire.MachineReport]:
     return [report for report in read if report]
 
 
+def connected_gpus(connection: redis.Redis) -> list[tuple[str, wire.GpuReport]]:
+    """(machine, GPU) of every GPU that jobs can be given, MIG instances in the place of theirs; none while Redis is away."""
+    try:
+        machines = reports(connection)
+    except redis.RedisError:
+        return []
+    return [(machine.name, gpu) for machine in machines for gpu in machine.gpus if not gpu.divided]
+
+
 def _report(key: Any, value: Any) -> wire.MachineReport | None:
     """One machine's report; None where it cannot be read: the other machines are still there."""
     try:

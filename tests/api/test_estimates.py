@@ -13,7 +13,7 @@ from tests.api.make import spec
 from tests.api.test_gpus import publish
 from tests.api.test_measured import measured
 from tunescope.memory.catalogue import catalogue_config
-from tunescope.units import GIB
+from tunescope.units import GIB, MIB
 from tunescope.wire import GpuReport, MachineReport
 
 Sessions = sessionmaker[Session]
@@ -64,6 +64,38 @@ def test_the_servers_gpus_say_whether_the_card_and_whether_what_is_free_is_enoug
     careless = spec(placement={"gpu_memory_margin": 0.0})
     small = next(gpu for gpu in ask(admin, "estimates", spec=careless)["gpus"] if gpu["uuid"] == "small")
     assert small["fits"] and small["fits_now"], "the margin is the spec's"
+
+
+def test_a_gpu_of_this_server_is_asked_for_by_its_own_name_and_is_as_its_driver_tells(
+    admin: TestClient, redis_url: str
+) -> None:
+    """Whether the catalogue has its like or not: cuBLAS' workspaces follow the compute capability."""
+    cards = {"NVIDIA H20": (97_871, (9, 0)), "NVIDIA A100 80GB PCIe": (81_000, (8, 0)), "NVIDIA Old": (11_264, (7, 5))}
+    gpus = [
+        GpuReport(uuid=name, index=0, name=name, total_bytes=mib * MIB, free_bytes=0, compute_capability=capability)
+        for name, (mib, capability) in cards.items()
+    ]
+    gpus.append(GpuReport(uuid="gone", index=3, name="Gone", total_bytes=99 * GIB, unusable_because="lost"))
+    with redis.Redis.from_url(redis_url) as connection:
+        publish(
+            connection,
+            MachineReport(
+                name="m1", at=time.time(), gpus=gpus, host_total_bytes=1, host_available_bytes=1, cpu_count=1
+            ),
+        )
+    here = admin.get("/api/catalogue").json()["server_gpus"]
+    assert [gpu["name"] for gpu in here] == list(cards), "the largest first"
+    found = {name: ask(admin, "estimates", spec=BIG, gpu=name) for name in cards}
+    for name, (mib, _) in cards.items():
+        assert found[name]["device"] == {"name": name, "total_bytes": mib * MIB}
+    workspaces = [found[name]["ledger"]["workspace"] for name in cards]
+    assert workspaces[0] - workspaces[1] == 2 * (32 * MIB - 8_519_680)
+    assert any("compute capability" in note for note in found["NVIDIA Old"]["assumptions"]), (
+        "bfloat16 needs a newer one"
+    )
+    assert ask(admin, "advice", spec=BIG, gpu="NVIDIA H20")["largest_batch"] is not None
+    unknown = admin.post("/api/estimates", json={"spec": BIG, "gpu": "NVIDIA H9"})
+    assert unknown.status_code == 422 and "NVIDIA H20" in unknown.json()["errors"][0]["fix"]
 
 
 def test_all_answers_are_for_the_gpu_that_was_asked_for_as_this_server_measured_it(

@@ -106,6 +106,14 @@ def test_the_form_holds_the_estimate_against_each_gpu(machines: Page, driver: Si
     machines.goto("/new")
     panel = machines.get_by_role("region", name="VRAM at the peak")
     expect(panel.get_by_text("The queue keeps")).to_be_visible()
+    # The estimate is held against this server's largest GPU, until another is chosen.
+    chosen = panel.get_by_role("textbox", name="GPU to compare with")
+    expect(chosen).to_have_value("Simulated MIG 1g.12gb")
+    expect(panel.get_by_text(re.compile("on one Simulated MIG 1g.12gb"))).to_be_visible()
+    chosen.click()
+    expect(machines.get_by_role("group", name="This server's GPUs").get_by_role("option")).to_have_count(2)
+    machines.get_by_role("option", name="Simulated 24GB").click()
+    expect(chosen).to_have_value("Simulated 24GB")
     # Of the divided GPU its instance is shown, in its place.
     expect(panel.get_by_role("img", name=re.compile("^Share of Simulated"))).to_have_count(3)
     expect(panel.get_by_text("Fits now")).to_have_count(3)

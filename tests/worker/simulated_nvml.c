@@ -19,7 +19,7 @@ typedef struct { unsigned int pid; u64 used; unsigned int gi, ci; } process_info
 typedef struct { device device; u64 type, data; unsigned int gi, ci; } event_data;
 
 typedef struct { char uuid[96], name[96]; int gpu, mig; u64 total, reserved; int util, temp, sm, mem, clocks, mig_on;
-                 unsigned power, limit; u64 throttle, ecc_volatile, ecc_aggregate; } card;
+                 unsigned power, limit; int capability; u64 throttle, ecc_volatile, ecc_aggregate; } card;
 typedef struct { char uuid[96]; int pid, draws; u64 used; } holder;
 typedef struct { char function[64]; int code, gpu; } failure;
 typedef struct { int gpu, code; } fault;
@@ -80,6 +80,7 @@ static void read_file(const char *path) {
             c->power = (unsigned)number(line, "power", 50000); c->limit = (unsigned)number(line, "limit", 300000);
             c->sm = (int)number(line, "sm", 1410); c->mem = (int)number(line, "mem", 1215);
             c->throttle = number(line, "throttle", 0); c->mig_on = (int)number(line, "mig_on", 0);
+            c->capability = (int)number(line, "capability", 90);
             c->ecc_volatile = number(line, "ecc_volatile", 0); c->ecc_aggregate = number(line, "ecc_aggregate", 0);
         } else if (!strncmp(line, "process ", 8) && holder_count < MOST) {
             holder *h = &holders[holder_count];
@@ -195,6 +196,7 @@ int nvmlDeviceGetMemoryInfo_v2(device d, memory_v2 *m) {
 }
 int nvmlDeviceGetUtilizationRates(device d, utilization *u) { ON(d); u->gpu = (unsigned)c->util; u->memory = 0; OUT(0); }
 int nvmlDeviceGetTemperature(device d, int sensor, unsigned int *t) { ON(d); (void)sensor; *t = (unsigned)c->temp; OUT(0); }
+int nvmlDeviceGetCudaComputeCapability(device d, int *major, int *minor) { ON(d); *major = c->capability / 10; *minor = c->capability % 10; OUT(0); }
 int nvmlDeviceGetPowerUsage(device d, unsigned int *milliwatts) { ON(d); *milliwatts = c->power; OUT(0); }
 int nvmlDeviceGetEnforcedPowerLimit(device d, unsigned int *milliwatts) { ON(d); *milliwatts = c->limit; OUT(0); }
 int nvmlDeviceGetClockInfo(device d, int type, unsigned int *mhz) { ON(d); *mhz = (unsigned)(type == 2 ? c->mem : c->sm); OUT(0); }

@@ -22,6 +22,7 @@ from worker.probes.process_groups import HOST_NAMESPACE, unmatched
 
 EIGHT = [gpu(index, 24 * GIB, reserved=512 * MIB) for index in range(8)]
 FUNCTIONS = {
+    "nvmlDeviceGetCudaComputeCapability": {"compute_capability"},
     "nvmlDeviceGetUtilizationRates": {"utilization_percent"},
     "nvmlDeviceGetTemperature": {"temperature_celsius"},
     "nvmlDeviceGetPowerUsage": {"power_watts"},
@@ -59,6 +60,7 @@ def test_every_figure_of_eight_gpus(driver: SimulatedDriver) -> None:
         3,
         80 * GIB,
         name="Simulated 80GB",
+        capability=89,
         reserved=600 * MIB,
         util=97,
         temp=71,
@@ -80,6 +82,7 @@ def test_every_figure_of_eight_gpus(driver: SimulatedDriver) -> None:
         uuid="GPU-3",
         index=3,
         name="Simulated 80GB",
+        compute_capability=(8, 9),
         total_bytes=80 * GIB,
         used_bytes=30 * GIB + 600 * MIB,
         free_bytes=50 * GIB - 600 * MIB,

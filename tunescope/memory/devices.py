@@ -10,6 +10,8 @@ from tunescope.problems import FieldError, InvalidInput
 from tunescope.sentences import say
 from tunescope.units import MIB
 
+HOPPER = (9, 0)
+
 
 @dataclass(frozen=True)
 class Device:
@@ -17,7 +19,6 @@ class Device:
 
     name: str
     total_bytes: int
-    architecture: str = "ampere"
     context_bytes: int | None = None
     price_rank: int = 100
     """Order by typical rental price, lower is cheaper: advice only, never money."""
@@ -27,7 +28,7 @@ class Device:
     @property
     def cublas_workspace_bytes(self) -> int:
         """One cuBLAS workspace: 32 MiB on Hopper and later, else 8,519,680 B (PyTorch ``CublasHandlePool.cpp``)."""
-        return 32 * MIB if self.architecture in ("hopper", "blackwell") else 8_519_680
+        return 32 * MIB if self.capability is not None and self.capability >= HOPPER else 8_519_680
 
     def context_band(self, known: int | None = None) -> tuple[int, int, int]:
         """(low, expected, high) bytes of CUDA context and libraries outside torch's allocator.
@@ -43,36 +44,37 @@ class Device:
         return 450 * MIB, 1205 * MIB, 1960 * MIB
 
 
-def _gpu(name: str, mib: int, architecture: str, price_rank: int, capability: tuple[int, int]) -> Device:
-    return Device(name, mib * MIB, architecture, None, price_rank, capability)
+def _gpu(name: str, mib: int, price_rank: int, capability: tuple[int, int]) -> Device:
+    return Device(name, mib * MIB, None, price_rank, capability)
 
 
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
-        _gpu("T4-16GB", 15_360, "turing", 1, (7, 5)),
-        _gpu("RTX3060-12GB", 12_288, "ampere", 2, (8, 6)),
-        _gpu("RTX4060Ti-16GB", 16_380, "ada", 3, (8, 9)),
-        _gpu("L4-24GB", 23_034, "ada", 6, (8, 9)),
-        _gpu("A10-24GB", 23_028, "ampere", 7, (8, 6)),
-        _gpu("RTX3090-24GB", 24_576, "ampere", 4, (8, 6)),
-        _gpu("RTX4090-24GB", 24_564, "ada", 5, (8, 9)),
-        _gpu("V100-32GB", 32_768, "volta", 8, (7, 0)),
-        _gpu("RTX5090-32GB", 32_607, "blackwell", 9, (12, 0)),
-        _gpu("A100-40GB", 40_960, "ampere", 11, (8, 0)),
-        _gpu("L40S-48GB", 46_068, "ada", 10, (8, 9)),
-        _gpu("A6000-48GB", 49_140, "ampere", 12, (8, 6)),
-        _gpu("A100-80GB", 81_920, "ampere", 13, (8, 0)),
-        _gpu("H100-80GB", 81_559, "hopper", 14, (9, 0)),
-        _gpu("H200-141GB", 143_771, "hopper", 15, (9, 0)),
-        _gpu("B200-180GB", 183_359, "blackwell", 16, (10, 0)),
+        _gpu("T4-16GB", 15_360, 1, (7, 5)),
+        _gpu("RTX3060-12GB", 12_288, 2, (8, 6)),
+        _gpu("RTX4060Ti-16GB", 16_380, 3, (8, 9)),
+        _gpu("L4-24GB", 23_034, 6, (8, 9)),
+        _gpu("A10-24GB", 23_028, 7, (8, 6)),
+        _gpu("RTX3090-24GB", 24_576, 4, (8, 6)),
+        _gpu("RTX4090-24GB", 24_564, 5, (8, 9)),
+        _gpu("V100-32GB", 32_768, 8, (7, 0)),
+        _gpu("RTX5090-32GB", 32_607, 9, (12, 0)),
+        _gpu("A100-40GB", 40_960, 11, (8, 0)),
+        _gpu("L40S-48GB", 46_068, 10, (8, 9)),
+        _gpu("A6000-48GB", 49_140, 12, (8, 6)),
+        _gpu("A100-80GB", 81_920, 13, (8, 0)),
+        _gpu("H100-80GB", 81_559, 14, (9, 0)),
+        _gpu("H200-141GB", 143_771, 15, (9, 0)),
+        _gpu("B200-180GB", 183_359, 16, (10, 0)),
     )
 }
 DEFAULT_DEVICE = DEVICES["A100-80GB"]
 
 
-def device_named(name: str) -> Device:
-    """Find a catalogue GPU by name or by NVML's product name (``NVIDIA H100 80GB HBM3``). Raises InvalidInput."""
+def device_named(name: str, others: tuple[str, ...] = ()) -> Device:
+    """Find a catalogue GPU by name or by NVML's product name (``NVIDIA H100 80GB HBM3``). Raises InvalidInput, which tells ``others``
+    among the choices."""
     wanted = _squeeze(name)
     for device in DEVICES.values():
         if _squeeze(device.name) == wanted:
@@ -84,7 +86,7 @@ def device_named(name: str) -> Device:
         longest = max(len(model_of[device.name]) for device in found)
         best = [device for device in (sized or found) if len(model_of[device.name]) == longest or sized]
         return max(best, key=lambda device: device.total_bytes)
-    choices = ", ".join(DEVICES)
+    choices = ", ".join((*others, *DEVICES))
     error = FieldError("gpu", "is unknown", f"use one of {choices}", "unknown_name", {"choices": choices})
     raise InvalidInput(say("no_such_gpu", gpu=name), say("use_one_of", choices=choices), [error])
 

@@ -35,6 +35,7 @@ class Gpu:
     uuid: str
     index: int
     name: str
+    compute_capability: tuple[int, int] | Unknown
     memory: Memory | Unknown
     utilization_percent: int | Unknown
     temperature_celsius: int | Unknown
@@ -156,6 +157,7 @@ class Nvml:
             uuid=uuid,
             index=index,
             name=UNNAMED if isinstance(name, Unknown) else name,
+            compute_capability=ask(lambda: capability(handle)),
             memory=held,
             utilization_percent=ask(lambda: int(call("nvmlDeviceGetUtilizationRates", handle).gpu)),
             temperature_celsius=ask(lambda: int(call("nvmlDeviceGetTemperature", handle, pynvml.NVML_TEMPERATURE_GPU))),
@@ -171,6 +173,11 @@ class Nvml:
             divided=mode is True,
             unusable=lost,
         )
+
+
+def capability(handle: Any) -> tuple[int, int]:
+    major, minor = call("nvmlDeviceGetCudaComputeCapability", handle)
+    return int(major), int(minor)
 
 
 def _uuid(handle: Any) -> str | Unknown:
@@ -197,6 +204,7 @@ def _instance(part: Any, uuid: str, whole: Gpu) -> Gpu:
         uuid=uuid,
         index=whole.index,
         name=f"{whole.name} MIG" if isinstance(name, Unknown) else name,
+        compute_capability=whole.compute_capability,
         memory=ask(lambda: memory(part)),
         utilization_percent=WHOLE_ONLY,
         temperature_celsius=WHOLE_ONLY,
@@ -221,6 +229,7 @@ def lost_gpu(uuid: str, index: int, name: str, because: Sentence, xids: tuple[Gp
         uuid=uuid,
         index=index,
         name=name,
+        compute_capability=nothing,
         memory=nothing,
         utilization_percent=nothing,
         temperature_celsius=nothing,

@@ -948,7 +948,7 @@ export interface components {
         AdviceRequest: {
             /**
              * Gpu
-             * @description GPU of the catalogue, by its name or the driver's; A100-80GB if not given.
+             * @description A GPU of this server by the driver's name, or one of the catalogue by its name or the driver's; A100-80GB if not given.
              */
             gpu?: string | null;
             /**
@@ -1165,14 +1165,12 @@ export interface components {
             /** Models */
             models: components["schemas"]["CatalogueModel"][];
             /** Gpus */
-            gpus: components["schemas"]["CatalogueGpu"][];
-        };
-        /** CatalogueGpu */
-        CatalogueGpu: {
-            /** Name */
-            name: string;
-            /** Total Bytes */
-            total_bytes: number;
+            gpus: components["schemas"]["KnownGpu"][];
+            /**
+             * Server Gpus
+             * @description Those of the connected machines, one of each name, the largest first; empty where there is none.
+             */
+            server_gpus: components["schemas"]["KnownGpu"][];
         };
         /** CatalogueModel */
         CatalogueModel: {
@@ -1399,7 +1397,7 @@ export interface components {
         EstimateRequest: {
             /**
              * Gpu
-             * @description GPU of the catalogue, by its name or the driver's; A100-80GB if not given.
+             * @description A GPU of this server by the driver's name, or one of the catalogue by its name or the driver's; A100-80GB if not given.
              */
             gpu?: string | null;
             /**
@@ -1472,7 +1470,7 @@ export interface components {
         ExplanationRequest: {
             /**
              * Gpu
-             * @description GPU of the catalogue, by its name or the driver's; A100-80GB if not given.
+             * @description A GPU of this server by the driver's name, or one of the catalogue by its name or the driver's; A100-80GB if not given.
              */
             gpu?: string | null;
             /**
@@ -1628,6 +1626,14 @@ export interface components {
             index: number;
             /** Name */
             name: string;
+            /**
+             * Compute Capability
+             * @description CUDA compute capability (major, minor): what its hardware can do.
+             */
+            compute_capability?: [
+                number,
+                number
+            ] | null;
             /** Total Bytes */
             total_bytes?: number | null;
             /**
@@ -1871,6 +1877,13 @@ export interface components {
             items: components["schemas"]["Job"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /** KnownGpu */
+        KnownGpu: {
+            /** Name */
+            name: string;
+            /** Total Bytes */
+            total_bytes: number;
         };
         /**
          * LedgerEvent

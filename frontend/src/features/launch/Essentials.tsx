@@ -98,7 +98,8 @@ export function useCatalogue() {
   return useQuery({
     queryKey: ["catalogue"],
     queryFn: () => answer(api.GET("/api/catalogue")),
-    staleTime: Number.POSITIVE_INFINITY,
+    // Machines come and go.
+    staleTime: 60_000,
   });
 }
 

@@ -10,10 +10,10 @@ export function EstimateBar({ estimate }: { estimate?: Estimate }) {
   if (!estimate) return null;
   return (
     <a href="#estimate" className="estimate-bar">
-      <Text span size="sm">
+      <Text span size="sm" style={{ flexShrink: 0 }}>
         {t("estimate")} <b>{formatBytes(estimate.total_bytes)}</b>
       </Text>
-      <Badge variant="light" color={FIT_COLOURS[estimate.fit]} style={{ flexShrink: 0 }}>
+      <Badge variant="light" color={FIT_COLOURS[estimate.fit]} style={{ minWidth: 0 }}>
         {t(`fit_${estimate.fit}`)} · {estimate.device.name}
       </Badge>
     </a>

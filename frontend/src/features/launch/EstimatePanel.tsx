@@ -20,7 +20,7 @@ import { VerifyPanel } from "./VerifyPanel";
 type Props = {
   draft: DraftState;
   estimate: { data?: Estimate; error: unknown; isFetching: boolean };
-  gpu: string;
+  gpu: string | undefined;
   setGpu: (gpu: string) => void;
   config?: ModelConfig;
   setConfig: (config?: ModelConfig) => void;
@@ -31,7 +31,13 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
   const { t } = useTranslation("launch");
   const said = useSaid();
   const { data, error } = estimate;
-  const gpus = useCatalogue().data?.gpus ?? [];
+  const known = useCatalogue().data;
+  const here = known?.server_gpus.map((item) => item.name) ?? [];
+  const others = known?.gpus.map((item) => item.name).filter((name) => !here.includes(name)) ?? [];
+  const gpus = [
+    ...(here.length > 0 ? [{ group: t("hereOnServer"), items: here }] : []),
+    { group: t("otherGpus"), items: others },
+  ];
   const unknownModel = errorsOf(error).some(({ loc }) => loc === "model.id" || loc.startsWith("config."));
   return (
     <section
@@ -49,10 +55,11 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
           aria-label={t("compareGpu")}
           size="xs"
           w={170}
+          comboboxProps={{ width: 260, position: "bottom-end" }}
           searchable
           allowDeselect={false}
-          data={gpus.map((item) => item.name)}
-          value={gpu}
+          data={gpus}
+          value={gpu ?? null}
           onChange={(chosen) => chosen && setGpu(chosen)}
         />
       </Group>
@@ -83,7 +90,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
           />
           {data.when_full && <Text size="sm">{said(data.when_full.text, data.when_full)}</Text>}
           <ServerGpus estimate={data} />
-          <Advice draft={draft} gpu={gpu} fits={data.fits} config={config?.values} />
+          <Advice draft={draft} gpu={data.device.name} fits={data.fits} config={config?.values} />
           <VerifyPanel spec={draft.spec} />
           <details>
             <summary>{t("assumptions")}</summary>

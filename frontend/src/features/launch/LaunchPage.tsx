@@ -14,7 +14,7 @@ import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import type { ModelConfig } from "./ConfigFile";
 import { type DraftState, useDraft } from "./draft";
-import { Essentials } from "./Essentials";
+import { Essentials, useCatalogue } from "./Essentials";
 import { EstimateBar } from "./EstimateBar";
 import { EstimatePanel } from "./EstimatePanel";
 import { Presets } from "./Presets";
@@ -33,7 +33,7 @@ export default function LaunchPage() {
   const schema = useSpecSchema();
   const draft = useDraft();
   const [{ view }] = useUrlState();
-  const [gpu, setGpu] = useState(REFERENCE_GPU);
+  const [gpu, setGpu] = useGpu();
   const source = usePrefill(draft, schema.data);
   const model = String(read(draft.spec, "model.id") ?? "");
   const [chosen, setConfig] = useState<ModelConfig>();
@@ -162,11 +162,20 @@ function usePrefill(draft: DraftState, schema?: SpecSchema) {
   return source;
 }
 
-function useEstimate(draft: DraftState, gpu: string, config?: ModelConfig) {
+/** The GPU that the estimate is held against: this server's largest until one is chosen. Undefined until that is known. */
+function useGpu() {
+  const [chosen, setGpu] = useState<string>();
+  const catalogue = useCatalogue();
+  const own = catalogue.isPending ? undefined : (catalogue.data?.server_gpus[0]?.name ?? REFERENCE_GPU);
+  return [chosen ?? own, setGpu] as const;
+}
+
+function useEstimate(draft: DraftState, gpu: string | undefined, config?: ModelConfig) {
   const [settled] = useDebouncedValue(draft.spec, SETTLE_MILLISECONDS);
   return useQuery({
     queryKey: ["estimate", settled, gpu, config?.values],
     queryFn: () => call<Estimate>("POST", "/estimates", { spec: settled, gpu, config: config?.values }),
+    enabled: gpu !== undefined,
     placeholderData: (before) => before,
     retry: (count, error) => error instanceof ApiProblem && error.status === 0 && count < 2,
     refetchInterval: 10_000,

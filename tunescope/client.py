@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self, cast
@@ -103,9 +103,11 @@ class Client:
         """Queue a job; the job."""
         return self.request("POST", "/jobs", json=spec.model_dump(mode="json"))
 
-    def jobs(self, *, state: str | None = None, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """A page of jobs, newest first: ``items`` and ``next_cursor``."""
-        params = {"state": state, "limit": limit, "cursor": cursor}
+    def jobs(
+        self, *, state: str | None = None, ids: Sequence[str] | None = None, limit: int = 50, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """A page of jobs, newest first: ``items`` and ``next_cursor``. ``ids``: of these only, as far as they exist."""
+        params = {"state": state, "ids": None if ids is None else ",".join(ids), "limit": limit, "cursor": cursor}
         return self.request("GET", "/jobs", params={key: value for key, value in params.items() if value is not None})
 
     def job(self, job_id: str) -> dict[str, Any]:

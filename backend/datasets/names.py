@@ -1,4 +1,4 @@
-"""What a data set may be called; ``frontend/src/features/datasets/names.ts`` suggests names by the same rule."""
+"""What a data set may be called; ``frontend/src/upload/names.ts`` suggests names by the same rule."""
 
 import unicodedata
 from pathlib import Path

@@ -64,11 +64,12 @@ def list_jobs(
     state: Annotated[str | None, Query(max_length=200, description="Only these states, with commas.")] = None,
     owner: Annotated[str | None, Query(max_length=100, description="Only jobs of this username.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="A part of the name, or a whole id.")] = None,
+    ids: Annotated[str | None, Query(max_length=4000, description="Only these jobs, with commas.")] = None,
     cursor: Annotated[str | None, Query(max_length=100, description="next_cursor of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="Jobs a page.")] = 50,
 ) -> Jobs:
-    """Jobs of everybody, newest first, by state, owner or a part of the name."""
-    rows, following = service.page_of(session, state=state, owner=owner, query=q, cursor=cursor, limit=limit)
+    """Jobs of everybody, newest first, by state, owner, a part of the name or their ids."""
+    rows, following = service.page_of(session, state=state, owner=owner, query=q, ids=ids, cursor=cursor, limit=limit)
     return Jobs(items=[job_of(row, username) for row, username in rows], next_cursor=following)
 
 

@@ -72,7 +72,14 @@ def get_own(session: Session, user: UserRow, job_id: str) -> tuple[JobRow, str]:
 
 
 def page_of(
-    session: Session, *, state: str | None, owner: str | None, query: str | None, cursor: str | None, limit: int
+    session: Session,
+    *,
+    state: str | None,
+    owner: str | None,
+    query: str | None,
+    ids: str | None,
+    cursor: str | None,
+    limit: int,
 ) -> tuple[list[tuple[JobRow, str]], str | None]:
     """Jobs, newest first, and the cursor of the next page."""
     statement = readable()
@@ -90,6 +97,8 @@ def page_of(
     if query:
         pattern = "%" + query.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         statement = statement.where(or_(JobRow.name.ilike(pattern, escape="\\"), JobRow.id == query))
+    if ids is not None:  # none is none: a filter that is empty must not let every job pass
+        statement = statement.where(JobRow.id.in_(ids.split(",")))
     if cursor:
         created_at, job_id = parse_cursor(cursor)
         older = and_(JobRow.created_at == created_at, JobRow.id < job_id)

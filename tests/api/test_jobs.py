@@ -184,6 +184,9 @@ def test_pages_hold_every_job_once(member: TestClient) -> None:
     assert seen == made[::-1]
     assert [item["id"] for item in member.get("/api/jobs?q=RUN 3").json()["items"]] == [made[3]]
     assert member.get("/api/jobs?owner=nobody").json()["items"] == []
+    some = member.get(f"/api/jobs?ids={made[1]},none,{made[4]}").json()["items"]
+    assert [item["id"] for item in some] == [made[4], made[1]]
+    assert member.get("/api/jobs?ids=").json()["items"] == [], "none of them, not all"
     assert member.get("/api/jobs?state=dreaming").status_code == 422
 
 

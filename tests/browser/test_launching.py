@@ -190,13 +190,34 @@ def test_a_file_uploaded_inside_the_form_is_chosen(form: Page, tmp_path: Path) -
     expect(form.get_by_text("Line 4:")).to_be_visible()
 
 
+@pytest.mark.parametrize("page_of_uploads", ["/new", "/datasets"])
+def test_a_refused_file_is_named(page: Page, tmp_path: Path, page_of_uploads: str) -> None:
+    page.goto(page_of_uploads)
+    file = tmp_path / "holes.jsonl"
+    file.write_text("not json\n")
+    page.locator("input[type=file]").first.set_input_files(str(file))
+    expect(page.get_by_role("alert").filter(has_text="holes.jsonl: ")).to_be_visible()
+
+
+def test_without_a_name_the_one_that_the_job_would_get_is_shown(form: Page) -> None:
+    form.get_by_role("tab", name="YAML").click()
+    form.get_by_label("Job spec").fill("model: {id: a/b}\ndata: {dataset: vram-questions}\n")
+    form.get_by_role("tab", name="Form").click()
+    expect(field(form, "Name")).to_have_value("")
+    expect(field(form, "Name")).to_have_attribute("placeholder", "untitled")
+    field(form, "Name").fill("x")
+    field(form, "Name").fill("")
+    expect(field(form, "Name"), "an empty name is refused").to_have_attribute("aria-invalid", "true")
+    expect(field(form, "Name")).not_to_have_attribute("placeholder", "untitled")
+
+
 def test_a_file_whose_name_is_taken_is_sent_under_another(form: Page, tmp_path: Path) -> None:
     file = tmp_path / "taken (1).jsonl"
     file.write_text(ROW * 3)
     for _ in range(2):
         form.locator("input[type=file]").first.set_input_files(str(file))
         expect(field(form, "Data set")).to_have_value("taken-1")
-    question = form.get_by_role("dialog", name="Another name for this file")
+    question = form.get_by_role("dialog", name="Another name for taken (1).jsonl")
     expect(question).to_contain_text("There is already a data set named taken-1.")
     name = question.get_by_label("Name of the data set")
     expect(name).to_be_focused()
@@ -224,7 +245,7 @@ def test_the_name_that_is_suggested_is_one_that_the_server_takes(
     file = tmp_path / f"{file_name}.jsonl"
     file.write_text(ROW * 3)
     form.locator("input[type=file]").first.set_input_files(str(file))
-    question = form.get_by_role("dialog", name="Another name for this file")
+    question = form.get_by_role("dialog", name=re.compile("^Another name for .*[.]jsonl$"))
     if taken:
         expect(field(form, "Data set")).to_have_value(taken)
         form.locator("input[type=file]").first.set_input_files(str(file))

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -15,6 +16,7 @@ from tests.api.make import spec
 from tests.browser.test_first_job import demo_spec
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
+from tunescope.sentences import say
 from tunescope.settings import ServerSettings
 from tunescope.units import GIB, MIB
 
@@ -179,6 +181,47 @@ def test_a_job_that_was_deleted_is_no_longer_ticked(page: Page, two_measured_job
     page.evaluate("sessionStorage.setItem('tunescope.ticked', JSON.stringify(['newer-11', 'deleted']))")
     page.reload()
     expect(page.get_by_role("region", name="Ticked jobs")).to_contain_text("Ticked: 1")
+
+
+def test_ticked_jobs_that_are_not_listed_are_asked_for_at_once(page: Page, two_measured_jobs: tuple[str, str]) -> None:
+    page.goto("/?q=newer-1")
+    page.evaluate("sessionStorage.setItem('tunescope.ticked', JSON.stringify(['newer-21', 'newer-22', 'newer-23']))")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "newer-2" in request.url else None)
+    page.reload()
+    expect(page.get_by_role("region", name="Ticked jobs")).to_contain_text("newer-21, newer-22, newer-23")
+    assert len(asked) == 1, asked
+
+
+def told_of(page: Page, job: str, **told: Any) -> None:
+    """Opens a job's page with other figures than the server has."""
+    page.route(f"**/api/jobs/{job}?*", lambda route: route.fulfill(json=route.fetch().json() | told))
+    page.goto(f"/jobs/{job}")
+
+
+@pytest.mark.parametrize(("reason", "main"), [("invalid_settings", "link"), ("gpu_lost", "button")])
+def test_the_main_way_on_from_a_failure_is_the_one_that_helps(
+    page: Page, two_measured_jobs: tuple[str, str], reason: str, main: str
+) -> None:
+    failure = {"reason": reason, "detail": "It did not work.", "advice": "Try.", "suggestions": [], "last_lines": []}
+    told_of(page, two_measured_jobs[0], state="failed", failure=failure)
+    retry = page.get_by_role("button", name="Retry")
+    change = page.get_by_role("link", name="Change settings and run again")
+    expect(retry).to_have_attribute("data-variant", "filled" if main == "button" else "default")
+    expect(change).to_have_attribute("data-variant", "filled" if main == "link" else "default")
+    expect(change).to_have_attribute("href", f"/new?from={two_measured_jobs[0]}")
+    assert serious_problems(page) == []
+
+
+@pytest.mark.parametrize(("left_out", "warns"), [(97, True), (20, True), (19, False)])
+def test_more_than_a_tenth_of_the_rows_left_out_is_a_warning(
+    page: Page, two_measured_jobs: tuple[str, str], left_out: int, warns: bool
+) -> None:
+    note = say("nothing_learned_of_rows", left_out=left_out, rows=194, tokens=64)
+    told_of(page, two_measured_jobs[0], notes=[note.text], note_sentences=[note.model_dump(mode="json")])
+    expect(page.get_by_text(f"{left_out} of 194 rows are left out")).to_be_visible()
+    expect(page.get_by_text("Much of the data is not learned from")).to_have_count(int(warns))
+    assert serious_problems(page) == []
 
 
 def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Running) -> None:

@@ -28,6 +28,8 @@ def test_a_job_from_submission_to_its_figures(client: Client) -> None:
     again = client.clone(job["id"])
     assert again["id"] != job["id"] and list(client.follow(again["id"]))
     assert job["id"] in [item["id"] for item in client.jobs(state="succeeded", limit=200)["items"]]
+    assert [item["id"] for item in client.jobs(ids=["none", job["id"]])["items"]] == [job["id"]]
+    assert client.jobs(ids=[])["items"] == []
     answer = client.explain(job["id"], "unsloth-qlora")
     assert answer["sections"] and "unsloth-qlora" in [recipe["name"] for recipe in client.recipes()]
     assert client.estimate(load_spec(SPEC.format(name="x")), "H100-80GB")["fits"]

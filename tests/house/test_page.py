@@ -61,6 +61,28 @@ def spec_fields() -> list[tuple[str, str]]:
     return found
 
 
+MODULE = re.compile(r"""(?:from|import)\s*\(?\s*["'](\.[^"']+)["']""")
+"""What a source imports by a path of its own: statically, for its effect, or when it is needed."""
+COMPOSE_FEATURES = {Path("main.tsx"), Path("routes.tsx")}
+
+
+def feature_of(path: Path) -> str | None:
+    return path.parts[1] if path.parts[0] == "features" else None
+
+
+def test_a_feature_of_the_page_is_imported_by_the_routes_alone() -> None:
+    """What two features share stands outside of both, or a change of one page would break another."""
+    root = FRONTEND / "src"
+    crossing: list[str] = []
+    for source, text in SOURCES.items():
+        path = source.relative_to(root)
+        for target in MODULE.findall(text):
+            feature = feature_of(Path(os.path.normpath(path.parent / target)))
+            if feature and feature != feature_of(path) and path not in COMPOSE_FEATURES:
+                crossing.append(f"{path} imports {target}")
+    assert crossing == []
+
+
 def test_both_languages_have_the_same_words() -> None:
     english, chinese = words("en"), words("zh-CN")
     # The server itself says these in English: its sentences (tests/house/test_sentences.py), and what is wrong with a field.

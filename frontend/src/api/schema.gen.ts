@@ -169,7 +169,7 @@ export interface paths {
         };
         /**
          * List
-         * @description Jobs of everybody, newest first, by state, owner or a part of the name.
+         * @description Jobs of everybody, newest first, by state, owner, a part of the name or their ids.
          */
         get: operations["jobs_list"];
         put?: never;
@@ -3512,6 +3512,8 @@ export interface operations {
                 owner?: string | null;
                 /** @description A part of the name, or a whole id. */
                 q?: string | null;
+                /** @description Only these jobs, with commas. */
+                ids?: string | null;
                 /** @description next_cursor of the page before. */
                 cursor?: string | null;
                 /** @description Jobs a page. */

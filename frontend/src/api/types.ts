@@ -12,6 +12,7 @@ type Told<T> = T extends (infer Item)[]
       : { [Key in keyof T]-?: Told<Exclude<T[Key], undefined>> }
     : T;
 export type JobState = Schemas["JobState"];
+export type FailureReason = Schemas["FailureReason"];
 export type Sentence = Schemas["Sentence"];
 export type MemoryFigure = Schemas["MemoryFigure"];
 export type Me = Schemas["Me"];

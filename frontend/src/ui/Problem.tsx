@@ -21,20 +21,22 @@ export function ProblemFields({ errors }: { errors: FieldProblem[] }) {
   );
 }
 
-/** What happened and what to do next; ``retry`` where asking again may help. */
-export function Problem({ error, retry }: { error: unknown; retry?: () => unknown }) {
+type Props = { error: unknown; subject?: string; retry?: () => unknown };
+
+/** What happened, to what (``subject``) where that is not plain, and what to do next; ``retry`` where asking again may help. */
+export function Problem({ error, subject, retry }: Props) {
   const { t } = useTranslation("shell");
   const problem = error instanceof ApiProblem ? error : undefined;
   const said = useSaid();
   const told = problem ? said(problem.detail, problem.detail_sentence) : String(error);
-  const title = problem?.status === 0 ? t("noAnswer") : told;
+  const what = problem?.status === 0 ? t("noAnswer") : told;
   return (
     <Alert
       color="red"
       variant="light"
       role="alert"
       icon={<IconAlertCircle size={18} aria-hidden />}
-      title={title}
+      title={subject ? t("problemOf", { subject, problem: what }) : what}
     >
       <Text size="sm">
         {problem?.status === 0 ? t("noAnswerFix") : problem && said(problem.fix, problem.fix_sentence)}

@@ -9,8 +9,8 @@ import type { Dataset } from "../../api/types";
 import { useConfirm } from "../../ui/confirm";
 import { Problem } from "../../ui/Problem";
 import { formatBytes, formatDate } from "../../units";
+import { RowProblems } from "../../upload/RowProblems";
 import { Preview } from "./Preview";
-import { RowProblems } from "./RowProblems";
 
 type Props = { dataset: Dataset; opened: boolean; onGone: () => void };
 

@@ -6,14 +6,14 @@ import { answer, api } from "../../api/client";
 import type { Dataset } from "../../api/types";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import { RowProblems } from "../../upload/RowProblems";
+import { UploadButton, type UploadProblem } from "../../upload/UploadButton";
 import { DatasetCard } from "./DatasetCard";
-import { RowProblems } from "./RowProblems";
-import { UploadButton } from "./UploadButton";
 
 export default function DatasetsPage() {
   const { t } = useTranslation("datasets");
   const [uploaded, setUploaded] = useState<Dataset>();
-  const [problem, setProblem] = useState<unknown>();
+  const [problem, setProblem] = useState<UploadProblem>();
   const datasets = useQuery({ queryKey: ["datasets"], queryFn: () => answer(api.GET("/api/datasets")) });
   return (
     <>
@@ -21,7 +21,7 @@ export default function DatasetsPage() {
         <UploadButton onDone={setUploaded} onProblem={setProblem} />
       </PageHead>
       <Stack>
-        {problem !== undefined && <Problem error={problem} />}
+        {problem && <Problem error={problem.error} subject={problem.file} />}
         {uploaded && <Uploaded dataset={uploaded} onClose={() => setUploaded(undefined)} />}
         {datasets.error && <Problem error={datasets.error} retry={datasets.refetch} />}
         {datasets.isPending && <Skeleton height={96} />}

@@ -5,10 +5,10 @@ import { answer, api, call } from "../../api/client";
 import type { Explanation, Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
+import { useRecipes } from "../../spec/recipes";
+import { read, type Tree } from "../../spec/spec";
 import { jobOptions } from "../../ui/jobOption";
 import { formatBytes } from "../../units";
-import { useRecipes } from "../launch/Presets";
-import { read, type Tree } from "../launch/spec";
 import { SideSettings } from "./SideSettings";
 import type { Published, Side } from "./sides";
 

@@ -3,9 +3,9 @@ import { IconAdjustments, IconArrowBackUp } from "@tabler/icons-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../../api/client";
-import { SpecField } from "../launch/SpecField";
-import { useSpecSchema } from "../launch/schema";
-import { read, type Tree } from "../launch/spec";
+import { SpecField } from "../../spec/SpecField";
+import { useSpecSchema } from "../../spec/schema";
+import { read, type Tree } from "../../spec/spec";
 import type { Side } from "./sides";
 
 /** The sections that decide memory; a schedule or a priority costs nothing. */

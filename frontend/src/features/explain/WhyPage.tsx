@@ -7,12 +7,12 @@ import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
 import type { Explanation } from "../../api/types";
 import { Waterfall } from "../../charts/Waterfall";
+import { useRecipes } from "../../spec/recipes";
 import { Copy } from "../../ui/Copy";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import { formatBytes } from "../../units";
-import { useRecipes } from "../launch/Presets";
 import { LengthChart } from "./LengthChart";
 import { SideCard } from "./SideCard";
 import {

@@ -1,5 +1,12 @@
 import { Button, Group, Tooltip } from "@mantine/core";
-import { IconCopyPlus, IconPlayerPlay, IconPlayerStop, IconRefresh, IconTrash } from "@tabler/icons-react";
+import {
+  IconAdjustments,
+  IconCopyPlus,
+  IconPlayerPlay,
+  IconPlayerStop,
+  IconRefresh,
+  IconTrash,
+} from "@tabler/icons-react";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
@@ -9,6 +16,7 @@ import { useConfirm } from "../../ui/confirm";
 import { useKeptFocus } from "../../ui/keptFocus";
 import { Problem } from "../../ui/Problem";
 import { useMe } from "../../ui/server";
+import { needsOtherSettings } from "./cure";
 
 /** Cancel, retry, clone, delete: only what this job's state and owner allow. */
 export function Actions({ job }: { job: Job }) {
@@ -32,6 +40,7 @@ export function Actions({ job }: { job: Job }) {
     onSuccess: () => navigate({ to: "/" }),
   });
   const ended = TERMINAL.has(job.state);
+  const other = job.state === "failed" && needsOtherSettings(job.failure);
   const stopping = job.state === "cancelling";
   const mine = me && (me.role === "admin" || me.id === job.owner.id);
   const problem = change.error ?? remove.error;
@@ -52,22 +61,16 @@ export function Actions({ job }: { job: Job }) {
             {t("cancelJob")}
           </Button>
         )}
+        {other && <Clone job={job} main />}
         {mine && (job.state === "failed" || job.state === "cancelled") && (
           <Again
             step={job.checkpoint_step ?? null}
+            main={!other}
             pending={change.isPending && change.variables === "retry"}
             start={() => change.mutate("retry")}
           />
         )}
-        <Button
-          variant="default"
-          component={Link}
-          to="/new"
-          search={{ from: job.id } as never}
-          leftSection={<IconCopyPlus size={16} aria-hidden />}
-        >
-          {t("clone")}
-        </Button>
+        {!other && <Clone job={job} main={false} />}
         {mine && ended && (
           <Button
             variant="subtle"
@@ -84,8 +87,27 @@ export function Actions({ job }: { job: Job }) {
   );
 }
 
+/** Leads to a new job that begins with this one's settings; ``main`` where nothing else would help. */
+function Clone({ job, main }: { job: Job; main: boolean }) {
+  const { t } = useTranslation("job");
+  const Icon = main ? IconAdjustments : IconCopyPlus;
+  return (
+    <Button
+      variant={main ? "filled" : "default"}
+      component={Link}
+      to="/new"
+      search={{ from: job.id } as never}
+      leftSection={<Icon size={16} aria-hidden />}
+    >
+      {t(main ? "changeAndRun" : "clone")}
+    </Button>
+  );
+}
+
+type AgainProps = { step: number | null; main: boolean; pending: boolean; start: () => void };
+
 /** Runs a job that did not succeed again: from the step of its last checkpoint, or from the first one. */
-function Again({ step, pending, start }: { step: number | null; pending: boolean; start: () => void }) {
+function Again({ step, main, pending, start }: AgainProps) {
   const { t } = useTranslation("job");
   const Icon = step === null ? IconRefresh : IconPlayerPlay;
   return (
@@ -93,7 +115,12 @@ function Again({ step, pending, start }: { step: number | null; pending: boolean
       label={step === null ? t("retryAbout") : t("resumeAbout", { step })}
       events={{ hover: true, focus: true, touch: true }}
     >
-      <Button leftSection={<Icon size={16} aria-hidden />} loading={pending} onClick={start}>
+      <Button
+        variant={main ? "filled" : "default"}
+        leftSection={<Icon size={16} aria-hidden />}
+        loading={pending}
+        onClick={start}
+      >
         {t(step === null ? "retry" : "resume")}
       </Button>
     </Tooltip>

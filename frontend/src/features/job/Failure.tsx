@@ -5,6 +5,7 @@ import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import type { Job } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
+import { needsOtherSettings } from "./cure";
 import { FailedMemory } from "./FailedMemory";
 import type { LiveJob } from "./liveJob";
 import { Relaunch } from "./Relaunch";
@@ -47,9 +48,12 @@ export function Failure({ failure, live, jobId }: Props) {
         </details>
       )}
       <Group mt="sm" gap="xs">
-        <Button size="xs" variant="default" component={Link} to="/new" search={{ from: jobId } as never}>
-          {t("changeAndRun")}
-        </Button>
+        {/* Where nothing else helps it is the main action of the page, above. */}
+        {!needsOtherSettings(failure) && (
+          <Button size="xs" variant="default" component={Link} to="/new" search={{ from: jobId } as never}>
+            {t("changeAndRun")}
+          </Button>
+        )}
         <Button size="xs" variant="default" component={Link} to="." search={{ tab: "log" } as never}>
           {t("wholeLog")}
         </Button>

@@ -1,4 +1,4 @@
-import { Alert, Skeleton, Stack, Tabs, Text } from "@mantine/core";
+import { Alert, Skeleton, Stack, Tabs } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconHourglass } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
@@ -19,6 +19,7 @@ import { Log } from "./Log";
 import { Memory } from "./Memory";
 import { MemoryWarnings } from "./MemoryWarnings";
 import { NoSuchJob } from "./NoSuchJob";
+import { Notes } from "./Notes";
 import { Spec } from "./Spec";
 import { useLive } from "./useLive";
 
@@ -57,11 +58,7 @@ export default function JobPage() {
           {said(job.data.waiting_because, job.data.waiting_sentence)}
         </Alert>
       )}
-      {job.data.notes?.map((note, index) => (
-        <Text key={note} size="sm" className="muted">
-          {said(note, job.data.note_sentences?.[index])}
-        </Text>
-      ))}
+      <Notes job={job.data} />
       <EarlierAttempts job={job.data} />
       <MemoryWarnings job={job.data} />
       <Tabs

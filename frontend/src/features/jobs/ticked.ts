@@ -1,13 +1,15 @@
 /** The jobs that are ticked, kept for the browser tab: a look at one of them, or another filter, unticks none. */
 
-import { useQueries } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import { ApiProblem, call } from "../../api/client";
+import { answer, api } from "../../api/client";
 import type { Job } from "../../api/types";
 import { MOST_RUNS } from "../../charts/TimeSeries";
 import { labelOf } from "../../ui/jobOption";
 
 const STORED = "tunescope.ticked";
+/** What one answer holds at most. Those beyond stay ticked, without their names. */
+const MOST_ASKED = 200;
 
 export type Ticked = {
   ids: string[];
@@ -22,17 +24,12 @@ export function useTicked(listed: Job[]): Ticked {
   const [ids, setIds] = useState(stored);
   useEffect(() => sessionStorage.setItem(STORED, JSON.stringify(ids)), [ids]);
   const elsewhere = ids.filter((id) => !listed.some((job) => job.id === id));
-  const asked = useQueries({
-    queries: elsewhere.map((id) => ({
-      queryKey: ["ticked", id],
-      queryFn: () => call<Job>("GET", `/jobs/${encodeURIComponent(id)}`),
-    })),
-  });
-  const gone = elsewhere.filter((_, index) => isGone(asked[index]?.error));
+  const asked = useJobs(elsewhere.slice(0, MOST_ASKED));
+  const gone = asked.gone;
   useEffect(() => {
     if (gone.length > 0) setIds((before) => before.filter((id) => !gone.includes(id)));
   });
-  const known = [...listed, ...asked.flatMap(({ data }) => (data ? [data] : []))];
+  const known = [...listed, ...asked.found];
   const jobs = ids.flatMap((id) => known.find((job) => job.id === id) ?? []);
   return {
     ids,
@@ -47,7 +44,22 @@ export function lossesOf(ids: string[]): { runs: string } | undefined {
   return ids.length > 0 && ids.length <= MOST_RUNS ? { runs: ids.join(",") } : undefined;
 }
 
-const isGone = (error: unknown) => error instanceof ApiProblem && error.status === 404;
+/** The jobs of these ids, in one request, and the ids of which there is none. */
+function useJobs(ids: string[]): { found: Job[]; gone: string[] } {
+  const asked = useQuery({
+    queryKey: ["ticked", ids],
+    queryFn: async () => {
+      const query = { ids: ids.join(","), limit: MOST_ASKED };
+      return (await answer(api.GET("/api/jobs", { params: { query } }))).items as Job[];
+    },
+    enabled: ids.length > 0,
+    // While the list changes they keep their names; only the answer itself tells which of them are gone.
+    placeholderData: (before) => before,
+  });
+  const found = asked.data ?? [];
+  const told = asked.data && !asked.isPlaceholderData;
+  return { found, gone: told ? ids.filter((id) => !found.some((job) => job.id === id)) : [] };
+}
 
 function stored(): string[] {
   try {

@@ -1,8 +1,8 @@
 import { Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
+import type { SpecSchema } from "../../spec/schema";
+import { read } from "../../spec/spec";
 import type { DraftState } from "./draft";
-import type { SpecSchema } from "./schema";
-import { read } from "./spec";
 
 const FACTORS = [
   "batch.per_device_train_batch_size",

@@ -3,17 +3,18 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { answer, api } from "../../api/client";
+import type { SpecSchema } from "../../spec/schema";
+import { read } from "../../spec/spec";
 import { Problem } from "../../ui/Problem";
-import { RowProblems } from "../datasets/RowProblems";
-import { UploadButton } from "../datasets/UploadButton";
+import { RowProblems } from "../../upload/RowProblems";
+import { UploadButton, type UploadProblem } from "../../upload/UploadButton";
 import type { DraftState } from "./draft";
 import type { Problems } from "./problems";
-import { read } from "./spec";
 
 type Props = { draft: DraftState; problems: Problems };
 
 /** What every job needs: a name, a model, a data set. */
-export function Essentials({ draft, problems }: Props) {
+export function Essentials({ draft, schema, problems }: Props & { schema: SpecSchema }) {
   const { t } = useTranslation("launch");
   return (
     <section className="card" aria-label={t("essentials")}>
@@ -21,6 +22,8 @@ export function Essentials({ draft, problems }: Props) {
         <TextInput
           label={t("name")}
           maxLength={120}
+          // A name that is there but empty is refused: only without one is the job called so.
+          placeholder={draft.spec.name == null ? schema.nameFallback : undefined}
           value={String(draft.spec.name ?? "")}
           error={problems.at("name")}
           onChange={(event) => draft.change({ name: event.currentTarget.value })}
@@ -105,7 +108,7 @@ export function useCatalogue() {
 
 function DatasetPicker({ draft, problems }: Props) {
   const { t } = useTranslation("launch");
-  const [problem, setProblem] = useState<unknown>();
+  const [problem, setProblem] = useState<UploadProblem>();
   const datasets = useQuery({ queryKey: ["datasets"], queryFn: () => answer(api.GET("/api/datasets")) });
   const name = String(read(draft.spec, "data.dataset") ?? "");
   const chosen = datasets.data?.items.find((item) => item.name === name);
@@ -147,7 +150,7 @@ function DatasetPicker({ draft, problems }: Props) {
         </Text>
       )}
       {chosen && chosen.problem_count > 0 && <RowProblems dataset={chosen} />}
-      {problem !== undefined && <Problem error={problem} />}
+      {problem && <Problem error={problem.error} subject={problem.file} />}
     </div>
   );
 }

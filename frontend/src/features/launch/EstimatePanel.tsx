@@ -4,6 +4,7 @@ import { ApiProblem } from "../../api/client";
 import type { Estimate } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
+import { read } from "../../spec/spec";
 import { Assumptions } from "../../ui/Assumptions";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
@@ -14,7 +15,6 @@ import { useCatalogue } from "./Essentials";
 import { FIT_COLOURS } from "./fit";
 import { errorsOf } from "./problems";
 import { ServerGpus } from "./ServerGpus";
-import { read } from "./spec";
 import { VerifyPanel } from "./VerifyPanel";
 
 type Props = {

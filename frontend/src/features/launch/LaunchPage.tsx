@@ -8,6 +8,8 @@ import { useTranslation } from "react-i18next";
 import { ApiProblem, call } from "../../api/client";
 import type { Estimate, Job } from "../../api/types";
 import { placedText } from "../../i18n/problem";
+import { ofToday, type SpecSchema, useSpecSchema } from "../../spec/schema";
+import { read } from "../../spec/spec";
 import { NoWorker } from "../../ui/NoWorker";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
@@ -20,8 +22,6 @@ import { EstimatePanel } from "./EstimatePanel";
 import { Presets } from "./Presets";
 import { type Problems, problemsOf } from "./problems";
 import { Sections } from "./Sections";
-import { ofToday, type SpecSchema, useSpecSchema } from "./schema";
-import { read } from "./spec";
 import { YamlView } from "./YamlView";
 
 const SETTLE_MILLISECONDS = 200;
@@ -128,7 +128,7 @@ function Entry({ draft, schema, problems }: { draft: DraftState; schema: SpecSch
           </Alert>
         ) : (
           <Stack>
-            <Essentials draft={draft} problems={problems} />
+            <Essentials draft={draft} schema={schema} problems={problems} />
             <Sections draft={draft} schema={schema} problems={problems} />
           </Stack>
         )}

@@ -1,32 +1,11 @@
 import { Button, Group, Select } from "@mantine/core";
 import { IconArrowBackUp } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { call } from "../../api/client";
-import type { Sentence } from "../../api/types";
-import { DEMO_SPEC } from "../jobs/demo";
+import { DEMO_SPEC } from "../../spec/demo";
+import { useRecipes } from "../../spec/recipes";
+import { type DraftSpec, read, START, write } from "../../spec/spec";
 import type { DraftState } from "./draft";
-import { type DraftSpec, read, START, write } from "./spec";
-
-export type Recipe = {
-  name: string;
-  title: string;
-  source: string;
-  date: string;
-  stack: string;
-  notes: string[];
-  note_sentences: Sentence[];
-  spec: DraftSpec;
-};
-
-export function useRecipes() {
-  return useQuery({
-    queryKey: ["recipes"],
-    queryFn: () => call<{ items: Recipe[] }>("GET", "/recipes"),
-    staleTime: Number.POSITIVE_INFINITY,
-  });
-}
 
 /** Fills the form with a published recipe and its model, keeping the data set; can be taken back. */
 export function Presets({ draft }: { draft: DraftState }) {

@@ -1,13 +1,13 @@
 import { Accordion, Group, SimpleGrid, Text } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
+import { SpecField } from "../../spec/SpecField";
+import type { Section, SpecSchema } from "../../spec/schema";
+import { read } from "../../spec/spec";
 import type { DraftState } from "./draft";
 import { EffectiveBatch } from "./EffectiveBatch";
 import { Mend } from "./Mend";
 import type { Problems } from "./problems";
-import { SpecField } from "./SpecField";
-import type { Section, SpecSchema } from "./schema";
-import { read } from "./spec";
 
 const OPEN_AT_FIRST = ["adaptation", "precision", "batch", "data"];
 

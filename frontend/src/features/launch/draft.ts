@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "react";
 import { isMap, LineCounter, parseDocument, stringify } from "yaml";
-import { type DraftSpec, START, write } from "./spec";
+import { type DraftSpec, START, write } from "../../spec/spec";
 
 const STORED = "tunescope.draft";
 

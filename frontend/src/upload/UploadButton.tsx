@@ -3,14 +3,17 @@ import { IconUpload } from "@tabler/icons-react";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { Dataset } from "../../api/types";
-import { uploadDataset } from "../../api/upload";
+import type { Dataset } from "../api/types";
+import { uploadDataset } from "../api/upload";
 import { AnotherName, isOfName } from "./AnotherName";
 import { anotherName } from "./names";
 
+/** Why a file was not taken. */
+export type UploadProblem = { file: string; error: unknown };
+
 type Props = {
   onDone: (dataset: Dataset) => void;
-  onProblem: (error: unknown) => void;
+  onProblem: (problem?: UploadProblem) => void;
   variant?: "filled" | "default";
 };
 
@@ -33,8 +36,8 @@ export function UploadButton({ onDone, onProblem, variant = "filled" }: Props) {
       await queries.invalidateQueries({ queryKey: ["datasets"] });
       onDone(dataset);
     },
-    onError: (error) => {
-      if (!isOfName(error)) onProblem(error);
+    onError: (error, { file }) => {
+      if (!isOfName(error)) onProblem({ file: file.name, error });
     },
     // The same file may be chosen again once it is mended: a browser tells of a change only.
     onSettled: () => forget.current?.(),
@@ -68,6 +71,7 @@ export function UploadButton({ onDone, onProblem, variant = "filled" }: Props) {
       )}
       {isOfName(upload.error) && (
         <AnotherName
+          file={upload.variables?.file.name ?? ""}
           suggested={upload.variables?.name || anotherName(upload.variables?.file.name ?? "")}
           error={upload.error}
           onChosen={(name) => upload.variables && upload.mutate({ ...upload.variables, name })}

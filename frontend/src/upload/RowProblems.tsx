@@ -1,7 +1,7 @@
 import { List } from "@mantine/core";
 import { useTranslation } from "react-i18next";
-import type { Dataset } from "../../api/types";
-import { useSaid } from "../../i18n/sentence";
+import type { Dataset } from "../api/types";
+import { useSaid } from "../i18n/sentence";
 
 const SHOWN_PROBLEMS = 20;
 

@@ -1,7 +1,7 @@
 /** The form is the spec: sections, fields, limits and defaults are read from the server's JSON schema of a JobSpec. */
 
 import { useQuery } from "@tanstack/react-query";
-import { call } from "../../api/client";
+import { call } from "../api/client";
 import type { DraftSpec, Tree } from "./spec";
 
 export type Field = {
@@ -16,7 +16,12 @@ export type Field = {
   fallback: unknown;
 };
 export type Section = { name: string; fields: Field[] };
-export type SpecSchema = { sections: Section[]; byPath: Map<string, Field> };
+export type SpecSchema = {
+  sections: Section[];
+  byPath: Map<string, Field>;
+  /** What a job is called whose spec gives it no name. */
+  nameFallback?: string;
+};
 
 type Node = {
   $ref?: string;
@@ -66,6 +71,7 @@ function sectionsOf(root: Root): SpecSchema {
   });
   return {
     sections,
+    nameFallback: root.properties?.name?.default as string | undefined,
     byPath: new Map(sections.flatMap((section) => section.fields.map((field) => [field.path, field]))),
   };
 }

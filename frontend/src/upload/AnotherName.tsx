@@ -1,23 +1,34 @@
 import { Button, Group, Modal, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { ApiProblem } from "../../api/client";
-import { useSaid } from "../../i18n/sentence";
+import { ApiProblem } from "../api/client";
+import { useSaid } from "../i18n/sentence";
 import { LONGEST_NAME } from "./names";
 
 /** Whether an upload was refused for its name alone: the file may be sent again under another. */
 export const isOfName = (error: unknown): error is ApiProblem =>
   error instanceof ApiProblem && (error.status === 409 || error.field("name") !== undefined);
 
-type Props = { suggested: string; error: ApiProblem; onChosen: (name: string) => void; onClose: () => void };
+type Props = {
+  file: string;
+  suggested: string;
+  error: ApiProblem;
+  onChosen: (name: string) => void;
+  onClose: () => void;
+};
 
 /** Asks for the name of a file whose own cannot be used, or is that of another data set. */
-export function AnotherName({ suggested, error, onChosen, onClose }: Props) {
+export function AnotherName({ file, suggested, error, onChosen, onClose }: Props) {
   const { t } = useTranslation("datasets");
   const said = useSaid();
   const [name, setName] = useState(suggested);
   return (
-    <Modal opened onClose={onClose} title={t("anotherName")} closeButtonProps={{ "aria-label": t("close") }}>
+    <Modal
+      opened
+      onClose={onClose}
+      title={t("anotherName", { file })}
+      closeButtonProps={{ "aria-label": t("close") }}
+    >
       <form
         onSubmit={(event) => {
           event.preventDefault();

@@ -1,7 +1,7 @@
 import { NumberInput, Select, TagsInput, TextInput } from "@mantine/core";
 import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
-import { DescribedSwitch } from "../../ui/DescribedSwitch";
+import { DescribedSwitch } from "../ui/DescribedSwitch";
 import type { Field } from "./schema";
 
 type Props = {

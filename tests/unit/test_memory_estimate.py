@@ -234,6 +234,26 @@ def test_what_cannot_be_moved_or_divided_is_refused_or_said() -> None:
     assert "together with the optimizer" in notes("fsdp", "optimizer")
 
 
+@pytest.mark.parametrize("strategy", ["zero3", "fsdp"])
+def test_constants_of_four_bit_weights_stay_whole_on_every_gpu(strategy: str) -> None:
+    def constants(**parallelism: Any) -> int:
+        return estimate(make_spec(parallelism=parallelism), catalogue(MISTRAL)).ledger["quantization_state"]
+
+    assert (
+        constants(gpus=8, strategy=strategy) == constants(gpus=8, strategy=strategy, offload="all") == constants() > 0
+    )
+
+
+def test_fsdp_keeps_adapters_in_fp32_but_for_models_in_four_bit() -> None:
+    def adapters(quantization: str, strategy: str) -> int:
+        precision = {"quantization": quantization, "adapter_dtype": "bfloat16"}
+        spec = make_spec(precision=precision, parallelism={"gpus": 2, "strategy": strategy})
+        return estimate(spec, catalogue(MISTRAL)).ledger["adapters"]
+
+    assert adapters("none", "fsdp") == adapters("none", "ddp")
+    assert 2 * adapters("nf4", "fsdp") == adapters("nf4", "ddp")
+
+
 def test_short_rows_need_less_than_max_length_and_accumulation_is_nearly_free() -> None:
     spec = make_spec()
     short = estimate(spec, catalogue(MISTRAL), lengths=Lengths(100, 200, 300))

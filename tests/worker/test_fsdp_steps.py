@@ -1,4 +1,5 @@
-"""FSDP's estimate against real steps of one of several processes: real ``fully_shard``, collectives that only take their memory.
+"""FSDP's estimate against real steps of one of several processes: divided by accelerate as a trainer's model is, with collectives that only
+take their memory.
 
 torch's "fake" process group hands out results without filling them in, so that one process shows what each of many holds.
 """
@@ -6,14 +7,15 @@ torch's "fake" process group hands out results without filling them in, so that 
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from peft import LoraConfig, get_peft_model
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard import _fsdp_param
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -60,12 +62,18 @@ class Run:
     method: str = "full"
     accumulation: int = 1
     masters: bool = False
+    tied: bool = False
+
+    @property
+    def mixed(self) -> bool:
+        """Adapters and masters are kept in more than they compute in (worker/trainer/model.py ``needs_autocast``)."""
+        return self.masters or self.method == "lora"
 
     @property
     def config(self) -> LlamaConfig:
         return LlamaConfig(
             hidden_size=self.hidden, intermediate_size=self.mlp, num_hidden_layers=self.layers, num_attention_heads=8,
-            num_key_value_heads=4, vocab_size=self.vocab, tie_word_embeddings=False, use_cache=False,
+            num_key_value_heads=4, vocab_size=self.vocab, tie_word_embeddings=self.tied, use_cache=False,
         )  # fmt: skip
 
     @property
@@ -108,21 +116,30 @@ def shards(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardFollower]:
     dist.destroy_process_group()
 
 
+def divided(model: torch.nn.Module, mixed: bool) -> Any:
+    """As accelerate divides it, told only of ``mixed_precision``."""
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", reshard_after_forward=True, cpu_ram_efficient_loading=False
+    )  # fmt: skip
+    if mixed:
+        plugin.set_mixed_precision("bf16")
+    accelerator: Any = SimpleNamespace(
+        state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision="bf16" if mixed else "no", is_main_process=False
+    )
+    return fsdp2_prepare_model(accelerator, model)
+
+
 def measured(run: Run, follower: ShardFollower) -> dict[str, int]:
     """Peaks of the second step: until the loss is there, until the gradients are, and in the optimizer."""
     dist.init_process_group("fake", rank=0, world_size=run.gpus, store=FakeStore())
-    mesh = init_device_mesh("cpu", (run.gpus,))
     model: Any = AutoModelForCausalLM.from_config(run.config, dtype=torch.float32 if run.masters else torch.bfloat16)
-    decoder = model.model
     if run.method == "lora":
         model = get_peft_model(model, LoraConfig(r=16, target_modules="all-linear"))
         model.enable_input_require_grads()
         model.to(torch.bfloat16)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
-    policy = MixedPrecisionPolicy(torch.bfloat16, torch.bfloat16)
-    for module in [*decoder.layers, model]:
-        fully_shard(module, mesh=mesh, mp_policy=policy)
+    model = divided(model, run.mixed)
     for parameter in model.parameters():
         follower.register(parameter._local_tensor, "weights")
     optimizer = torch.optim.AdamW([it for it in model.parameters() if it.requires_grad], foreach=True)
@@ -133,7 +150,7 @@ def measured(run: Run, follower: ShardFollower) -> dict[str, int]:
             for number in range(run.accumulation):
                 model.set_requires_gradient_sync(number == run.accumulation - 1)
                 follower.enter("forward", "forward", "activations")
-                with torch.autocast("cpu", torch.bfloat16):
+                with torch.autocast("cpu", torch.bfloat16, enabled=run.mixed):
                     loss = model(input_ids=tokens, labels=tokens).loss
                 follower.enter("backward", "backward", "activations")
                 loss.backward()
@@ -148,7 +165,8 @@ RUNS = [
     Run(2, 256, 768, 4, 1000, 64),
     Run(8, 256, 768, 8, 4000, 64),
     Run(4, 256, 1024, 6, 500, 64, accumulation=3),
-    Run(8, 256, 1024, 6, 4000, 64, accumulation=2),
+    Run(8, 256, 1024, 6, 4000, 128, accumulation=2),
+    Run(4, 256, 1024, 6, 4000, 64, tied=True),
     Run(2, 256, 1024, 6, 500, 64, method="lora"),
     Run(8, 256, 1024, 6, 4000, 64, method="lora", accumulation=2),
     Run(4, 256, 1024, 6, 1000, 64, masters=True),

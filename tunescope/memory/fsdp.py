@@ -1,30 +1,39 @@
 """What FSDP holds whole on each GPU, beside its shards, while a step runs.
 
-Read in torch 2.13, ``distributed/fsdp/_fully_shard`` (``_fsdp_param_group.py``, ``_fsdp_state.py``, ``_fsdp_collectives.py``), with every
-decoder layer a group and the rest of the model the root's, as accelerate wraps transformers' models. ``tests/worker/test_fsdp_steps.py``
-holds it against real steps.
+Read in torch 2.13, ``distributed/fsdp/_fully_shard`` (``_fsdp_param_group.py``, ``_fsdp_state.py``, ``_fsdp_collectives.py``), with the groups
+that accelerate 1.15 makes (``utils/fsdp_utils.py`` ``fsdp2_prepare_model``): every decoder layer, the embedding, and the head with the last norm,
+which stays gathered between forward and backward; a table that is both is one such group. ``tests/worker/test_fsdp_steps.py`` holds it
+against real steps.
 """
 
 from dataclasses import dataclass
 
 from tunescope.memory.architecture import Architecture
-from tunescope.memory.persistent import WIDTHS, Persistent
+from tunescope.memory.persistent import EMBEDDINGS, HEADS, WIDTHS, Persistent
 from tunescope.memory.sites import Site
 from tunescope.spec import JobSpec
 
 
 @dataclass(frozen=True)
+class Group:
+    """Bytes of parameters that are gathered together, and of their whole gradients."""
+
+    weights: int = 0
+    gradients: int = 0
+
+
+NO_GROUP = Group()
+
+
+@dataclass(frozen=True)
 class Whole:
-    """Bytes on each of ``gpus`` GPUs. ``layer``, ``root``: gathered weights of the largest layer's group and of the root's."""
+    """Groups on each of ``gpus`` GPUs. ``layer`` is the largest layer's; ``shared`` is the table of a model that has one for both ends."""
 
     gpus: int
-    layer: int
-    root: int
-    layer_gradients: int
-    """Of one layer, before they are reduced to shards."""
-    root_gradients: int
-    head_gradients: int
-    """Those of them that are there from the loss's backward on."""
+    layer: Group
+    embedding: Group
+    head: Group
+    shared: Group
     accumulated: int
     """Gradients of the micro batches before: they are reduced with the last one only (``Accelerator.no_sync``)."""
 
@@ -37,18 +46,28 @@ class Whole:
         """Gathered weights, and gradients on their way to the other GPUs."""
         if site.name in ("load", "optimizer_step"):
             return 0
-        reduced = 0 if self.accumulated else self.layer_gradients
-        if site.name.startswith("layer_backward"):
-            # One layer runs, the next is gathered, and what the one before gave is being reduced.
-            return self.root + 2 * self.layer + reduced
-        if site.name == "embedding_backward":
-            # The root's weights go before its gradients are copied to be reduced.
-            return max(self.root + reduced, 0 if self.accumulated else self.root_gradients)
+        layer, shared, embedding, head = (
+            self.layer.weights,
+            self.shared.weights,
+            self.embedding.weights,
+            self.head.weights,
+        )
         if site.name == "forward_start":
-            # What a group was copied out of stays until the next group is: of the root beside the first layer's, of a layer beside the next.
-            return self.root + 2 * self.layer + max(self.root, self.layer)
-        # The last layer's stays until the root's forward ends; backward gathers it again before all else.
-        return self.root + self.layer
+            # What a group was copied out of stays until the next group is.
+            return shared + max(2 * embedding, 2 * layer + max(embedding, shared, layer))
+        if site.name == "forward_end":
+            # The last group's stays until the model's forward ends.
+            return shared + (2 * head or layer)
+        if site.name.startswith("layer_backward"):
+            # One layer runs, the next is gathered, and what the group before gave is being reduced.
+            reduced = max(self.layer.gradients, self.head.gradients if site.name == "layer_backward_last" else 0)
+            return shared + 2 * layer + (0 if self.accumulated else reduced)
+        if site.name == "embedding_backward":
+            # Weights go before their gradients are copied to be reduced.
+            reduced = 0 if self.accumulated else self.layer.gradients
+            copied = 0 if self.accumulated else self.embedding.gradients + self.shared.gradients
+            return max(shared + embedding + reduced, copied)
+        return shared + head
 
     def gradients(self, site: Site, shards: int) -> int:
         """At a site where a step on one GPU of its own would leave ``shards`` of its gradients on each of many."""
@@ -60,9 +79,9 @@ class Whole:
             return self.accumulated
         made = 0
         if site.name == "embedding_backward":
-            made = self.root_gradients
+            made = self.embedding.gradients + self.shared.gradients
         elif site.name.startswith("layer_backward"):
-            made = self.head_gradients
+            made = self.shared.gradients
         return shards + made * (self.gpus - 1) // self.gpus
 
 
@@ -72,26 +91,38 @@ def whole(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> 
     if spec.parallelism.strategy != "fsdp" or gpus == 1:
         return None
     compute = WIDTHS[spec.precision.dtype]
-    tables = architecture.vocab * architecture.hidden * (1 if architecture.tied else 2)
-    layers = sum(layer.count * layer.parameter_count(architecture.hidden) for layer in architecture.layers)
-    largest = max(layer.parameter_count(architecture.hidden) for layer in architecture.layers)
-    # What is stored in fp32 is cast before it is gathered; what is quantized is gathered as it is.
-    quantized = spec.precision.quantization != "none"
-    layer = (persistent.weights - compute * tables) * largest // layers if quantized else compute * largest
-    adapters = max(persistent.layer_adapter_elements, default=0)
     full = spec.adaptation.method == "full"
-    in_layer = largest if full else adapters
-    in_layers = layers if full else sum(
-        kind.count * count for kind, count in zip(architecture.layers, persistent.layer_adapter_elements, strict=True)
-    )  # fmt: skip
-    in_root = max(0, persistent.trained_elements - in_layers)
-    accumulates = spec.batch.gradient_accumulation_steps > 1
+    table = compute * architecture.vocab * architecture.hidden
+    saved = {name.split(".")[-1] for name in spec.adaptation.modules_to_save}
+
+    def table_group(names: frozenset[str]) -> Group:
+        if full:
+            return Group(table, table)
+        # A copy trains beside the frozen table, and is gathered with it.
+        copy = table if saved & names else 0
+        return Group(table + copy, copy)
+
+    tied = architecture.tied
     return Whole(
         gpus,
-        layer + (0 if full else compute * adapters),
-        compute * tables,
-        compute * in_layer,
-        compute * in_root,
-        compute * min(in_root, architecture.vocab * architecture.hidden),
-        compute * persistent.trained_elements if accumulates else 0,
+        _layer_group(spec, architecture, persistent),
+        NO_GROUP if tied else table_group(EMBEDDINGS),
+        NO_GROUP if tied else table_group(HEADS),
+        table_group(EMBEDDINGS | HEADS) if tied else NO_GROUP,
+        compute * persistent.trained_elements if spec.batch.gradient_accumulation_steps > 1 else 0,
     )
+
+
+def _layer_group(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> Group:
+    """Of the largest layer. What is stored in fp32 is cast before it is gathered; what is quantized is gathered as it is."""
+    compute = WIDTHS[spec.precision.dtype]
+    largest = max(layer.parameter_count(architecture.hidden) for layer in architecture.layers)
+    if spec.adaptation.method == "full":
+        return Group(compute * largest, compute * largest)
+    frozen = compute * largest
+    if spec.precision.quantization != "none":
+        tables = architecture.vocab * architecture.hidden * (1 if architecture.tied else 2)
+        layers = sum(layer.count * layer.parameter_count(architecture.hidden) for layer in architecture.layers)
+        frozen = (persistent.weights - compute * tables) * largest // layers
+    adapters = compute * max(persistent.layer_adapter_elements, default=0)
+    return Group(frozen + adapters, adapters)

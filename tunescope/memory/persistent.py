@@ -187,18 +187,22 @@ def weight_width(spec: JobSpec) -> int:
 
 
 def computing_width(spec: JobSpec) -> int:
-    """The same in forward and backward: FSDP casts its shards before it gathers them (accelerate's ``MixedPrecisionPolicy``)."""
+    """``weight_width`` in forward and backward: FSDP casts its shards before it gathers them (accelerate's ``MixedPrecisionPolicy``)."""
     return WIDTHS[spec.precision.dtype] if spec.parallelism.strategy == "fsdp" else weight_width(spec)
 
 
 def computing_adapter_width(spec: JobSpec) -> int:
+    """``adapter_width`` in forward and backward."""
     return WIDTHS[spec.precision.dtype] if spec.parallelism.strategy == "fsdp" else adapter_width(spec)
 
 
 def adapter_width(spec: JobSpec) -> int:
-    """Bytes of one adapter weight. DeepSpeed casts every parameter to its 16-bit type and keeps fp32 copies itself."""
+    """Bytes of one adapter weight. DeepSpeed casts every parameter to its 16-bit type and keeps fp32 copies itself; with FSDP
+    accelerate widens what trains to fp32, but for models in 4 bit (``utils/fsdp_utils.py`` ``fsdp2_prepare_model``)."""
     if spec.parallelism.strategy.startswith("zero"):
         return WIDTHS[spec.precision.dtype]
+    if spec.parallelism.strategy == "fsdp" and spec.precision.quantization == "none":
+        return 4
     return WIDTHS[spec.precision.adapter_dtype]
 
 

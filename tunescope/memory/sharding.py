@@ -64,7 +64,7 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         temporary = (WIDTHS[spec.precision.dtype] + 4) * stepped
     sharded = gpus if strategy in ("zero3", "fsdp") else 1
     state_parts = gpus if zero or strategy == "fsdp" else 1
-    weights, constants, adapters = persistent.weights, persistent.quantization_state, persistent.adapters
+    weights, adapters = persistent.weights, persistent.adapters
     communication = 0
     if gpus > 1:
         communication += NCCL_BYTES
@@ -86,10 +86,11 @@ def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, sta
         # Gradients are summed up in main memory too (``cpu_offload`` of DeepSpeed's stage_1_and_2.py).
         states = masters = temporary = new_gradients = 0
     if offloads_weights(spec):
-        weights = constants = adapters = 0
+        weights = adapters = 0
     return Share(
         weights // sharded,
-        constants // sharded,
+        # No parameter: bitsandbytes keeps it on the module, where nobody divides or moves it (``nn/modules.py`` ``Linear4bit.quant_state``).
+        persistent.quantization_state,
         adapters // sharded,
         gradient_part,
         masters // state_parts,

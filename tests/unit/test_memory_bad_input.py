@@ -203,3 +203,10 @@ def test_the_command_says_what_to_do_about_a_model_it_does_not_know(
         assert main(["estimate", spec, "--config", str(broken)]) == 2
         assert "--config" in capsys.readouterr().err
     assert main(["estimate", spec, "--config", str(tmp_path / "missing.json")]) == 2
+
+
+@pytest.mark.parametrize("field", ["hidden_size", "num_attention_heads", "num_key_value_heads"])
+def test_a_number_that_cannot_be_is_told_once_and_nothing_is_compared_with_it(field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        architecture_from_config({**LLAMA, field: -4096})
+    assert [(error.loc, error.type) for error in refused.value.errors] == [(f"config.{field}", "outside_in_config")]

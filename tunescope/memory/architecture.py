@@ -155,7 +155,8 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
                     {"experts": experts.count},
                 )
             )
-    if heads % kv_heads:
+    readable = not read.errors  # a number in the place of an unreadable one divides nothing that is in the file
+    if readable and heads % kv_heads:
         own = not read.states("num_key_value_heads")
         told = f"is missing, and transformers' own {kv_heads}" if own else f"{kv_heads}"
         read.errors.append(
@@ -167,7 +168,7 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
                 {"kv_heads": kv_heads, "heads": heads},
             )
         )
-    if not read.states("head_dim") and family.head_dim is None and hidden % heads:
+    if readable and not read.states("head_dim") and family.head_dim is None and hidden % heads:
         read.errors.append(
             FieldError(
                 "config.num_attention_heads",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 COUNT, SUM, LEAST, GREATEST = range(4)
 STEP = "step"
 """The step's own number among the figures: its count says how many steps a span holds, its greatest which was the last."""
-SCALARS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds")
+SCALARS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds", "meter_seconds")
 
 NUMBERS = frozenset({int, float, type(None)})
 

@@ -43,6 +43,7 @@ def step(job: str, sequence: int, number: int, loss: float | None = 2.0, attempt
         tokens=512,
         tokens_per_second=256.0,
         step_seconds=2.0,
+        meter_seconds=0.02,
         memory=[
             MemoryFigure(source="host.rss", bytes=1_000_000 + number, peak_bytes=2_000_000 + number),
             MemoryFigure(source="nvml.device", unknown_because="no GPU on this machine"),

@@ -209,6 +209,7 @@ def test_metrics_keep_least_and_greatest_of_each_point(member: TestClient, sessi
     assert body["steps"] == [15, 31, 47, 63, 79, 95, 100]
     assert body["series"]["loss"]["min"][0] == 1 and body["series"]["loss"]["max"][0] == 15
     assert body["series"]["loss"]["mean"][0] == 8
+    assert body["series"]["meter_seconds"]["mean"][0] == pytest.approx(0.02), "what measuring costs is shown"
     assert body["series"]["memory.host.rss"]["max"][-1] == 1_000_100
     assert body["unknown"] == {"nvml.device": "no GPU on this machine"}
     assert "memory.nvml.device" not in body["series"]

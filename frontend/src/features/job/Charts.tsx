@@ -4,7 +4,7 @@ import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
 import { moved, zoomed } from "../../charts/range";
-import { TimeSeries } from "../../charts/TimeSeries";
+import { type Line, TimeSeries } from "../../charts/TimeSeries";
 import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
 import { bytesMarks, bytesTicks, formatBytes, formatNumber, numberTicks } from "../../units";
@@ -16,6 +16,7 @@ const UNITS: Partial<Record<(typeof SCALARS)[number], string>> = {
   tokens_per_second: "tokens/s",
   step_seconds: "s",
 };
+const METER = "meter_seconds";
 const PEAK = "memory_peak.";
 const NOW = "memory.";
 const PHASE = "phase_peak.";
@@ -40,6 +41,10 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
   const evaluated = known.includes(EVALUATED)
     ? [{ name: EVALUATED, label: t("evaluation_loss"), sparse: true }]
     : [];
+  const beside: Partial<Record<(typeof SCALARS)[number], Line[]>> = {
+    loss: evaluated,
+    step_seconds: known.includes(METER) ? [{ name: METER, label: t("meter_seconds") }] : [],
+  };
   const shared = { source: live, syncKey: job.id, stepLabel: t("stepAxis"), help: t("chartKeys") };
   return (
     <>
@@ -72,7 +77,7 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
             key={name}
             title={t(name)}
             unit={UNITS[name]}
-            lines={[{ name, label: t(name) }, ...(name === "loss" ? evaluated : [])]}
+            lines={[{ name, label: t(name) }, ...(beside[name] ?? [])]}
             format={inThreeDigits}
             ticks={numberTicks}
           />

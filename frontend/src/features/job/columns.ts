@@ -9,7 +9,14 @@ export const EVALUATED = "evaluation_loss";
 /** Evaluations by the step after which they were made. */
 export type Evaluations = ReadonlyMap<number, number>;
 
-const SCALARS = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds"] as const;
+const SCALARS = [
+  "loss",
+  "learning_rate",
+  "grad_norm",
+  "tokens_per_second",
+  "step_seconds",
+  "meter_seconds",
+] as const;
 
 /** A step's figures, by the names of the server's series. */
 export function figuresOf(event: StepEvent): Map<string, number> {

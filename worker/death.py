@@ -42,10 +42,12 @@ def explain_death(
     oom_kills_after: int | None,
     last_lines: Sequence[str],
     memory: FailureMemory | None = None,
+    stage: str = "training",
 ) -> Failure:
     """A Failure for a trainer that ended with ``status`` (negative: the signal) and no last word.
 
-    ``memory`` is what its events told before; it is added where memory is, or may be, the reason.
+    ``memory`` is what its events told before; it is added where memory is, or may be, the reason. ``stage`` of the attempt in which
+    that was, if not within a step.
     """
     shown = list(last_lines)[-8:]
     tail = "\n".join(["\nLast lines of its log:", *shown]) if shown else ""
@@ -59,14 +61,14 @@ def explain_death(
     if status == -signal.SIGKILL:
         more = account(memory) + tail
         if killed_for_memory:
-            detail, advice = say("killed_for_memory"), say("need_less_main_memory")
+            detail, advice = say("killed_for_memory", when=moment(memory, stage)), say("need_less_main_memory")
             return Failure.of(FailureReason.OUT_OF_MEMORY, told(detail), advice, memory, more=more, last_lines=shown)
-        detail, advice = say("killed"), say("see_kernel_log")
+        detail, advice = say("killed", when=moment(memory, stage)), say("see_kernel_log")
         return Failure.of(FailureReason.TRAINER_KILLED, told(detail), advice, memory, more=more, last_lines=shown)
     of_cuda = next((said for line in reversed(shown) if (said := bitsandbytes_said(line))), "") if status > 0 else ""
     if says_out_of_memory(of_cuda) or says_gpu_lost(of_cuda):
         full = says_out_of_memory(of_cuda)
-        detail = say("out_of_memory" if full else "gpu_failed", when=moment(memory, "training"), said=of_cuda)
+        detail = say("out_of_memory" if full else "gpu_failed", when=moment(memory, stage), said=of_cuda)
         reason = FailureReason.OUT_OF_MEMORY if full else FailureReason.GPU_LOST
         return Failure.of(reason, detail, say("shorten" if full else "see_gpu"), more=tail, last_lines=shown)
     asked_to_end = -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -26,6 +26,7 @@ from worker.childlog import ChildLog, Stream
 from worker.death import explain_death, oom_kills
 from worker.oom import last_memory
 from worker.outbox import BELL_ENV, Outbox, complete_lines
+from worker.whereabouts import last_whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -225,8 +226,9 @@ class Supervisor:
         if self._asked is Ask.CANCEL:
             self._say(StateEvent, state=JobState.CANCELLED)
             return JobState.CANCELLED
-        memory = last_memory([job_event.validate_json(line) for line in self._memory_lines.values()])
-        failure = explain_death(status, oom_before, oom_kills(), self._log.last_lines, memory)
+        where = last_whereabouts(self._dir)
+        memory = last_memory([job_event.validate_json(line) for line in self._memory_lines.values()], where)
+        failure = explain_death(status, oom_before, oom_kills(), self._log.last_lines, memory, where.stage)
         log.warning("job %s attempt %d: %s", self.order.job, self.order.attempt, failure.detail.splitlines()[0])
         self._say(StateEvent, state=JobState.FAILED, failure=failure)
         return JobState.FAILED

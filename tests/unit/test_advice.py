@@ -43,6 +43,25 @@ def test_the_cheapest_gpu_can_do_what_the_spec_asks_for(
     ] or not lacking
 
 
+@pytest.mark.parametrize(("strategy", "gpus", "offered"), [("fsdp", 4, True), ("fsdp", 1, False), ("ddp", 4, False)])
+def test_accumulation_is_given_up_where_it_keeps_whole_gradients_on_every_gpu(
+    strategy: str, gpus: int, offered: bool
+) -> None:
+    spec = spec_with(
+        adaptation={"method": "full"},
+        precision={"quantization": "none"},
+        parallelism={"strategy": strategy, "gpus": gpus},
+    )
+    changes = {change.id: change.patch for change in changes_for(spec)}
+    assert ("no-accumulation" in changes) is offered
+    if offered:
+        before, after = (
+            estimate(it, catalogue(MODEL)).ledger["gradients"]
+            for it in (spec, patched(spec, changes["no-accumulation"]))
+        )
+        assert before - after > 2 * catalogue(MODEL).parameter_count // 2
+
+
 def test_an_estimate_for_a_gpu_that_cannot_run_it_says_so() -> None:
     spec = spec_with()
     assert any("cannot run" in note for note in estimate(spec, catalogue(MODEL), DEVICES["V100-32GB"]).assumptions)

@@ -20,6 +20,7 @@ from worker.oom import account, last_memory, moment
 from worker.outbox import read_events
 from worker.trainer.failure import explain
 from worker.trainer.model import load_model
+from worker.whereabouts import Whereabouts, last_whereabouts
 
 GIB = 2**30
 LIMIT = 5 * GIB
@@ -43,7 +44,7 @@ def test_the_kernels_killer_is_explained_with_the_last_account() -> None:
 
 
 def test_nothing_was_told_nothing_is_known() -> None:
-    assert last_memory([]) is None
+    assert last_memory([], Whereabouts()) is None
 
 
 KILLED = """
@@ -66,7 +67,26 @@ def test_a_killed_trainer_leaves_its_last_figures(tmp_path: Path) -> None:
     memory = failure.memory
     assert (memory.step, memory.longest_tokens, memory.allocated_bytes) == (7, 99, 5 << 30)
     assert memory.categories == {"weights": 4 << 30} and memory.categories_of_step == 2
-    assert "weights 4.0 GiB" in failure.detail
+    assert "weights 4.0 GiB" in failure.detail and "(SIGKILL) after step 7" in failure.detail
+
+
+@pytest.mark.parametrize(
+    ("told", "words", "step", "phase"),
+    [
+        ('"backward", 8', "in the backward phase of step 8", 8, "backward"),
+        ('"checkpoint", 7', "in the checkpoint phase of step 7", 7, "checkpoint"),
+        ('"saving"', "while saving", 7, None),
+    ],
+)
+def test_a_killed_trainer_was_where_it_told_last(
+    tmp_path: Path, told: str, words: str, step: int, phase: str | None
+) -> None:
+    trail = f"from worker.whereabouts import Trail\nTrail(outbox.path.parent).tell({told})\nos.kill("
+    assert run(tmp_path, KILLED.replace("os.kill(", trail)) is JobState.FAILED
+    failure = states(tmp_path)[-1].failure
+    assert failure and failure.memory and words in failure.detail
+    assert (failure.memory.step, failure.memory.phase) == (step, phase)
+    assert failure.memory.longest_tokens == (99 if step == 7 else None), "the longest row of step 7"
 
 
 @pytest.mark.slow
@@ -104,6 +124,7 @@ def test_a_step_too_large_says_what_lived_in_which_phase(tmp_path: Path) -> None
     assert memory.categories_of_step is None and memory.categories["weights"] > 0
     assert memory.categories["activations"] > GIB // 2, "the mask alone is a byte for each pair of tokens"
     assert "in the forward phase of step 1" in failure.detail and "Held then" in failure.detail
+    assert last_whereabouts(folder) == Whereabouts(step=1, phase="forward"), "what a kill would have left"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,10 @@ def _takes_zero3(spec: JobSpec) -> bool:
     return other and can_divide(spec.precision.quantization, "zero3")
 
 
+def _holds_whole_gradients(spec: JobSpec) -> bool:
+    return _sharded(spec, "fsdp") and spec.parallelism.gpus > 1 and spec.batch.gradient_accumulation_steps > 1
+
+
 _FAST_ADAM = ("adamw_torch", "adamw_torch_fused")
 _LORA: Patch = {"adaptation.method": "lora", "precision.master_weights": False}
 _OPTIONS = (
@@ -100,6 +104,9 @@ _OPTIONS = (
             ("Batch {per_device_train_batch_size} with accumulation {gradient_accumulation_steps}",
              "批大小 {per_device_train_batch_size}，累积 {gradient_accumulation_steps}"),
             ("same effective batch of {effective} rows; a little slower", "有效批大小仍为 {effective} 行，略慢")),
+    _Option("no-accumulation", 3, _holds_whole_gradients, {"batch.gradient_accumulation_steps": 1},
+            ("Accumulation 1: FSDP divides gradients at once", "累积设为 1：FSDP 会立即切分梯度"),
+            ("an effective batch of less than {effective} rows; more communication", "有效批大小小于 {effective} 行，通信更多")),
     _Option("checkpointing", 2, lambda spec: not spec.memory_savers.gradient_checkpointing, {"memory_savers.gradient_checkpointing": True},
             ("Turn gradient checkpointing on", "开启梯度检查点"), ("about a third slower; same result", "约慢三分之一，结果相同")),
     _Option("adamw-8bit", 3, lambda spec: spec.optimizer.name in _FAST_ADAM, {"optimizer.name": "adamw_8bit"},

@@ -122,8 +122,8 @@ FAILURES = {
     "stopped_before_oom": "Stopped after step {step}, with a checkpoint, before memory ran out. {because}",
     "gpu_failed": "The GPU or its driver failed {when}: {said}",
     "torch_without_gpu": "The job was given a GPU, but PyTorch cannot use it: {said}",
-    "killed_for_memory": "The kernel's out-of-memory killer ended the trainer: the machine's main memory (not the GPU's) was full.",
-    "killed": "The trainer was killed (SIGKILL). Most often that is the kernel's out-of-memory killer, "
+    "killed_for_memory": "The kernel's out-of-memory killer ended the trainer {when}: the machine's main memory (not the GPU's) was full.",
+    "killed": "The trainer was killed (SIGKILL) {when}. Most often that is the kernel's out-of-memory killer, "
     "when main memory (not the GPU's) is full; it can also be a person or a container limit.",
     "ended_by_signal": "The trainer was ended by {signal}.",
     "ended_with_status": "The trainer ended with exit code {status} without saying why.",

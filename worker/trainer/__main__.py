@@ -14,6 +14,7 @@ from tunescope.wire import Order
 from worker.hub.refusal import DownloadStopped
 from worker.outbox import Outbox
 from worker.trainer.quiet import without_notes_to_programmers
+from worker.whereabouts import Trail
 
 SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
@@ -28,12 +29,17 @@ class Attempt:
         self.settings = WorkerSettings()
         self.outbox = Outbox(self.folder, job=self.order.job, attempt=self.order.attempt)
         self.stage = "starting"
+        self.trail = Trail(self.folder)
         self.memory: Callable[[], FailureMemory] | None = None
         """Once there is a trainer: what it knows of its memory now."""
 
     def enter(self, stage: str) -> None:
-        self.stage = stage
+        self.begin(stage)
         self.outbox.emit(StageEvent, stage=stage)
+
+    def begin(self, stage: str) -> None:
+        self.stage = stage
+        self.trail.tell(stage)
 
     def download(self, done: int, total: int) -> None:
         """Tell how many bytes of the model are here."""
@@ -110,7 +116,8 @@ def run(attempt: Attempt) -> int:
         notes=[each.text for each in notes],
         note_sentences=notes,
     )
-    attempt.stage = "training"
+    attempt.begin("training")
+    measuring.listeners.append(lambda phase: attempt.trail.tell(phase, trainer.measuring.step))
     attempt.outbox.emit(StateEvent, state=JobState.RUNNING)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     measuring.close()

@@ -102,7 +102,8 @@ export function useCatalogue() {
     queryKey: ["catalogue"],
     queryFn: () => answer(api.GET("/api/catalogue")),
     // Machines come and go.
-    staleTime: 60_000,
+    staleTime: 15_000,
+    refetchInterval: 15_000,
   });
 }
 

@@ -162,12 +162,14 @@ function usePrefill(draft: DraftState, schema?: SpecSchema) {
   return source;
 }
 
-/** The GPU that the estimate is held against: this server's largest until one is chosen. Undefined until that is known. */
+/** The GPU that the estimate is held against: this server's largest until one is chosen that is there. Undefined until that is known. */
 function useGpu() {
   const [chosen, setGpu] = useState<string>();
-  const catalogue = useCatalogue();
-  const own = catalogue.isPending ? undefined : (catalogue.data?.server_gpus[0]?.name ?? REFERENCE_GPU);
-  return [chosen ?? own, setGpu] as const;
+  const { data, isPending } = useCatalogue();
+  if (isPending) return [undefined, setGpu] as const;
+  const known = [...(data?.server_gpus ?? []), ...(data?.gpus ?? [])].map(({ name }) => name);
+  const own = data?.server_gpus[0]?.name ?? REFERENCE_GPU;
+  return [chosen && known.includes(chosen) ? chosen : own, setGpu] as const;
 }
 
 function useEstimate(draft: DraftState, gpu: string | undefined, config?: ModelConfig) {

@@ -201,7 +201,7 @@ def test_a_run_that_is_not_there_is_told_beside_the_others(page: Page, long_job:
 def test_figures_of_a_run_are_asked_for_once_its_state_is_known(page: Page, long_job: str) -> None:
     """Of one that ends between the two answers, the last steps would be missing for good."""
     told: list[str] = []
-    page.on("request", lambda request: told.append("figures") if "/metrics" in request.url else None)
+    page.on("request", lambda request: told.append("figures") if f"{long_job}/metrics" in request.url else None)
     page.on("response", lambda response: told.append("job") if response.url.endswith(f"/jobs/{long_job}") else None)
     page.goto(f"/losses?runs={long_job}")
     expect(page.get_by_role("group", name=re.compile("^Loss: long run"))).to_be_visible()

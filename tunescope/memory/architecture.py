@@ -155,8 +155,7 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
                     {"experts": experts.count},
                 )
             )
-    readable = not read.errors  # a number in the place of an unreadable one divides nothing that is in the file
-    if readable and heads % kv_heads:
+    if heads % kv_heads and read.readable("num_attention_heads", "num_key_value_heads"):
         own = not read.states("num_key_value_heads")
         told = f"is missing, and transformers' own {kv_heads}" if own else f"{kv_heads}"
         read.errors.append(
@@ -168,7 +167,8 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
                 {"kv_heads": kv_heads, "heads": heads},
             )
         )
-    if readable and not read.states("head_dim") and family.head_dim is None and hidden % heads:
+    divides = read.states("head_dim") or family.head_dim is not None or hidden % heads == 0
+    if not divides and read.readable("hidden_size", "num_attention_heads"):
         read.errors.append(
             FieldError(
                 "config.num_attention_heads",

@@ -54,6 +54,11 @@ class ConfigReader:
     def _key(self, name: str) -> str | None:
         return next((key for key in (name, *ALIASES.get(name, ())) if self.config.get(key) is not None), None)
 
+    def readable(self, *names: str) -> bool:
+        """Whether none of these figures was refused: what stands in for one that was is compared with nothing."""
+        refused = {error.loc for error in self.errors}
+        return not any(f"config.{self._key(name) or name}" in refused for name in names)
+
     def number(self, name: str, default: int | None = None) -> int:
         found = self._key(name)
         if found is None:

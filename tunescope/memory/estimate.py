@@ -17,6 +17,7 @@ from tunescope.memory.doubts import doubts
 from tunescope.memory.effective_batch import effective_batch_sentence
 from tunescope.memory.expert_adapters import refused_adapters
 from tunescope.memory.fragmentation import Fragmentation, Reserve, fragmentation
+from tunescope.memory.fsdp import FORWARD_START
 from tunescope.memory.ledger import MemoryLedger
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.persistent import Persistent, persistent_tensors, targets_of, weight_width
@@ -127,7 +128,7 @@ def estimate(
     held = share(spec, architecture, persistent, stack)
     sites = training_sites(spec, architecture, work, stack, persistent)
     if held.whole is not None:
-        sites = (*sites, held.whole.start)
+        sites = (*sites, FORWARD_START)
     base = _base_ledger(held, device, stored_as_master)
     ledgers = {site.name: base + _site_ledger(site, held) for site in sites}
     spread = _spread(spec, work, lengths, stack)

@@ -13,6 +13,9 @@ from tunescope.memory.persistent import EMBEDDINGS, HEADS, WIDTHS, Persistent
 from tunescope.memory.sites import Site
 from tunescope.spec import JobSpec
 
+FORWARD_START = Site("forward_start")
+"""When forward begins: no activations yet, but more weights than later."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -37,11 +40,6 @@ class Whole:
     accumulated: int
     """Gradients of the micro batches before: they are reduced with the last one only (``Accelerator.no_sync``)."""
 
-    @property
-    def start(self) -> Site:
-        """When forward begins: no activations yet, but more weights than later."""
-        return Site("forward_start")
-
     def weights(self, site: Site) -> int:
         """Gathered weights, and gradients on their way to the other GPUs."""
         if site.name in ("load", "optimizer_step"):
@@ -52,7 +50,7 @@ class Whole:
             self.embedding.weights,
             self.head.weights,
         )
-        if site.name == "forward_start":
+        if site is FORWARD_START:
             # What a group was copied out of stays until the next group is.
             return shared + max(2 * embedding, 2 * layer + max(embedding, shared, layer))
         if site.name == "forward_end":

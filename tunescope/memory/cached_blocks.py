@@ -19,7 +19,7 @@ from tunescope.memory.stack import Stack
 from tunescope.memory.step_sequence import Head, StepSequence, Update
 from tunescope.spec import JobSpec
 
-SETTLING_STEPS = 4
+SETTLING_STEPS = 6
 """After so many steps that each gave blocks back it is expected to go on, and the card to be full time and again."""
 
 
@@ -34,9 +34,9 @@ class _Job:
     expandable: bool
     """Whether the allocator's segments can grow."""
 
-    def steps(self, rows: int, length: int, closely: bool = False) -> StepSequence:
+    def steps(self, rows: int, length: int) -> StepSequence:
         settings = replace(self.settings, sequence=length, batch=rows, tokens=rows * length)
-        return StepSequence(self.architecture, settings, self.head, self.update, closely)
+        return StepSequence(self.architecture, settings, self.head, self.update)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CachedBlocks:
     @property
     def roomy(self) -> int:
         """Bytes of them on a card with room, where every step has rows of this very length."""
-        return _roomy(self.job, *self._divided)
+        return _roomy(self.job, *self._divided).cached
 
     @property
     def among_others(self) -> int:
@@ -60,10 +60,10 @@ class CachedBlocks:
         """
         rows, length = self._divided
         below = 1 << (length.bit_length() - 1)
-        low = _roomy(self.job, rows, below)
+        low = _roomy(self.job, rows, below).cached
         if length == below:
             return low
-        high, part = _roomy(self.job, rows, 2 * below), log2(length / below)
+        high, part = _roomy(self.job, rows, 2 * below).cached, log2(length / below)
         return round(low ** (1 - part) * high**part) if low and high else round(low + (high - low) * part)
 
     @property
@@ -73,8 +73,8 @@ class CachedBlocks:
         return (work.batch, work.sequence) if self.job.settings.attention == "eager" else (1, work.tokens)
 
     def steps(self) -> StepSequence:
-        """The steps that are replayed, each followed closely."""
-        return self.job.steps(*self._divided, closely=True)
+        """The steps that are replayed."""
+        return self.job.steps(*self._divided)
 
     @property
     def follows_all(self) -> bool:
@@ -101,8 +101,7 @@ class CachedBlocks:
         At the limit what is free goes back to the driver, and less is cached from then on (``CUDACachingAllocator.cpp``
         ``release_cached_blocks``).
         """
-        share = _share_within(self.job, *self._divided, part)
-        return None if share is None else round(self.roomy * share)
+        return _within(self.job, *self._divided, part)
 
 
 def cached_blocks(
@@ -117,30 +116,37 @@ def cached_blocks(
     return CachedBlocks(job, work)
 
 
+@dataclass(frozen=True)
+class _Replayed:
+    cached: int
+    """Bytes that lie cached beside the peak."""
+    peak: int
+    """Units in use at the peak."""
+
+
 @lru_cache(maxsize=8192)
-def _roomy(job: _Job, rows: int, length: int) -> int:
+def _roomy(job: _Job, rows: int, length: int) -> _Replayed:
     allocator = NativeAllocator(expandable=job.expandable)
     job.steps(rows, length).run(allocator)
-    return (allocator.reserved - allocator.active_peak) * UNIT
+    return _Replayed((allocator.reserved - allocator.active_peak) * UNIT, allocator.active_peak)
 
 
 @lru_cache(maxsize=1024)
-def _share_within(job: _Job, rows: int, length: int, part: float) -> float | None:
-    """What is cached in the end within a limit, of what a card with room caches."""
-    roomy = NativeAllocator()
-    job.steps(rows, length, closely=True).run(roomy)
-    cached = roomy.reserved - roomy.active_peak
-    limited, steps = NativeAllocator(roomy.active_peak + int(part * cached)), job.steps(rows, length, closely=True)
+def _within(job: _Job, rows: int, length: int, part: float) -> int | None:
+    """Bytes that stay cached where ``part`` of what a card with room caches is the limit; None where a step runs out of memory."""
+    roomy = _roomy(job, rows, length)
+    room = int(part * roomy.cached)
+    limited, steps = NativeAllocator(roomy.peak + room // UNIT), job.steps(rows, length)
     try:
-        left = steps.run(limited)
+        left = steps.run_first(limited)
         for _ in range(SETTLING_STEPS):
-            retries = limited.retries
+            before = limited.retries, limited.reserved
             left = steps.run_again(limited, left)
-            if limited.retries == retries:
-                return max(0, limited.reserved - roomy.active_peak) / max(1, cached)
+            if (limited.retries, limited.reserved) == before:
+                return max(0, limited.reserved - roomy.peak) * UNIT
     except OutOfMemory:
         return None
-    return part
+    return room
 
 
 def _essential(settings: LayerSettings) -> LayerSettings:

@@ -42,12 +42,8 @@ class Update:
 class StepSequence:
     """Steps of one model. What a layer asks for is recorded once, and run for every layer like it."""
 
-    def __init__(
-        self, architecture: Architecture, settings: LayerSettings, head: Head, update: Update, closely: bool = False
-    ) -> None:
-        """``closely``: follow as many layers of each micro batch as of the first."""
+    def __init__(self, architecture: Architecture, settings: LayerSettings, head: Head, update: Update) -> None:
         self.a, self.s, self.head, self.update = architecture, settings, head, update
-        self.closely = closely
         self.layers = architecture.layer_count
         self.kind = max(architecture.layers, key=lambda layer: layer.count)
         self.states: list[int] = []
@@ -60,21 +56,16 @@ class StepSequence:
         return stream.changes
 
     def run(self, memory: Memory) -> list[int]:
-        """Steps until one is like the next. Returns what the last update lets go of, which changes no peak.
+        """The first step and one more. Returns what the last update lets go of, which changes no peak.
 
-        The first makes the optimizer's states in what forward and backward left. The second finds other free blocks than
-        the first found: even copies of the logits that differ by a token may then take each other's. Where gradients stay, so
-        does a third time forward and backward.
+        The second finds other free blocks than the first found: even copies of the logits that differ by a token may then take
+        each other's. A third adds nothing (``python -m benchmarks.replayed_fragmentation``).
         """
-        adds = not self.update.keeps_gradients
-        drop_all(memory, self.optimize(memory, self.micro_batch(memory, adds, settling=True)))
-        gradients = self.micro_batch(memory, adds)
-        if gradients and self.s.accumulates:
-            self.micro_batch(memory, adds=True)
-        elif gradients:
-            drop_all(memory, self.optimize(memory, gradients))
-            gradients = self.micro_batch(memory, adds)
-        return self.optimize(memory, gradients)
+        return self.run_again(memory, self.run_first(memory))
+
+    def run_first(self, memory: Memory) -> list[int]:
+        """A step that makes the optimizer's states in what forward and backward left. Returns what is to be let go of."""
+        return self.optimize(memory, self.micro_batch(memory, not self.update.keeps_gradients, settling=True))
 
     def run_again(self, memory: Memory, left: Sequence[int]) -> list[int]:
         """One more step, after what the last one ``left`` was let go of. Returns what it leaves itself."""
@@ -103,7 +94,8 @@ class StepSequence:
     def layer_part(self, detail: Detail, adds: bool) -> LayerPart:
         found = self._parts.get((detail, adds))
         if found is None:
-            like = self.layer_part("all", adds) if detail == "left" else None
+            # What forward leaves does not depend on the gradients that are there.
+            like = self._parts.get(("all", not adds)) or self.layer_part("all", adds) if detail == "left" else None
             found = self._parts[detail, adds] = recorded(self.layer(Requests(GIVEN), adds), detail, like)
         return found
 
@@ -116,7 +108,7 @@ class StepSequence:
         Where layers leave gradients, those settle among the temporaries, which a few layers of the first micro batch show well
         enough (``python -m benchmarks.replayed_fragmentation``).
         """
-        if not (settling or self.closely):
+        if not settling:
             return "left"
         among = self.s.full and self.update.keeps_gradients and index % max(4, self.layers // 4) == 0
         if among or index == self.layers - 1:

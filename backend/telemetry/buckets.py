@@ -99,7 +99,7 @@ Layout = tuple[tuple[Any, ...], tuple[Any, ...]]
 def figures_of(step: int, event: Mapping[str, Any], unknown: dict[str, str]) -> tuple[Layout, list[Any]]:
     """Every figure of a step, in the order of ``names_of`` its layout; notes in ``unknown`` why a source could not be read."""
     memory, phases = objects(event, "memory"), objects(event, "phases")
-    figures: list[Any] = [step, *[event.get(name) for name in SCALARS]]
+    figures: list[Any] = [step, *map(event.get, SCALARS)]
     for part in memory:
         figures += (part.get("bytes"), part.get("peak_bytes"))
     figures += [part.get("peak_bytes") for part in phases]
@@ -141,6 +141,6 @@ def of_rows(layout: Layout, places: list[int], rows: list[list[Any]], first: int
 
 def as_numbers(rows: list[list[Any]]) -> Values:
     """Rows as numbers; what is none is not told."""
-    if any(type(value) not in NUMBERS for row in rows for value in row):
+    if not all(NUMBERS.issuperset(map(type, row)) for row in rows):
         rows = [[value if type(value) in NUMBERS else None for value in row] for row in rows]
     return np.array(rows, dtype=np.float64)

@@ -305,11 +305,11 @@ def test_what_a_run_does_otherwise_than_asked_is_told_of_its_newest_attempt(
     job = create(member)
     run(sessions, job, steps=3)
     counts = {"total_steps": 3, "train_rows": 9, "trainable_parameters": 1, "all_parameters": 2}
-    left_out = say("rows_left_out", rows=2)
+    left_out = say("problem_rows_left_out", left_out=2, rows=11)
     plan = PlanEvent(job=job, attempt=1, sequence=6, at=1006.0, device="CPU", notes=[left_out.text], **counts)
     tell(sessions, job, [plan.model_copy(update={"note_sentences": [left_out]}), state(job, 7, JobState.FAILED)])
     body = member.get(f"/api/jobs/{job}").json()
-    assert body["notes"] == ["2 rows with problems were left out."]
+    assert body["notes"] == ["2 of 11 rows have problems and were left out."]
     assert body["note_sentences"] == [left_out.model_dump()]
     assert member.post(f"/api/jobs/{job}/retry").status_code == 200
     assert member.get(f"/api/jobs/{job}").json()["notes"] == []

@@ -53,6 +53,7 @@ def test_a_killed_probe_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "killed").chmod(0o755)
     failure = probe.run_beside(tmp_path, StopSwitch())
     assert failure and failure.reason in (FailureReason.TRAINER_KILLED, FailureReason.OUT_OF_MEMORY)
+    assert "while probing the longest batch" in failure.detail
     stop = StopSwitch()
     stop.pressed = True
     assert probe.run_beside(tmp_path, stop) is None, "a cancelled probe is no failure"

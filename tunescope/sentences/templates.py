@@ -162,7 +162,7 @@ FAILURES = {
 """Why a job failed."""
 
 NOTES = {
-    "rows_left_out": "{rows} rows with problems were left out.",
+    "problem_rows_left_out": "{left_out} of {rows} rows have problems and were left out.",
     "nothing_learned_of_rows": "{left_out} of {rows} rows are left out: nothing to learn lies within their first {tokens:,} tokens "
     "(data.max_length).",
     "no_evaluation_left": "There is no evaluation: of the rows kept aside for it nothing to learn lies within their first "
@@ -172,6 +172,8 @@ NOTES = {
     "template_does_not_mark": "This chat template does not mark the assistant's turns: the loss is over every token.",
     "computes_in_float32": "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, "
     "which is many times faster here.",
+    "bfloat16_is_emulated": "This GPU ({device}) has no arithmetic in bfloat16: torch emulates it, and steps take several times as long. "
+    "With precision.dtype float16 it computes at its own speed.",
 }
 """What a run does otherwise than asked, or leaves out."""
 

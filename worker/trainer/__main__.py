@@ -81,7 +81,7 @@ def run(attempt: Attempt) -> int:
     except DownloadStopped:
         return left(attempt, stop.cancelled)
     if spec.placement.probe and not order.resume_from_attempt:
-        attempt.enter("probing the longest batch")
+        attempt.enter(probe.STAGE)
         failure = probe.run_beside(attempt.folder, stop)
         if failure is not None:
             attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)

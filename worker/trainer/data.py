@@ -46,7 +46,7 @@ def build_data(path: Path, data: Data, tokenizer: PreTrainedTokenizerBase, seed:
     if not rows:
         detail = say("no_usable_row", file=path.name, skipped=skipped)
         raise Refusal(FailureReason.INVALID_DATASET, detail, say("mend_rows"))
-    notes = [say("rows_left_out", rows=skipped)] if skipped else []
+    notes = [say("problem_rows_left_out", left_out=skipped, rows=skipped + len(rows))] if skipped else []
     kinds = {tuple(row) for row in rows}
     assert len(kinds) == 1, "read_training_rows keeps to the format of the first row"
     conversational = "messages" in rows[0]

@@ -35,6 +35,7 @@ STEPS = 3
 """The second and third have optimizer states; between them each kind of micro batch meets gradients that accumulate."""
 FAILURE_FILE = "probe-failure.json"
 LOOK_SECONDS = 0.2
+STAGE = "probing the longest batch"
 
 
 def run_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
@@ -56,7 +57,7 @@ def run_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
     if told.is_file():
         failure = Failure.model_validate_json(told.read_text())
     else:
-        failure = explain_death(status, before, oom_kills(), [])
+        failure = explain_death(status, before, oom_kills(), [], stage=STAGE)
     within = say("in_probe_run", failure=failure.detail_sentence or failure.detail)
     return failure.model_copy(update={"detail": f"In the probe run: {failure.detail}", "detail_sentence": within})
 
@@ -128,7 +129,7 @@ def probe(order: Order, attempt_dir: Path) -> Failure | None:
             trainer.train()
     except Exception as error:
         traceback.print_exc()
-        return explain(error, "probing the longest batch", failing_memory(measuring, meter) if measuring else None)
+        return explain(error, STAGE, failing_memory(measuring, meter) if measuring else None)
     finally:
         meter.close()
         outbox.close()

@@ -6,6 +6,7 @@ import { useSaid } from "../../i18n/sentence";
 
 /** More of the rows than this were surely meant to be learned from. */
 const FEW_ROWS = 0.1;
+const LEAVES_OUT: readonly string[] = ["nothing_learned_of_rows", "problem_rows_left_out"];
 
 /** What the run does otherwise than asked, or leaves out; as a warning where it is much. */
 export function Notes({ job }: { job: Job }) {
@@ -35,7 +36,7 @@ export function Notes({ job }: { job: Job }) {
 function leavesOutMuch({ kind, values = {} }: Sentence): boolean {
   const { left_out, rows } = values;
   return (
-    kind === "nothing_learned_of_rows" &&
+    LEAVES_OUT.includes(kind) &&
     typeof left_out === "number" &&
     typeof rows === "number" &&
     left_out > FEW_ROWS * rows

@@ -45,6 +45,67 @@ def test_a_wrong_value_is_refused_at_its_field(form: Page) -> None:
     expect(field(form, "Rank r")).not_to_have_attribute("aria-invalid", "true")
 
 
+@pytest.mark.parametrize(
+    ("name", "typed", "read"),
+    [
+        ("Learning rate", "2e-4", "0.0002"),
+        ("Learning rate", "0,0005", "0.0005"),
+        ("Learning rate", "５e−5", "0.00005"),
+        ("Longest sequence (tokens)", "1,024", "1024"),
+        ("Longest sequence (tokens)", " 1 024", "1024"),
+    ],
+)
+def test_a_number_may_be_typed_or_pasted_as_people_write_it(form: Page, name: str, typed: str, read: str) -> None:
+    form.get_by_role("button", name=re.compile("^Optimizer")).click()
+    field(form, name).fill("")
+    field(form, name).press_sequentially(typed)
+    expect(field(form, name)).to_have_value(typed)
+    field(form, name).blur()
+    expect(field(form, name)).to_have_value(read)
+    field(form, name).fill("")
+    field(form, name).focus()
+    form.keyboard.insert_text(typed)
+    field(form, name).blur()
+    expect(field(form, name)).to_have_value(read)
+    form.get_by_role("tab", name="YAML").click()
+    assert f": {read}\n" in yaml_text(form)
+
+
+@pytest.mark.parametrize("typed", ["1.5", "2k"])
+def test_what_is_no_whole_number_is_refused_as_it_was_typed(form: Page, typed: str) -> None:
+    field(form, "Micro batch").fill("")
+    field(form, "Micro batch").press_sequentially(typed)
+    expect(form.get_by_text("is not a whole number – give digits only")).to_be_visible()
+    field(form, "Micro batch").blur()
+    expect(field(form, "Micro batch")).to_have_value(typed)
+
+
+def test_arrow_keys_and_buttons_count_a_number_up_and_down(form: Page) -> None:
+    field(form, "Dropout").fill("0.29")
+    field(form, "Dropout").press("ArrowUp")
+    expect(field(form, "Dropout")).to_have_value("0.3")
+    form.locator(".steps", has=form.locator("button")).nth(2).locator("button").last.click()
+    expect(field(form, "Dropout")).to_have_value("0.29")
+    expect(field(form, "Dropout")).to_be_focused()
+
+
+def test_what_is_wrong_stays_told_while_another_field_is_typed_in(form: Page) -> None:
+    field(form, "Rank r").fill("0")
+    expect(form.get_by_text("give a number from 1 to 4096")).to_be_visible()
+    form.evaluate(
+        """() => {
+            window.vanished = 0;
+            const wrong = () => document.querySelector('[aria-invalid="true"]');
+            new MutationObserver(() => { if (!wrong()) window.vanished++; })
+                .observe(document.body, {subtree: true, childList: true, attributes: true});
+        }"""
+    )
+    field(form, "Alpha").press_sequentially("64", delay=400)
+    form.wait_for_timeout(1000)
+    assert form.evaluate("window.vanished") == 0
+    expect(form.get_by_text("An estimate appears as soon as the marked fields are mended")).to_be_visible()
+
+
 def test_an_unknown_library_model_is_refused_at_the_model(form: Page) -> None:
     field(form, "Model").fill("no")
     told = form.get_by_role("region", name="VRAM at the peak")

@@ -1,7 +1,8 @@
-import { NumberInput, Select, TagsInput, TextInput } from "@mantine/core";
+import { Select, TagsInput, TextInput } from "@mantine/core";
 import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import { DescribedSwitch } from "../ui/DescribedSwitch";
+import { NumberEntry } from "./NumberEntry";
 import type { Field } from "./schema";
 
 type Props = {
@@ -70,21 +71,18 @@ export function SpecField({ field, value, error, onChange, compact }: Props) {
   }
 }
 
-type NumberProps = Pick<Props, "field" | "value" | "onChange"> & { common: object };
+type NumberProps = Pick<Props, "field" | "value" | "onChange"> & { common: { label: string } };
 
 function NumberField({ field, value, onChange, common }: NumberProps) {
   const { t } = useTranslation("launch");
   const name = field.path.split(".")[1] ?? "";
-  const step = STEPS[name] ?? (field.whole || (field.max ?? 2) > 1 ? 1 : 0.01);
   return (
-    <NumberInput
+    <NumberEntry
       {...common}
-      step={step}
-      allowDecimal={!field.whole}
-      decimalScale={field.whole ? 0 : 10}
-      clampBehavior="none"
+      step={STEPS[name] ?? (field.whole || (field.max ?? 2) > 1 ? 1 : 0.01)}
+      whole={field.whole}
       placeholder={field.nullable ? t("notSet") : undefined}
-      value={typeof value === "number" || typeof value === "string" ? value : ""}
+      value={value}
       onChange={(entered) => onChange(entered === "" && field.nullable ? null : entered)}
     />
   );

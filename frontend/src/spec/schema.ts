@@ -33,6 +33,7 @@ type Node = {
   minimum?: number;
   exclusiveMinimum?: number;
   maximum?: number;
+  exclusiveMaximum?: number;
   properties?: Record<string, Node>;
 };
 type Root = Node & { $defs: Record<string, Node> };
@@ -98,7 +99,7 @@ function fieldOf(section: string, key: string, entry: Node): Field {
     kind: kindOf(main, choices),
     options: main.enum ?? [],
     min: main.minimum ?? main.exclusiveMinimum,
-    max: main.maximum,
+    max: main.maximum ?? main.exclusiveMaximum,
     whole: main.type === "integer",
     nullable: Boolean(entry.anyOf?.some((item) => item.type === "null")),
     fallback: key in LISTS ? [] : entry.default,

@@ -10,6 +10,7 @@ import type { Estimate, Job } from "../../api/types";
 import { placedText } from "../../i18n/problem";
 import { ofToday, type SpecSchema, useSpecSchema } from "../../spec/schema";
 import { read } from "../../spec/spec";
+import { useLastAnswer } from "../../ui/lastAnswer";
 import { NoWorker } from "../../ui/NoWorker";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
@@ -174,14 +175,14 @@ function useGpu() {
 
 function useEstimate(draft: DraftState, gpu: string | undefined, config?: ModelConfig) {
   const [settled] = useDebouncedValue(draft.spec, SETTLE_MILLISECONDS);
-  return useQuery({
+  const asked = useQuery({
     queryKey: ["estimate", settled, gpu, config?.values],
     queryFn: () => call<Estimate>("POST", "/estimates", { spec: settled, gpu, config: config?.values }),
     enabled: gpu !== undefined,
-    placeholderData: (before) => before,
     retry: (count, error) => error instanceof ApiProblem && error.status === 0 && count < 2,
     refetchInterval: 10_000,
   });
+  return { ...useLastAnswer(asked), isFetching: asked.isFetching };
 }
 
 function useLaunch(draft: DraftState) {

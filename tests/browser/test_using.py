@@ -116,6 +116,20 @@ def test_runs_that_were_measured_show_what_they_differed_by(page: Page, two_meas
     expect(side.get_by_role("button", name="Settings of A")).to_be_visible()
 
 
+def test_a_comparison_with_a_job_that_is_gone_says_so_at_its_side(
+    page: Page, two_measured_jobs: tuple[str, str]
+) -> None:
+    page.goto(f"/why?a=deleted-job&b={two_measured_jobs[1]}")
+    side = page.get_by_role("region", name="Side A")
+    expect(side).to_contain_text("There is no recipe or job deleted-job on this server any more; choose another")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_role("link", name="Their losses")).to_have_count(0)
+    side.get_by_role("textbox", name="Side A").click()
+    page.get_by_role("option", name=re.compile("^newer-59 ")).click()
+    expect(page.get_by_role("region", name="Side A")).to_contain_text("Weights")
+    expect(page.get_by_role("link", name="Their losses")).to_be_visible()
+
+
 def test_one_run_alone_is_compared_with_what_a_change_would_make_of_it(
     page: Page, two_measured_jobs: tuple[str, str]
 ) -> None:
@@ -246,6 +260,17 @@ def test_jobs_are_searched_and_filtered_in_the_address(page: Page, server: Runni
     expect(page.get_by_label("Search by name or id")).to_have_value("needle")
     page.get_by_role("link", name="Show all jobs").click()
     expect(page.get_by_role("link", name="needle", exact=True)).to_be_visible()
+
+
+def test_the_search_field_says_what_is_listed(page: Page, two_measured_jobs: tuple[str, str]) -> None:
+    page.goto("/?q=measured-a")
+    expect(page.get_by_role("link", name="measured-b", exact=True)).to_be_hidden()
+    page.get_by_role("navigation").get_by_role("link", name="Jobs", exact=True).click()
+    expect(page.get_by_role("link", name="newer-59", exact=True)).to_be_visible()
+    expect(page.get_by_label("Search by name or id")).to_have_value("")
+    page.get_by_text("Succeeded", exact=True).first.click()
+    expect(page).to_have_url(re.compile(r"show=succeeded$"))
+    expect(page.get_by_role("link", name="newer-59", exact=True)).to_be_visible()
 
 
 def test_single_keys_lead_and_are_listed(page: Page) -> None:
@@ -400,6 +425,21 @@ def test_a_session_that_ends_meanwhile_leads_to_the_sign_in(page: Page, server: 
     assert answer.ok
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert page.url.endswith("/sign-in?next=%2Fmachines")
+
+
+def test_signing_out_leaves_nothing_for_whoever_signs_in_next(page: Page, server: Running) -> None:
+    page.goto("/new")
+    page.get_by_role("textbox", name="Name", exact=True).fill("adas-draft")
+    page.goto("/settings")
+    page.get_by_role("button", name="Sign out").click()
+    with server.client() as client:
+        answer = client.post("/api/users", json={"username": "bob", "password": "another password", "role": "member"})
+        assert answer.status_code == 201, answer.text
+    page.get_by_label("Username").fill("bob")
+    page.locator("input[type=password]").fill("another password")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="New job").first.click()
+    expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value("my-run")
 
 
 def test_the_api_reference_opens_after_signing_in(browser: Browser, server: Running) -> None:

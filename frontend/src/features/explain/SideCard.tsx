@@ -1,7 +1,7 @@
 import { Badge, Group, Select, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
-import { answer, api, call } from "../../api/client";
+import { ApiProblem, answer, api, call } from "../../api/client";
 import type { Explanation, Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
@@ -29,7 +29,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
   const { t } = useTranslation("explain");
   const said = useSaid();
   const recipes = useRecipes().data?.items ?? [];
-  const jobs = useJobsToCompare(
+  const { jobs, gone } = useJobsToCompare(
     side.of,
     recipes.length > 0 && !recipes.some((item) => item.name === side.of),
   );
@@ -50,6 +50,7 @@ export function SideCard({ letter, side, found, scaleBytes, published, error, ch
             { group: t("jobsHere"), items: jobOptions(jobs) },
           ].filter((group) => group.items.length > 0)}
           value={side.of}
+          error={gone && t("sideGone", { name: side.of })}
           onChange={(of) => of && change({ of, changes: {} })}
         />
         {found ? (
@@ -139,8 +140,8 @@ function printedText(row: Published): string {
   return decimal ? `${row.printed} (${formatBytes(row.bytes_per_gpu)})` : row.printed;
 }
 
-/** The newest jobs, and the chosen one however old it is. */
-function useJobsToCompare(chosen: string, isJob: boolean): Job[] {
+/** The newest jobs, and the chosen one however old it is; ``gone`` if there is no such job, as when it was deleted. */
+function useJobsToCompare(chosen: string, isJob: boolean): { jobs: Job[]; gone: boolean } {
   const jobs = useQuery({
     queryKey: ["jobs-to-compare"],
     queryFn: () =>
@@ -156,5 +157,6 @@ function useJobsToCompare(chosen: string, isJob: boolean): Job[] {
     enabled: missing,
     retry: false,
   });
-  return missing && older.data ? [...newest, older.data] : newest;
+  const gone = missing && older.error instanceof ApiProblem && older.error.status === 404;
+  return { jobs: missing && older.data ? [...newest, older.data] : newest, gone };
 }

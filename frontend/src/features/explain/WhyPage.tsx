@@ -4,11 +4,12 @@ import { IconChartLine, IconLink } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
-import { call } from "../../api/client";
+import { ApiProblem, call } from "../../api/client";
 import type { Explanation } from "../../api/types";
 import { Waterfall } from "../../charts/Waterfall";
 import { useRecipes } from "../../spec/recipes";
 import { Copy } from "../../ui/Copy";
+import { useLastAnswer } from "../../ui/lastAnswer";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
@@ -36,12 +37,12 @@ export default function WhyPage() {
   const show = (wanted: Pair) => change(addressOf(wanted));
   const [settled] = useDebouncedValue(pair, SETTLE_MILLISECONDS);
   const language = i18n.language === "en" ? "en" : "zh";
-  const explanation = useQuery({
+  const asked = useQuery({
     queryKey: ["explanation", settled, language],
     queryFn: () => call<Explanation>("POST", "/explanations", { ...settled, language }),
-    placeholderData: (before) => before,
     retry: false,
   });
+  const explanation = useLastAnswer(asked);
   const published = useQuery({
     queryKey: ["published"],
     queryFn: () => call<{ items: Published[] }>("GET", "/published"),
@@ -49,16 +50,17 @@ export default function WhyPage() {
   });
   const rows = published.data?.items ?? [];
   const found = explanation.data;
+  const gone = isGone(explanation.error);
   const scale = found && Math.max(found.a.total_bytes, found.b.total_bytes);
   return (
     <>
       <PageHead title={t("title")} about={t("about")}>
-        <Losses pair={pair} />
+        {!gone && <Losses pair={pair} />}
         <Share />
       </PageHead>
       <Stack>
         <Questions pair={pair} show={show} />
-        {explanation.error && <Problem error={explanation.error} />}
+        {Boolean(explanation.error) && !gone && <Problem error={explanation.error} />}
         {sameSides(pair) && <Text>{t("sameSides")}</Text>}
         <SimpleGrid cols={{ base: 1, md: 2 }} style={{ alignItems: "start" }}>
           {NAMES.map((name) => (
@@ -82,6 +84,11 @@ export default function WhyPage() {
       </Stack>
     </>
   );
+}
+
+/** Whether there is no such job: its side says so, at the field where another can be chosen. */
+function isGone(error: unknown): boolean {
+  return error instanceof ApiProblem && error.errors.some(({ type }) => type === "neither_recipe_nor_job");
 }
 
 function Questions({ pair, show }: { pair: Pair; show: (pair: Pair) => void }) {

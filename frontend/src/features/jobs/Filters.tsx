@@ -1,7 +1,7 @@
 import { Group, SegmentedControl, Select, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { IconSearch, IconUser } from "@tabler/icons-react";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { SEARCH_ID } from "../../ui/Shortcuts";
 import { useMe } from "../../ui/server";
@@ -24,9 +24,20 @@ export function Filters({ owners }: { owners: string[] }) {
   const me = useMe().data;
   const [wanted, change] = useUrlState();
   const [text, setText] = useState(wanted.q ?? "");
-  const search = useDebouncedCallback((q: string) => change({ q }), SETTLE_MILLISECONDS);
+  // What this field asked for last. When the address asks for something else, as by a link to all jobs, the field says so.
+  const asked = useRef(wanted.q ?? "");
+  useEffect(() => {
+    if (asked.current === (wanted.q ?? "")) return;
+    asked.current = wanted.q ?? "";
+    setText(asked.current);
+  }, [wanted.q]);
+  const ask = (q: string, filter: Record<string, string | undefined> = {}) => {
+    asked.current = q;
+    change({ q, ...filter });
+  };
+  const search = useDebouncedCallback(ask, SETTLE_MILLISECONDS);
   // What was typed a moment ago counts at once when another filter is chosen.
-  const choose = (filter: Record<string, string | undefined>) => change({ q: text.trim(), ...filter });
+  const choose = (filter: Record<string, string | undefined>) => ask(text.trim(), filter);
   const names = new Set([...(me ? [me.username] : []), ...owners, ...(wanted.owner ? [wanted.owner] : [])]);
   return (
     <Group gap="sm">

@@ -19,6 +19,8 @@ export default function SettingsPage() {
     mutationFn: () => answer(api.DELETE("/api/session")),
     onSuccess: () => {
       queries.clear();
+      // The job being made and the ticked ones are nothing for whoever signs in next; a session that merely ran out keeps them.
+      sessionStorage.clear();
       void navigate({ to: "/sign-in", search: {} });
     },
   });

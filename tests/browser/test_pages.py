@@ -1,9 +1,10 @@
 """Each page in Chromium: says what to do when empty, refuses wrong input at the field, passes axe, fits 390 px."""
 
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.running import ROOT, Running
 
@@ -50,6 +51,44 @@ def test_axe_finds_nothing_serious_and_nothing_runs_off_a_narrow_screen(page: Pa
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, f"{path} is {width} px wide"
+
+
+LONG_NAME = "a_name_without_a_single_space_" * 3
+RUNS_OFF = "element => element.scrollWidth > element.clientWidth"
+
+
+def test_a_long_name_of_a_data_set_runs_off_neither_a_message_nor_a_question(page: Page, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/datasets")
+    file = tmp_path / f"{LONG_NAME}.jsonl"
+    file.write_text('{"prompt": "a", "completion": "b"}\n' * 20 + '{"x": 1}\n')
+    page.locator("input[type=file]").first.set_input_files(file)
+    message = page.locator(".mantine-Alert-root", has_text=LONG_NAME)
+    expect(message).to_be_visible()
+    assert not message.evaluate(RUNS_OFF)
+    page.get_by_role("button", name=re.compile("^Delete")).first.click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text(LONG_NAME)
+    assert not question.evaluate(RUNS_OFF)
+    question.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name=LONG_NAME)).to_have_count(0)
+
+
+def test_a_long_name_of_a_running_job_does_not_widen_the_machines(page: Page) -> None:
+    job = {"id": "x", "name": LONG_NAME, "owner": "ada", "state": "running", "step": 1, "total_steps": 9}
+    job |= {"gpus": [], "reserved_bytes": None, "peak_bytes": None}
+
+    def answer(route: Route) -> None:
+        told = route.fetch().json()
+        for machine in told["machines"]:
+            machine["jobs"] = [job]
+        route.fulfill(json=told)
+
+    page.route("**/api/gpus", answer)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/machines")
+    expect(page.get_by_role("link", name=LONG_NAME)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_signed_out_visitors_are_asked_to_sign_in(browser: Browser, server: Running) -> None:

@@ -50,7 +50,7 @@ function Jobs({ jobs }: { jobs: Machine["jobs"] }) {
           }}
         >
           <StateBadge state={job.state} />
-          <Link to="/jobs/$id" params={{ id: job.id }}>
+          <Link to="/jobs/$id" params={{ id: job.id }} style={{ overflowWrap: "anywhere" }}>
             {job.name}
           </Link>
           <Text size="sm" className="muted">

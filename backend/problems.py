@@ -1,6 +1,7 @@
 """Every error leaves the API as RFC 9457 problem details: what happened, and what to do next."""
 
 import errno
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -68,13 +69,22 @@ def details_of(error: Problem) -> ProblemDetails:
     )
 
 
+class ProblemAnswer(JSONResponse):
+    """What is wrong with an input may quote half of a character from it, which UTF-8 does not have and JSON's escapes do."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
 def response(
     status: int, code: str, title: str, detail: Sentence, fix: Sentence | None = None, errors: Sequence[FieldError] = ()
 ) -> JSONResponse:
     """For what no ``Problem`` is raised of."""
     error = Problem(detail, fix or "", list(errors))
     error.status, error.code, error.title = status, code, title
-    return JSONResponse(details_of(error).model_dump(), status, media_type=MEDIA_TYPE)
+    return ProblemAnswer(details_of(error).model_dump(), status)
 
 
 def problem_field(error: FieldError) -> ProblemField:
@@ -84,7 +94,7 @@ def problem_field(error: FieldError) -> ProblemField:
 
 
 def problem_response(error: Problem) -> JSONResponse:
-    answer = JSONResponse(details_of(error).model_dump(), error.status, media_type=MEDIA_TYPE)
+    answer = ProblemAnswer(details_of(error).model_dump(), error.status)
     if isinstance(error, TooMany):
         answer.headers["Retry-After"] = str(error.retry_after_seconds)
     return answer

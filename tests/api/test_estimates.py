@@ -206,7 +206,10 @@ def test_a_model_that_nobody_knows_is_estimated_by_its_config_json(admin: TestCl
     told = [ask(admin, "advice", spec=unknown, config=config), ask(admin, "advice", spec=like)]
     assert told[0]["suggestions"] == told[1]["suggestions"]
     for path in ("estimates", "advice"):
-        for wrong, field in (({**config, "hidden_size": -1}, "config.hidden_size"), ({}, "config.model_type")):
+        for wrong, field in (
+            ({**config, "hidden_size": -1}, "config.hidden_size"),
+            ({}, "config.model_type"),
+        ):
             answer = admin.post(f"/api/{path}", json={"spec": unknown, "config": wrong})
             assert answer.status_code == 422 and field in {item["loc"] for item in answer.json()["errors"]}
         assert admin.post(f"/api/{path}", json={"spec": unknown, "config": [1]}).json()["errors"][0]["loc"] == "config"

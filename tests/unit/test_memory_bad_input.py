@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -24,11 +25,13 @@ LLAMA: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2,
     "intermediate_size": 512, "vocab_size": 1000, "tie_word_embeddings": False,
 }  # fmt: skip
+WINDOWED: dict[str, Any] = {**LLAMA, "model_type": "gemma3_text", "sliding_window": 512}
+MIXTURE: dict[str, Any] = {**LLAMA, "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
 FIELDS = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size", "vocab_size",
     "num_experts", "num_local_experts", "num_experts_per_tok", "moe_intermediate_size", "max_position_embeddings", "decoder_sparse_step",
     "mlp_only_layers", "shared_expert_intermediate_size", "tie_word_embeddings", "attention_bias", "mlp_bias", "multi_query",
-    "quantization_config",
+    "quantization_config", "layer_types", "new_decoder_architecture",
 )  # fmt: skip
 anything = (
     st.none() | st.booleans() | st.integers(-(10**3), 10**3) | st.integers() | st.floats() | st.text(max_size=3)
@@ -150,6 +153,12 @@ def test_any_two_that_can_be_estimated_can_be_explained(
         ({**LLAMA, "model_type": "qwen2", "num_key_value_heads": 3}, "config.num_key_value_heads"),
         ({key: LLAMA[key] for key in LLAMA if key != "num_key_value_heads"} | {"model_type": "qwen2"}, "config.num_key_value_heads"),
         ({"model_type": "gemma3", "text_config": {}}, "config.model_type"),
+        ({**WINDOWED, "layer_types": "sliding_attention"}, "config.layer_types"),
+        ({**WINDOWED, "layer_types": ["sliding_attention", "linear_attention"]}, "config.layer_types"),
+        ({**WINDOWED, "layer_types": [["sliding_attention"], 1]}, "config.layer_types"),
+        ({**WINDOWED, "layer_types": ["full_attention"]}, "config.layer_types"),
+        ({**LLAMA, "model_type": "gpt_bigcode", "multi_query": "false"}, "config.multi_query"),
+        ({**LLAMA, "num_hidden_layers": 10_000}, "config.num_hidden_layers"),
         ({**LLAMA, "model_type": "qwen2_moe", "num_experts": 4, "num_experts_per_tok": 2, "mlp_only_layers": "0"}, "config.mlp_only_layers"),
     ],
 )  # fmt: skip
@@ -205,8 +214,51 @@ def test_the_command_says_what_to_do_about_a_model_it_does_not_know(
     assert main(["estimate", spec, "--config", str(tmp_path / "missing.json")]) == 2
 
 
-@pytest.mark.parametrize("field", ["hidden_size", "num_attention_heads", "num_key_value_heads"])
-def test_a_number_that_cannot_be_is_told_once_and_nothing_is_compared_with_it(field: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (LLAMA, "hidden_size"),
+        (LLAMA, "num_attention_heads"),
+        (LLAMA, "num_key_value_heads"),
+        (MIXTURE, "num_local_experts"),
+        ({**WINDOWED, "layer_types": ["full_attention"]}, "num_hidden_layers"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_once_and_nothing_is_compared_with_it(
+    config: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidInput) as refused:
-        architecture_from_config({**LLAMA, field: -4096})
+        architecture_from_config({**config, field: -4096})
     assert [(error.loc, error.type) for error in refused.value.errors] == [(f"config.{field}", "outside_in_config")]
+
+
+@pytest.mark.parametrize(
+    ("told", "kv_heads"),
+    [
+        ({}, 1),
+        ({"num_kv_heads": 8}, 1),
+        ({"num_kv_heads": 4, "new_decoder_architecture": True}, 4),
+        ({"new_decoder_architecture": True}, 8),
+        ({"multi_query": False}, 8),
+    ],
+)
+def test_falcon_reads_its_key_and_value_heads_as_transformers_does(told: dict[str, Any], kv_heads: int) -> None:
+    """``num_kv_heads`` stands in every saved config.json, and counts in the newer decoder only."""
+    config = {key: LLAMA[key] for key in LLAMA if key != "num_key_value_heads"} | {"model_type": "falcon"}
+    assert architecture_from_config({**config, **told}).kv_heads == kv_heads
+
+
+def test_mixtures_of_many_experts_on_old_versions_are_estimated_at_once() -> None:
+    """Each expert runs alone there, and without checkpointing each leaves tensors of its own in every layer."""
+    config = {
+        **MIXTURE, "model_type": "qwen3_moe", "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32,
+        "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
+    }  # fmt: skip
+    spec = spec_of(
+        adaptation={"lora_dropout": 0.0}, precision={"quantization": "none"}, memory_savers={"gradient_checkpointing": False},
+        data={"dataset": "d", "max_length": 3000},
+    )  # fmt: skip
+    model, stack = architecture_from_config(config), STACKS["swift-2024"]
+    before = process_time()
+    estimate(spec, model, DEVICES["H200-141GB"], stack=stack)
+    assert process_time() - before < 0.3

@@ -13,6 +13,7 @@ from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES
 from tunescope.memory.estimate import estimate
 from tunescope.memory.explain import Language, Subject, explain
+from tunescope.memory.shapley import whole_bytes
 from tunescope.memory.turning import LengthPoint, turning_sentence
 from tunescope.recipes import Recipe, load_recipes, recipe_named
 from tunescope.spec import SECTIONS, JobSpec, parse_spec, patched
@@ -32,7 +33,17 @@ def test_sections_sum_exactly_to_the_difference_and_turn_sign_with_the_sides(lef
     assert sum(part["bytes"] for part in forth["sections"]) == forth["b"]["total_bytes"] - forth["a"]["total_bytes"]
     assert [part["section"] for part in forth["sections"]][: len(SECTIONS)] == list(SECTIONS)
     for one, other in zip(forth["sections"], back["sections"], strict=True):
-        assert abs(one["bytes"] + other["bytes"]) <= 1  # whole bytes: at most the rounding of one
+        assert one["bytes"] == -other["bytes"]
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=6), st.sampled_from([1, 2, 6, 720]))
+def test_whole_bytes_sum_to_the_whole_and_turn_sign_with_the_sides(numerators: list[int], denominator: int) -> None:
+    numerators.append(-sum(numerators) % denominator)
+    total = sum(numerators) // denominator
+    forth = whole_bytes(numerators, denominator, total)
+    assert sum(forth) == total
+    assert all(abs(part * denominator - exact) < denominator for part, exact in zip(forth, numerators, strict=True))
+    assert whole_bytes([-exact for exact in numerators], denominator, -total) == [-part for part in forth]
 
 
 def test_equal_settings_explain_to_nothing() -> None:
@@ -201,6 +212,26 @@ def test_advice_makes_it_fit_and_limits_are_tight() -> None:
     longest = advice.longest_max_length
     assert estimate(patched(recipe.spec, {"data.max_length": longest}), model, device).fits
     assert not estimate(patched(recipe.spec, {"data.max_length": longest + 1}), model, device).fits
+
+
+def test_limits_do_not_contradict_the_estimate_of_what_is_asked_for() -> None:
+    """In full training smaller batches and shorter rows may cache more: here those of 7 rows do not fit, and those of 8 do."""
+    spec = parse_spec(
+        {
+            "model": {"id": "m"}, "adaptation": {"method": "full"}, "precision": {"quantization": "none", "master_weights": True},
+            "batch": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}, "data": {"dataset": "d", "max_length": 512},
+            "memory_savers": {"gradient_checkpointing": False, "fused_loss": True}, "optimizer": {"name": "sgd"},
+        }
+    )  # fmt: skip
+    model, device = catalogue("meta-llama/Llama-2-7b-hf"), DEVICES["H100-80GB"]
+    fits = {
+        rows: estimate(patched(spec, {"batch.per_device_train_batch_size": rows}), model, device).fits
+        for rows in (7, 8)
+    }
+    assert fits == {7: False, 8: True}
+    advice = advise(spec, model, device)
+    assert advice.largest_batch is not None and advice.largest_batch >= 8
+    assert advice.longest_max_length is not None and advice.longest_max_length >= 512
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -96,6 +96,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 PLAINEST = ("llama", "Qwen2.5-0.5B", "qwen3 with wide heads", "granite")
 FURTHER_RECIPES: dict[str, dict[str, Any]] = {
     "full with Adafactor": {"precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "adafactor"}},
+    "full in fp32 with Adafactor": {
+        "precision": {**PLAIN, "dtype": "float32"}, "adaptation": FULL, "optimizer": {"name": "adafactor"},
+    },
+    "LoRA and the head in full with Adafactor": {
+        "precision": PLAIN, "adaptation": {"modules_to_save": ["lm_head"]}, "optimizer": {"name": "adafactor"},
+    },
     "full with fp32 masters": {"precision": MASTERS, "adaptation": FULL},
     "full with fp32 masters without checkpointing": {"precision": MASTERS, "adaptation": FULL, "memory_savers": KEEPING},
     "full with fp32 masters and accumulation": {

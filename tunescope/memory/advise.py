@@ -26,6 +26,7 @@ WORTH = 8 * 1024**2
 FEW = 8
 """Suggestions shown: the rest save less or cost more."""
 LARGEST_BATCH = 4096
+BATCH = "batch.per_device_train_batch_size"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,9 @@ def advise(
     def at(candidate: JobSpec, gpu: Device = device) -> Estimate:
         return estimate(candidate, architecture, gpu, lengths, stack)
 
+    def tries(field: str) -> Callable[[int], bool]:
+        return lambda value: at(patched(spec, {field: value})).fits
+
     now = at(spec)
     found = list(_helpful(spec, now, at, takes_no_dropout(spec, architecture, stack)))
     # Those that make it fit come first, then the cheaper, then the bigger saving.
@@ -116,8 +120,8 @@ def advise(
         now.fits,
         tuple(found[:FEW]),
         _together(spec, now, found, at) if needs_several else None,
-        _largest(lambda value: at(patched(spec, {"data.max_length": value})).fits, 8, architecture_limit(architecture)),
-        _largest(lambda value: at(patched(spec, {"batch.per_device_train_batch_size": value})).fits, 1, LARGEST_BATCH),
+        _largest(tries("data.max_length"), 8, architecture_limit(architecture), spec.data.max_length, now.fits),
+        _largest(tries(BATCH), 1, LARGEST_BATCH, spec.batch.per_device_train_batch_size, now.fits),
         *_cheapest(spec, lambda gpu: at(spec, gpu).fits),
         language,
     )
@@ -177,10 +181,11 @@ def architecture_limit(architecture: Architecture) -> int:
     return architecture.max_positions or 1_048_576
 
 
-def _largest(fits: Callable[[int], bool], low: int, high: int) -> int | None:
+def _largest(fits: Callable[[int], bool], low: int, high: int, asked: int, asked_fits: bool) -> int | None:
     """A number for which ``fits`` holds, but not for the next: by bisection, as tensors only grow with it.
 
-    What lies cached between them does not always, so that in full training a smaller number may miss, or a larger one fit.
+    What lies cached between them does not always, so that in full training a smaller number may miss, or a larger one fit. What is
+    ``asked`` for is on the side that its own estimate tells.
     """
 
     def holds(value: int) -> bool:
@@ -189,8 +194,12 @@ def _largest(fits: Callable[[int], bool], low: int, high: int) -> int | None:
         except InvalidInput:
             return False
 
-    if not holds(low):
+    if asked_fits:
+        low, high = asked, max(asked, high)
+    elif asked <= low or not holds(low):
         return None
+    else:
+        high = min(high, asked - 1)
     while low < high:
         middle = (low + high + 1) // 2
         if holds(middle):

@@ -133,7 +133,7 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
     read = ConfigReader(config)
     hidden, count = read.number("hidden_size"), read.number("num_hidden_layers")
     heads, vocab = read.number("num_attention_heads", family.heads), read.number("vocab_size", family.vocab)
-    kv_heads = read.number("num_key_value_heads", _default_kv_heads(config, family, heads))
+    kv_heads = _kv_heads(read, model_type, family, heads)
     head_dim = read.number("head_dim", family.head_dim or max(1, hidden // heads))
     intermediate = read.number("intermediate_size", 4 * hidden if not family.gated else None)
     counted = read.states("max_position_embeddings") or family.learned_positions
@@ -145,7 +145,7 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
             read.number("num_experts_per_tok"),
             read.number("moe_intermediate_size", intermediate),
         )
-        if experts.per_token > experts.count:
+        if experts.per_token > experts.count and read.readable("num_experts", "num_experts_per_tok"):
             read.errors.append(
                 FieldError(
                     "config.num_experts_per_tok",
@@ -214,11 +214,15 @@ def _capped(config: dict[str, Any], family: Family) -> Family:
     )
 
 
-def _default_kv_heads(config: dict[str, Any], family: Family, heads: int) -> int:
-    """Where config.json has no figure. A null means as many as attention heads, whatever the family's own number."""
-    if config.get("multi_query", config.get("model_type") in ("gpt_bigcode", "falcon")):
-        return 1
-    return heads if "num_key_value_heads" in config or family.kv_heads is None else family.kv_heads
+def _kv_heads(read: ConfigReader, model_type: str, family: Family, heads: int) -> int:
+    """Where config.json has no figure, a null means as many as attention heads, whatever the family's own number."""
+    one = read.switch("multi_query", model_type in ("gpt_bigcode", "falcon"))
+    if model_type == "falcon":
+        if one and not read.switch("new_decoder_architecture", False):
+            return 1  # transformers writes num_kv_heads beside it all the same, and does not read it
+        one = False
+    all_heads = "num_key_value_heads" in read.config or family.kv_heads is None
+    return read.number("num_key_value_heads", 1 if one else heads if all_heads else family.kv_heads)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from tunescope.sentences import say
 
 LIMITS = {
     "hidden_size": 1_000_000,
-    "num_hidden_layers": 10_000,
+    "num_hidden_layers": 1_000,
     "num_attention_heads": 100_000,
     "num_key_value_heads": 100_000,
     "head_dim": 100_000,
@@ -108,6 +108,22 @@ class ConfigReader:
             self._wrong(f"config.{name}", "a list of layer numbers", value, "layers_in_config")
             return frozenset()
         return frozenset(self.whole(name, item, LIMITS["num_hidden_layers"], 0) for item in value)
+
+    def words(self, name: str, choices: frozenset[str], count: int) -> list[str] | None:
+        """A list of ``count`` words out of ``choices``, one for each layer; None where there is none, or another was refused."""
+        value = self.config.get(name)
+        if value is None or not self.readable("num_hidden_layers", name):
+            return None
+        if not isinstance(value, list) or not all(isinstance(item, str) and item in choices for item in value):
+            told, wanted = shown(value), ", ".join(sorted(choices))
+            message, values = f"must be a list of {wanted}, not {told}", {"choices": wanted, "shown": told}
+            self.errors.append(FieldError(f"config.{name}", message, PUBLISHED, "words_in_config", values))
+            return None
+        if len(value) != count:
+            message, values = f"has {len(value)} entries for {count} layers", {"entries": len(value), "layers": count}
+            self.errors.append(FieldError(f"config.{name}", message, PUBLISHED, "entries_in_config", values))
+            return None
+        return value
 
     def finish(self) -> None:
         if self.errors:

@@ -14,7 +14,8 @@ def optimizer_bytes(
 ) -> tuple[int, int]:
     """(states that live between steps, temporaries of the step itself).
 
-    ``before_largest``: numbers of the matrix that is stepped before the largest one, or 0: Adafactor's loop still holds its update then.
+    ``before_largest``: numbers of the matrix that is stepped before the largest one, or 0: Adafactor's loop still holds its update then
+    (transformers ``optimization.py``), beside two more of the matrix's own size and the fp32 copies of it and its gradient.
     """
     name = spec.optimizer.name
     states = 0
@@ -27,7 +28,7 @@ def optimizer_bytes(
         elif name == "adafactor":
             factored = rounded(4 * tensor.rows) + rounded(4 * tensor.columns) if tensor.columns else rounded(4 * count)
             states += factored * tensor.copies
-            own = (3 if tensor.width == 4 else 4) * rounded(4 * count)
+            own = (2 if tensor.width == 4 else 4) * rounded(4 * count)
             temporary = max(temporary, own + rounded(4 * before_largest))
         elif name == "sgd":
             # torch/optim/sgd.py: foreach makes the gradients with weight decay a list of their own.

@@ -27,12 +27,19 @@ def shapley(count: int, values: Sequence[Vector]) -> list[list[int]]:
 
 
 def whole_bytes(numerators: Sequence[int], denominator: int, total: int) -> list[int]:
-    """Round fractions to whole bytes that sum to ``total``: floor all, then give the rest to the largest remainders."""
-    whole = [numerator // denominator for numerator in numerators]
+    """Round fractions to whole bytes that sum to ``total``: cut all towards zero, then one byte more for those that lost most.
+
+    Seen from the other side, with every sign turned, the parts are the same.
+    """
+    whole = [numerator // denominator if numerator >= 0 else -(-numerator // denominator) for numerator in numerators]
+    lost = [numerator - denominator * part for numerator, part in zip(numerators, whole, strict=True)]
     rest = total - sum(whole)
-    if not 0 <= rest <= len(whole):
+    step = 1 if rest > 0 else -1
+    order = sorted(
+        (index for index in range(len(whole)) if lost[index] * step > 0), key=lambda index: -lost[index] * step
+    )
+    if abs(rest) > len(order):
         raise Problem(say("parts_do_not_sum"), say("report_both_specs"))
-    order = sorted(range(len(whole)), key=lambda index: (-(numerators[index] % denominator), index))
-    for index in order[:rest]:
-        whole[index] += 1
+    for index in order[: abs(rest)]:
+        whole[index] += step
     return whole

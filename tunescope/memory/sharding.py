@@ -49,8 +49,9 @@ class Share:
 def share(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> Share:
     """Divide persistent tensors over the GPUs of the job."""
     strategy, gpus = spec.parallelism.strategy, spec.parallelism.gpus
-    # A head of its own comes after the last layer; a table that is the embedding comes first.
-    before_head = 0 if architecture.tied else architecture.last_layer.linears[-1].weight_count
+    # A head of its own comes after the last layer; a table that is the embedding comes first. What adapters train is small.
+    alone = architecture.tied or spec.adaptation.method == "lora"
+    before_head = 0 if alone else architecture.last_layer.linears[-1].weight_count
     states, temporary = optimizer_bytes(spec, persistent.trained, stack.foreach_lists, before_head)
     zero = strategy in ("zero1", "zero2", "zero3")
     elements = persistent.trained_elements

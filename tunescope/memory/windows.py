@@ -22,6 +22,8 @@ Windows = Literal[
 ]
 """How a family's configuration class says which layers have one, where config.json lists no ``layer_types``."""
 DEFAULT_WINDOW = 4096
+LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+"""Of transformers' ``ALLOWED_LAYER_TYPES`` those that these families' models are built of."""
 BOTH_MASKS: frozenset[Windows] = frozenset({"even_switched", "alternating", "but_every_sixth", "but_every_fourth"})
 """Families that make the masks of both kinds whether or not they have layers of both."""
 
@@ -39,8 +41,8 @@ def windowed_layers(
         return None, nowhere
     if kind in ("all", "switched"):
         return window, [True] * count
-    listed = read.config.get("layer_types")
-    if isinstance(listed, list) and len(listed) == count:
+    listed = read.words("layer_types", LAYER_TYPES, count)
+    if listed is not None:
         return window, [item == "sliding_attention" for item in listed]
     return window, _by_default(read, kind, count)
 

@@ -102,6 +102,15 @@ FURTHER_RECIPES: dict[str, dict[str, Any]] = {
     "LoRA and the head in full with Adafactor": {
         "precision": PLAIN, "adaptation": {"modules_to_save": ["lm_head"]}, "optimizer": {"name": "adafactor"},
     },
+    "LoRA and the head in full, loss in tiles": {
+        "precision": PLAIN, "adaptation": {"modules_to_save": ["lm_head"]}, "memory_savers": {"fused_loss": True},
+    },
+    "full in fp32, loss in tiles": {
+        "precision": FLOAT, "adaptation": FULL, "memory_savers": {"fused_loss": True}, "optimizer": {"name": "sgd"},
+    },
+    "full with fp32 masters, loss in tiles": {
+        "precision": MASTERS, "adaptation": FULL, "memory_savers": {"fused_loss": True}, "optimizer": {"name": "adamw_8bit"},
+    },
     "full with fp32 masters": {"precision": MASTERS, "adaptation": FULL},
     "full with fp32 masters without checkpointing": {"precision": MASTERS, "adaptation": FULL, "memory_savers": KEEPING},
     "full with fp32 masters and accumulation": {

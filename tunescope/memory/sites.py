@@ -161,7 +161,7 @@ def training_sites(
     head, head_kept = (always + count * hidden for count in _head_widths(spec, architecture, settings))
     gradients = persistent.gradients
     accumulated = gradients if settings.accumulates else 0
-    loss = _loss_bytes(spec, architecture, work, stack)
+    loss = _loss_bytes(spec, architecture, work, settings, stack)
     forward, backward = loss.forward, loss.backward
     head_gradient = _head_gradient(spec, architecture, persistent)
     # A tied table's new gradient waits for the embedding's share before it is added to an older one.
@@ -220,7 +220,9 @@ def _head_widths(spec: JobSpec, architecture: Architecture, settings: LayerSetti
     if settings.norms:
         # What the last norm multiplied by its weight, and what that gave in the weight's type.
         head += normalized + max(0, settings.norms - settings.compute)
-    return head, head - (0 if _head_trains(spec) else settings.compute)
+    # The loss in tiles keeps its own copy of what a head that trains reads.
+    read = _head_trains(spec) and not spec.memory_savers.fused_loss
+    return head, head - (0 if read else settings.compute)
 
 
 def _cache(architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack) -> int:
@@ -290,37 +292,66 @@ def _inputs(spec: JobSpec, work: Workload) -> int:
 
 
 def _head_casts(spec: JobSpec, architecture: Architecture, settings: LayerSettings, stack: Stack) -> int:
-    """Autocast keeps the 16-bit copy of an fp32 head whose product needs it."""
-    if not settings.autocast or settings.compute == 4:
+    """Autocast keeps the 16-bit copy of an fp32 head whose product needs it. The loss in tiles makes its own, tile by tile."""
+    if spec.memory_savers.fused_loss or not _casts_head(spec, settings, stack):
         return 0
+    return settings.compute * architecture.vocab * architecture.hidden
+
+
+def _casts_head(spec: JobSpec, settings: LayerSettings, stack: Stack) -> bool:
+    if not settings.autocast or settings.compute == 4:
+        return False
     upcast = settings.quantized != "none" and stack.upcast == "all"
-    trains = _head_trains(spec) and (
-        settings.weight == 4 if settings.full else settings.adapter == 4 and stack.saved_modules_follow_adapters
-    )
-    return settings.compute * architecture.vocab * architecture.hidden if upcast or trains else 0
+    return upcast or (_head_trains(spec) and _head_width(settings, stack) == 4)
 
 
-def _loss_bytes(spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack) -> LossBytes:
-    """Bytes at the loss. Fused (TRL 1.16): one tile of logits, vectors, and the gradient of the hidden states."""
+def _head_width(settings: LayerSettings, stack: Stack) -> int:
+    """Bytes of a weight of a head that trains."""
+    follows = not settings.full and stack.saved_modules_follow_adapters
+    return settings.adapter if follows else settings.weight
+
+
+def _loss_bytes(
+    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack
+) -> LossBytes:
+    """Bytes at the loss."""
+    if spec.memory_savers.fused_loss:
+        return _loss_in_tiles(spec, architecture, work, settings, stack)
     entries = work.tokens * architecture.vocab
+    each = loss_path_of(spec, architecture, stack).bytes_for(work.batch)
+    scaled = WIDTHS[spec.precision.dtype] * architecture.traits.scaled_logits * entries
+    return LossBytes(each.forward * entries + scaled, each.backward * entries + scaled)
+
+
+def _loss_in_tiles(
+    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack
+) -> LossBytes:
+    """One tile of logits, vectors, and the gradient of the hidden states (TRL 1.16 ``kernels/chunked_logprob.py``)."""
     hidden = work.tokens * architecture.hidden
     compute = WIDTHS[spec.precision.dtype]
-    if spec.memory_savers.fused_loss:
-        tile = min(work.tokens, FUSED_TILE_TOKENS) * FUSED_TILE_VOCAB * compute
-        vectors = 7 * 4 * work.tokens + compute * hidden
-        trained_head = _head_trains(spec)
-        # Summed up in fp32, which for an fp32 head is its gradient.
-        cast = 0 if spec.adaptation.method == "lora" and adapter_width(spec) == 4 else compute
-        weight_gradient = (4 + cast) * architecture.vocab * architecture.hidden if trained_head else 0
-        # The gradient of the hidden states is summed up in fp32, then cast.
-        gradient = (4 + (compute if compute != 4 else 0)) * hidden
-        backward = tile + vectors + gradient + weight_gradient
-        # What an fp32 norm gave is copied as it is, and cast for the product.
-        wide = 4 * hidden if _norm_width(spec, stack) > compute else 0
-        return LossBytes(tile + vectors + wide, backward)
-    each = loss_path_of(spec, architecture, stack).bytes_for(work.batch)
-    scaled = compute * architecture.traits.scaled_logits * entries
-    return LossBytes(each.forward * entries + scaled, each.backward * entries + scaled)
+    tile = min(work.tokens, FUSED_TILE_TOKENS) * FUSED_TILE_VOCAB * compute
+    vectors = 7 * 4 * work.tokens + compute * hidden
+    one, two, last = _cast_tiles(architecture, work, compute) if _casts_head(spec, settings, stack) else (0, 0, 0)
+    table = architecture.vocab * architecture.hidden if _head_trains(spec) else 0
+    # Both gradients are summed up in fp32, then cast; for an fp32 head the sum is its gradient.
+    cast_hidden = compute * hidden if compute != 4 else 0
+    cast_table = compute * table if _head_width(settings, stack) != 4 else 0
+    sums = 4 * (hidden + table)
+    # What an fp32 norm gave is copied as it is, and cast for the product.
+    wide = 4 * hidden if _norm_width(spec, stack) > compute else 0
+    return LossBytes(tile + vectors + one + wide, tile + vectors + sums + max(two, last + cast_hidden + cast_table))
+
+
+def _cast_tiles(architecture: Architecture, work: Workload, compute: int) -> tuple[int, int, int]:
+    """16-bit copies of an fp32 head's rows: (the most of one tile, of one and the next, of the last). The loop of backward still
+    holds a tile's copy while it makes the next one's."""
+    whole, rest = divmod(architecture.vocab, FUSED_TILE_VOCAB)
+    rows = [*[FUSED_TILE_VOCAB] * min(whole, 2), *([rest] if rest else [])]
+    # After the last tile comes the first again, for the next tokens.
+    following = [*rows[1:], *(rows[:1] if work.tokens > FUSED_TILE_TOKENS else [0])]
+    each = compute * architecture.hidden
+    two = max(one + other for one, other in zip(rows, following, strict=True))
+    return each * rows[0], each * two, each * rows[-1]
 
 
 def loss_path_of(spec: JobSpec, architecture: Architecture, stack: Stack) -> LossPath:

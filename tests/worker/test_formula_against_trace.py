@@ -379,6 +379,16 @@ def test_a_single_row_needs_no_mask(architecture: str, recipe: str) -> None:
     compare(architecture, f"one row: {recipe}")
 
 
+@pytest.mark.parametrize("recipe", ["LoRA without checkpointing", "QLoRA without checkpointing", "full"])
+def test_a_single_head_of_keys_and_values_is_not_repeated_for_a_single_row(recipe: str) -> None:
+    """Eager attention multiplies by a view, as all heads of q read the same; of several rows it makes copies."""
+    values = spec_of(f"one row: {recipe}" if recipe in UNPADDED_RECIPES else recipe).model_dump()
+    values["batch"] = ONE_ROW["batch"]
+    values["memory_savers"] |= {"attention": "eager", "fused_loss": True}
+    config, spec = ARCHITECTURES["gemma"], parse_spec(values)
+    assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
+
+
 @pytest.mark.parametrize("architecture", MIXTURES)
 @pytest.mark.parametrize("recipe", MIXTURE_RECIPES)
 def test_mixtures_of_experts_agree(architecture: str, recipe: str) -> None:

@@ -114,6 +114,10 @@ class LayerKept:
         # A single head of k and v is repeated as a view, which autocast's copy of fp32 ones spreads out.
         self.repeats = self.masked and (architecture.kv_heads > 1 or self.answered != settings.compute)
         """Whether attention is given k and v as wide as q."""
+        self.repeats_eagerly = architecture.kv_heads != architecture.heads and (
+            architecture.kv_heads > 1 or settings.batch > 1 or self.answered != settings.compute
+        )
+        """The same of eager attention, whose products take such a view of a single row as it is."""
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
 
@@ -174,7 +178,7 @@ class LayerKept:
             # Scaled q, repeated k and v, and what the softmax gave.
             return kept + 2 * c * (self.q - self.k) + c * self.a.heads * s.sequence * self.t
         if s.attention == "eager":
-            repeated = 2 * c * (self.q - self.k) if self.a.kv_heads != self.a.heads else 0
+            repeated = 2 * c * (self.q - self.k) if self.repeats_eagerly else 0
             scores = self.a.heads * s.sequence * self.t
             return kept + repeated + (self.softmax_kept() + (c if self.a.traits.capped else 0)) * scores
         return kept + c * self.q + 4 * self.a.heads * self.t

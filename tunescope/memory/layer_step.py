@@ -152,7 +152,7 @@ class _LayerStep(ExpertsStep, LayerLinears):
         """Forward without a graph inside eager attention: masked scores, the same in fp32 (which only fp16 is spared) and their softmax
         (torch ``SoftMax.cpp``), beside what attention read, q, k, v and the latter two repeated."""
         c, a = self.s.compute, self.a
-        repeated = 2 * c * self.q if a.kv_heads != a.heads else 0
+        repeated = 2 * c * self.q if self.repeats_eagerly else 0
         scores = a.heads * self.s.sequence * self.t
         return (c + (4 if c != 4 else 0) + 4) * scores + c * (self.q + 2 * self.k) + repeated + self.normed * self.h
 
@@ -287,7 +287,7 @@ class _LayerStep(ExpertsStep, LayerLinears):
             value = m.take(c * self.q)
             grads = m.take(c * scores)
             # The values go with their product; those of a fused projection are views of it.
-            values = c * self.q if a.kv_heads != a.heads or len(self.qkv) > 1 else 0
+            values = c * self.q if self.repeats_eagerly else c * self.k if len(self.qkv) > 1 else 0
             m.free(gradient + (self.softmax_kept() - 4) * scores + values)
             # The softmax runs in fp32: its gradient, its saved result and what it returns live at once.
             wide = grads

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 PIPE_COLUMNS = 10_000
-ALIGNED_COLUMNS = 32
+ALIGNED_COLUMNS = 46
 """A longer cell of a table in a pipe or file moves the rest of its own line, not that of every other."""
 
 SENTENCE_COLUMNS = 100

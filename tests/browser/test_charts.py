@@ -179,6 +179,11 @@ def test_losses_of_several_runs_are_laid_over_each_other(page: Page, long_job: s
     expect(page.get_by_text(re.compile(rf"^long run · .* · {short_job}$"))).to_be_visible()
     page.set_viewport_size({"width": 390, "height": 844})
     expect(smoothed).to_be_visible()
+    # Nobody drags on a phone.
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page.get_by_text(re.compile(r"^Steps \d+ to \d+$"))).to_be_visible()
+    page.get_by_role("button", name="All steps").click()
+    expect(page.get_by_text("All steps. Drag across a chart to look closer.")).to_be_visible()
     # The charts take their new width a frame after the page has.
     page.wait_for_function("document.documentElement.scrollWidth <= 390")
 

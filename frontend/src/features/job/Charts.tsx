@@ -1,9 +1,9 @@
-import { Anchor, Button, Group, SimpleGrid, Text } from "@mantine/core";
+import { Anchor, SimpleGrid, Text } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { type Job, TERMINAL } from "../../api/types";
-import { moved, zoomed } from "../../charts/range";
+import { RangeButtons } from "../../charts/RangeButtons";
 import { type Line, TimeSeries } from "../../charts/TimeSeries";
 import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
@@ -48,7 +48,16 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
   const shared = { source: live, syncKey: job.id, stepLabel: t("stepAxis"), help: t("chartKeys") };
   return (
     <>
-      <RangeButtons live={live} jobId={job.id} />
+      <RangeButtons source={live}>
+        <Anchor
+          size="sm"
+          ml="auto"
+          mr="xs"
+          renderRoot={(props) => <Link {...props} to="/losses" search={{ runs: job.id } as never} />}
+        >
+          {t("withOtherRuns")}
+        </Anchor>
+      </RangeButtons>
       <Missing job={job} />
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
         <TimeSeries
@@ -122,55 +131,5 @@ function phaseLines(names: string[]) {
   const chosen = source(peaks.find((name) => name.startsWith(`${PHASE}torch`)) ?? peaks[0] ?? "");
   return PHASES.map((phase) => ({ phase, name: `${PHASE}${chosen}.${phase}` })).filter(({ name }) =>
     peaks.includes(name),
-  );
-}
-
-function RangeButtons({ live, jobId }: { live: LiveJob; jobId: string }) {
-  const { t } = useTranslation("job");
-  const { range } = useSyncExternalStore(live.onSnapshot, live.snapshot);
-  const act = (change: typeof zoomed, by: number) => () => {
-    const extent = live.extent();
-    if (extent) live.look(change(live.range ?? extent, extent, by));
-  };
-  const actions = [
-    { name: "zoomIn", sign: "+", run: act(zoomed, 0.5), off: false },
-    { name: "zoomOut", sign: "−", run: act(zoomed, 2), off: range === null },
-    { name: "earlierSteps", sign: "←", run: act(moved, -0.5), off: range === null },
-    { name: "laterSteps", sign: "→", run: act(moved, 0.5), off: range === null },
-  ];
-  return (
-    <Group justify="space-between" mb="xs" gap="xs">
-      <Text size="sm" className="muted" aria-live="polite">
-        {range
-          ? t("stepsShown", { first: Math.ceil(range.min), last: Math.floor(range.max) })
-          : t("allSteps")}
-      </Text>
-      <Anchor
-        size="sm"
-        ml="auto"
-        mr="xs"
-        renderRoot={(props) => <Link {...props} to="/losses" search={{ runs: jobId } as never} />}
-      >
-        {t("withOtherRuns")}
-      </Anchor>
-      <Group gap={6} role="toolbar" aria-label={t("chartRange")}>
-        {actions.map(({ name, sign, run, off }) => (
-          <Button
-            key={name}
-            size="compact-sm"
-            variant="default"
-            aria-label={t(name)}
-            title={t(name)}
-            disabled={off}
-            onClick={run}
-          >
-            {sign}
-          </Button>
-        ))}
-        <Button size="compact-sm" variant="default" disabled={range === null} onClick={() => live.look(null)}>
-          {t("resetRange")}
-        </Button>
-      </Group>
-    </Group>
   );
 }

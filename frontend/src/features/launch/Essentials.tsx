@@ -21,7 +21,6 @@ export function Essentials({ draft, schema, problems }: Props & { schema: SpecSc
       <Stack>
         <TextInput
           label={t("name")}
-          maxLength={120}
           // A name that is there but empty is refused: only without one is the job called so.
           placeholder={draft.spec.name == null ? schema.nameFallback : undefined}
           value={String(draft.spec.name ?? "")}

@@ -3,6 +3,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { IconChartLine } from "@tabler/icons-react";
 import { useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
+import { RangeButtons } from "../../charts/RangeButtons";
 import { MOST_RUNS, TimeSeries } from "../../charts/TimeSeries";
 import { DescribedSwitch } from "../../ui/DescribedSwitch";
 import { Empty } from "../../ui/Empty";
@@ -119,9 +120,7 @@ function Curves({ drawn, smooth }: { drawn: Required<Chosen>[]; smooth: boolean 
   });
   return (
     <>
-      <Text size="sm" className="muted">
-        {t("look")}
-      </Text>
+      <RangeButtons source={overlay} />
       <TimeSeries
         {...shared}
         title={t(smooth ? "lossSmoothed" : "job:loss")}

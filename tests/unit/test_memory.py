@@ -114,7 +114,7 @@ def test_an_estimate_takes_under_five_milliseconds() -> None:
 
 
 def test_explaining_takes_a_moment() -> None:
-    """128 estimates and their attribution: 50 ms on an idle core; a busy one is given four times that."""
+    """Beside the 128 estimates that it is made of, the attribution is little: a slow or busy machine changes neither's share."""
     a = parse_spec({"model": {"id": MODEL}, "data": {"dataset": "d"}})
     b = changed(changed(changed(a, "adaptation", r=16), "data", max_length=4096), "optimizer", name="adamw_8bit")
     b = changed(changed(b, "batch", per_device_train_batch_size=2), "memory_savers", gradient_checkpointing=False)
@@ -123,4 +123,8 @@ def test_explaining_takes_a_moment() -> None:
     explain(one, two)
     began = time.process_time()
     explain(one, two)
-    assert time.process_time() - began < 0.05 * 4
+    explained = time.process_time()
+    for _ in range(64):
+        total(a)
+        total(b)
+    assert explained - began < 3 * (time.process_time() - explained)

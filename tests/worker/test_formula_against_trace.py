@@ -389,6 +389,18 @@ def test_a_single_head_of_keys_and_values_is_not_repeated_for_a_single_row(recip
     assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
 
 
+@pytest.mark.parametrize("targets", [["down_proj"], ["gate_proj", "up_proj", "down_proj"], ["o_proj"], ["up_proj"]])
+@pytest.mark.parametrize(("attention", "dropout"), [("flash_attention_2", 0.05), ("eager", 0.0)])
+def test_nothing_is_kept_before_the_first_adapter(targets: list[str], attention: str, dropout: float) -> None:
+    """Without checkpointing. The backward of the first layer, which is never the peak, is told as if it went all the way down."""
+    values = spec_of("LoRA without checkpointing").model_dump()
+    values["adaptation"] |= {"target_modules": targets, "lora_dropout": dropout}
+    values["memory_savers"] |= {"attention": attention, "fused_loss": True}
+    config, spec = ARCHITECTURES["llama"], parse_spec(values)
+    found = misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config))
+    assert set(found) <= {"layer_backward_first"}, found
+
+
 @pytest.mark.parametrize("architecture", MIXTURES)
 @pytest.mark.parametrize("recipe", MIXTURE_RECIPES)
 def test_mixtures_of_experts_agree(architecture: str, recipe: str) -> None:

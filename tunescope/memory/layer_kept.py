@@ -153,16 +153,16 @@ class LayerKept:
         frozen = self.int8_input(count, shared_elsewhere)
         if not adapted:
             return frozen
-        own = [
-            linear
-            for linear in adapted
-            if self.inner(linear) != s.compute or s.dropout or self.reading(linear) != s.compute
-        ]
+        own = [linear for linear in adapted if not self.reads_as_it_is(linear)]
         masks = len(adapted) * count if s.dropout else 0
         copies = len(own) * (s.compute if s.autocast else s.adapter) * count + masks
         if len(own) == len(adapted):
             return copies + frozen
         return copies + (0 if shared_elsewhere else s.compute * count)
+
+    def reads_as_it_is(self, linear: Linear) -> bool:
+        """Whether an adapter keeps its matrix's own input, not a copy: cast, or with some left out."""
+        return self.inner(linear) == self.s.compute == self.reading(linear) and not self.s.dropout
 
     def attention_kept(self) -> int:
         s, c = self.s, self.s.compute

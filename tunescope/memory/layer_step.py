@@ -7,6 +7,7 @@ the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 
 from tunescope.memory.architecture import Architecture, Experts, Layer
 from tunescope.memory.experts_step import ExpertsStep
+from tunescope.memory.first_layer import FirstLayer
 from tunescope.memory.layer_kept import LayerBytes, LayerSettings, Meter
 from tunescope.memory.layer_linears import LayerLinears
 
@@ -17,7 +18,7 @@ def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSetting
     return step.run()
 
 
-class _LayerStep(ExpertsStep, LayerLinears):
+class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
     def norm_backward(self, incoming: int) -> None:
         """RMSNorm in fp32: the gradient of the normalized values, of the input, and their sum at once."""
         m = self.meter
@@ -137,16 +138,7 @@ class _LayerStep(ExpertsStep, LayerLinears):
         held = 0
         if s.quantized == "int8":
             held = c * ((2 if self.ups else 1) * self.h + self.q + product)
-        return LayerBytes(kept, m.peak - kept, m.where, self.for_input_only(norm), self.passing, held)
-
-    def for_input_only(self, norm: int) -> int:
-        """Of what is kept, that which only the gradient of the layer's input needs."""
-        if self.s.norms:
-            # The norm's weight trains: what it gave has a gradient, and what it normalized is needed.
-            return 0 if self.a.traits.layer_norm else 4 * self.h
-        masks = self.h * sum(1 for linear in self.qkv if linear.path in self.s.targets) if self.s.dropout else 0
-        # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
-        return masks + (0 if self.a.traits.wide_qk_norm else norm)
+        return LayerBytes(kept, m.peak - kept, m.where, self.for_input_only(norm, middle), self.passing, held)
 
     def scores_passing(self) -> int:
         """Forward without a graph inside eager attention: masked scores, the same in fp32 (which only fp16 is spared) and their softmax

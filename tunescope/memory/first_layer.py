@@ -1,0 +1,46 @@
+"""What a layer does not keep where no gradient is asked of its input: the first one over a frozen embedding, without checkpointing."""
+
+from tunescope.memory.architecture import Linear
+from tunescope.memory.layer_kept import LayerKept
+
+
+class FirstLayer(LayerKept):
+    """Autograd records nothing before the first adapter, nor the dropout of what has no gradient."""
+
+    def for_input_only(self, norm: int, middle: int) -> int:
+        """Of what is kept, the bytes that only the gradient of the layer's input needs. ``norm``: kept by each of its norms;
+        ``middle``: by the MLP between its matrices."""
+        if self.s.norms:
+            # The norm's weight trains: what it gave has a gradient, and what it normalized is needed.
+            return 0 if self.a.traits.layer_norm else 4 * self.h
+        beside = self._before_mlp(middle) if self.parallel else 0
+        # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
+        first = 0 if self.a.traits.wide_qk_norm else norm
+        if self._adapted(self.qkv):
+            return first + self._masks(self.qkv, self.h) + beside
+        first += self.attention_kept()
+        if self._adapted([self.out]):
+            if self.s.attention not in ("eager", "math") and self.reads_as_it_is(self.out):
+                first -= self.s.compute * self.q
+            return first + self._masks([self.out], self.q) + beside
+        # The norm between, and the one that some families put after attention.
+        between = 0 if self.parallel else norm * (2 if self.a.traits.norms_per_layer > 2 else 1)
+        return first + between + self._before_mlp(middle)
+
+    def _before_mlp(self, middle: int) -> int:
+        """The part of the MLP, where no gradient is asked of its input."""
+        if self.down is None:
+            return 0
+        if not self._adapted(self.ups):
+            return middle + self._masks([self.down], self.rows * self.layer.mlp_width)
+        masks = self._masks(self.ups, self.h)
+        if len(self.ups) == 1 or all(self._adapted([linear]) for linear in self.ups):
+            return masks
+        # Of gate, what it is activated to, and up, the product keeps what the other's gradient needs.
+        return masks + middle // 3 * (1 if self._adapted(self.ups[:1]) else 2)
+
+    def _adapted(self, linears: list[Linear]) -> bool:
+        return any(linear.path in self.s.targets for linear in linears)
+
+    def _masks(self, readers: list[Linear], count: int) -> int:
+        return count * sum(1 for linear in readers if linear.path in self.s.targets) if self.s.dropout else 0

@@ -311,6 +311,15 @@ DOUBTED: dict[str, tuple[dict[str, Any], str]] = {
         {**saving("norm"), "memory_savers": {**TILED, **KEEPING}},
         "norms or layers",
     ),
+    "adapters in another 16-bit type": (
+        {
+            "precision": {**PLAIN, "dtype": "float16", "adapter_dtype": "bfloat16"},
+            "adaptation": UNDROPPED,
+            "memory_savers": TILED,
+            "batch": ONE_ROW["batch"],
+        },
+        "another 16-bit type",
+    ),
     "embedding saved": ({"precision": PLAIN, **saving("embed_tokens"), "memory_savers": TILED}, "embedding trained"),
     "adapter on the head": (
         {"precision": PLAIN, "adaptation": {"target_modules": ["q_proj", "lm_head"]}},

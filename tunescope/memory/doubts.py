@@ -51,6 +51,12 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
         yield Doubt(percent, say("doubt_fp32_model", percent=percent))
     if not lora and precision.master_weights and architecture.is_mixture:
         yield Doubt(4, say("doubt_masters_of_experts"))
+    if (
+        lora
+        and precision.quantization == "none"
+        and {precision.dtype, precision.adapter_dtype} == {"bfloat16", "float16"}
+    ):
+        yield Doubt(8, say("doubt_two_sixteens"))
     saved = {module.split(".")[-1] for module in adaptation.modules_to_save} if lora else set[str]()
     exact = HEADS | EMBEDDINGS if precision.quantization != "none" else HEADS | EMBEDDINGS | {"norm"}
     if saved - exact:

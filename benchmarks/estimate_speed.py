@@ -51,7 +51,7 @@ def first_on_a_full_card(spec: JobSpec, model: Architecture) -> float:
 
 
 def full(model: str, **sections: object) -> tuple[JobSpec, Architecture]:
-    """Full training in bfloat16; 1500 tokens lie between two lengths that steps are replayed for."""
+    """Full training in bfloat16 on rows of no round length."""
     values = {
         "model": {"id": model}, "adaptation": {"method": "full"}, "precision": {"quantization": "none"},
         "data": {"dataset": "d", "max_length": 1500}, **sections,

@@ -13,7 +13,6 @@ ClientError
 """
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,9 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 RECONNECT_SECONDS = 1.0
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 300.0
+JOB_FIELDS = ("id", "state")
+"""By which a job is told from whatever else answers in JSON."""
+
 BY_STATUS: dict[int, Callable[[str, str, list[FieldError]], Problem]] = {
     kind.status: kind
     for kind in (
@@ -88,10 +90,12 @@ class Client:
         """Call ``/api`` + path; the decoded JSON, or None. Raises Problem or ClientError."""
         try:
             response = self._http.request(method, f"/api{path}", **options)
-        except httpx.HTTPError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise CannotReach(
                 f"No Tunescope answers at {self.url} ({error}). Is it running? Set TUNESCOPE_URL."
             ) from error
+        except httpx.HTTPError as error:
+            raise CannotReach(unanswered(self.url, method, error)) from error
         if not response.is_success:
             raise problem_of(response)
         try:
@@ -99,31 +103,39 @@ class Client:
         except ValueError as error:
             raise not_tunescope(response) from error
 
+    def _told(self, method: str, path: str, *fields: str, **options: Any) -> dict[str, Any]:
+        """The answer of ``request`` as an object with at least these fields. Raises NotTunescope for another service's JSON."""
+        answer = self.request(method, path, **options)
+        if not isinstance(answer, dict) or not all(field in answer for field in fields):
+            raise NotTunescope(f"What {self.url} answered is no answer of Tunescope. Check TUNESCOPE_URL.")
+        return cast(dict[str, Any], answer)
+
     def submit(self, spec: JobSpec) -> dict[str, Any]:
         """Queue a job; the job."""
-        return self.request("POST", "/jobs", json=spec.model_dump(mode="json"))
+        return self._told("POST", "/jobs", *JOB_FIELDS, json=spec.model_dump(mode="json"))
 
     def jobs(
         self, *, state: str | None = None, ids: Sequence[str] | None = None, limit: int = 50, cursor: str | None = None
     ) -> dict[str, Any]:
         """A page of jobs, newest first: ``items`` and ``next_cursor``. ``ids``: of these only, as far as they exist."""
         params = {"state": state, "ids": None if ids is None else ",".join(ids), "limit": limit, "cursor": cursor}
-        return self.request("GET", "/jobs", params={key: value for key, value in params.items() if value is not None})
+        given = {key: value for key, value in params.items() if value is not None}
+        return self._told("GET", "/jobs", "items", "next_cursor", params=given)
 
     def job(self, job_id: str) -> dict[str, Any]:
-        return self.request("GET", job_path(job_id))
+        return self._told("GET", job_path(job_id), *JOB_FIELDS)
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Ask a job to save a checkpoint and leave; its state is then ``cancelling`` or ``cancelled``."""
-        return self.request("POST", job_path(job_id, "cancel"))
+        return self._told("POST", job_path(job_id, "cancel"), *JOB_FIELDS)
 
     def retry(self, job_id: str) -> dict[str, Any]:
-        return self.request("POST", job_path(job_id, "retry"))
+        return self._told("POST", job_path(job_id, "retry"), *JOB_FIELDS)
 
     def clone(self, job_id: str, spec: JobSpec | None = None, patch: dict[str, Any] | None = None) -> dict[str, Any]:
         """Queue a new job with the same spec, or with ``spec``; ``patch`` has new values by dotted field, as suggestions do."""
         body = {"spec": spec.model_dump(mode="json") if spec else None, "patch": patch or {}}
-        return self.request("POST", job_path(job_id, "clone"), json=body)
+        return self._told("POST", job_path(job_id, "clone"), *JOB_FIELDS, json=body)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, with its figures, log, checkpoints and files, for good."""
@@ -135,23 +147,23 @@ class Client:
         A worker computes it in a few seconds; still ``pending`` after ``wait_seconds``.
         """
         deadline = time.monotonic() + wait_seconds
-        status = self.request("POST", "/traces", json=spec.model_dump(mode="json"))
+        status = self._told("POST", "/traces", "state", "key", json=spec.model_dump(mode="json"))
         while status["state"] == "pending" and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-            status = self.request("GET", f"/traces/{status['key']}")
+            status = self._told("GET", f"/traces/{status['key']}", "state", "key")
         return status
 
     def job_trace(self, job_id: str) -> dict[str, Any]:
         """The exact trace that was made when a job was submitted; the same shape as ``trace``."""
-        return self.request("GET", job_path(job_id, "trace"))
+        return self._told("GET", job_path(job_id, "trace"), "state")
 
     def metrics(self, job_id: str, points: int = 1000) -> dict[str, Any]:
         """Series of every figure: ``steps`` and, by name, ``mean``, ``min`` and ``max``. Memory is in bytes."""
-        return self.request("GET", job_path(job_id, "metrics"), params={"points": points})
+        return self._told("GET", job_path(job_id, "metrics"), "steps", params={"points": points})
 
     def logs(self, job_id: str, after: int = 0) -> dict[str, Any]:
         """Log lines after a sequence number: ``items`` and ``next_after``."""
-        return self.request("GET", job_path(job_id, "logs"), params={"after": after})
+        return self._told("GET", job_path(job_id, "logs"), "items", "next_after", params={"after": after})
 
     def artifacts(self, job_id: str) -> list[dict[str, Any]]:
         return self.request("GET", job_path(job_id, "artifacts"))
@@ -200,7 +212,7 @@ class Client:
         ``config`` is the model's config.json, for a model that the server does not know.
         """
         body = {"spec": spec.model_dump(mode="json"), "gpu": gpu, "stack": stack}
-        return self.request("POST", "/estimates", json=body | _with_config(config))
+        return self._told("POST", "/estimates", "total_bytes", json=body | _with_config(config))
 
     def advise(
         self,
@@ -233,29 +245,29 @@ class Client:
         """
         sides = [side if isinstance(side, str) else side.model_dump(mode="json") for side in (a, b)]
         body = {"a": sides[0], "b": sides[1], "gpu": gpu, "stack": stack, "language": language}
-        return self.request("POST", "/explanations", json=body)
+        return self._told("POST", "/explanations", "sections", json=body)
 
     def recipes(self) -> list[dict[str, Any]]:
-        return self.request("GET", "/recipes")["items"]
+        return self._told("GET", "/recipes", "items")["items"]
 
     def datasets(self) -> list[dict[str, Any]]:
-        return self.request("GET", "/datasets")["items"]
+        return self._told("GET", "/datasets", "items")["items"]
 
     def add_dataset(self, path: Path, name: str = "") -> dict[str, Any]:
         """Upload a data set file; every row is checked, ``problems`` lists the bad ones by line."""
         with path.open("rb") as file:
             files = {"file": (path.name, file)}
-            return self.request("POST", "/datasets", files=files, data={"name": name}, timeout=None)
+            return self._told("POST", "/datasets", "name", files=files, data={"name": name}, timeout=None)
 
     def models(self) -> list[dict[str, Any]]:
-        return self.request("GET", "/models")["items"]
+        return self._told("GET", "/models", "items")["items"]
 
     def add_model(self, name: str, path: str) -> dict[str, Any]:
         """Add a directory on the server to its library (admins only)."""
-        return self.request("POST", "/models", json={"name": name, "path": path})
+        return self._told("POST", "/models", "name", json={"name": name, "path": path})
 
     def machines(self) -> list[dict[str, Any]]:
-        return self.request("GET", "/gpus")["machines"]
+        return self._told("GET", "/gpus", "machines")["machines"]
 
     def follow(
         self,
@@ -298,6 +310,8 @@ class Client:
             if not response.is_success:
                 response.read()
                 raise problem_of(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise not_tunescope(response)
             yield from server_sent_events(response.iter_lines())
 
 
@@ -357,28 +371,44 @@ def problem_of(response: httpx.Response) -> Problem | ClientError:
         return not_tunescope(response)
     try:
         body = cast(dict[str, Any], response.json())
-    except json.JSONDecodeError:
+        detail = str(body.get("detail") or body.get("title") or f"The server answered {response.status_code}.")
+        errors = [
+            FieldError(
+                item["loc"],
+                item["message"],
+                item.get("fix", ""),
+                item.get("type", ""),
+                item.get("values", {}),
+                item.get("patch", {}),
+            )
+            for item in body.get("errors") or []
+        ]
+    except (ValueError, AttributeError, KeyError, TypeError):  # no JSON, or another program's problem details
         return not_tunescope(response)
-    kind = BY_STATUS.get(response.status_code, Problem)
-    detail = str(body.get("detail") or body.get("title") or f"The server answered {response.status_code}.")
-    errors = [
-        FieldError(
-            item["loc"],
-            item["message"],
-            item.get("fix", ""),
-            item.get("type", ""),
-            item.get("values", {}),
-            item.get("patch", {}),
-        )
-        for item in body.get("errors", [])
-    ]
-    return kind(detail, str(body.get("fix", "")), errors)
+    return BY_STATUS.get(response.status_code, Problem)(detail, str(body.get("fix") or ""), errors)
+
+
+def unanswered(url: str, method: str, error: httpx.HTTPError) -> str:
+    """What to say when the connection stood, but no whole answer came: what was asked for may have been done."""
+    said = f"{url} did not answer to the end ({error or type(error).__name__})."
+    if method == "GET":
+        return f"{said} Ask again, or see the server's log."
+    return f"{said} What you asked for may have been done all the same: look before you ask again."
 
 
 def not_tunescope(response: httpx.Response) -> ClientError:
     url = response.request.url.copy_with(path="/", query=None)
     if response.status_code in (502, 503, 504):
         return CannotReach(f"A proxy at {url} answers, but no Tunescope behind it ({response.status_code}).")
+    if response.status_code == 413:
+        return NotTunescope(
+            f"A proxy at {url} takes nothing of this size (413). Let it take more, in nginx by client_max_body_size."
+        )
+    if response.has_redirect_location:
+        to = response.headers["location"]
+        return NotTunescope(
+            f"{url} sends on to {to}. If Tunescope is there, set TUNESCOPE_URL to the start of that address."
+        )
     return NotTunescope(f"{url} answered {response.status_code}, but not as Tunescope does. Check TUNESCOPE_URL.")
 
 

@@ -1,12 +1,14 @@
 """Watch a job from the terminal: a live progress bar, or plain lines where the output is no terminal."""
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tunescope.cli.output import console, errors
-from tunescope.client import Client
+from tunescope.client import CannotReach, Client
 from tunescope.events import (
     JobEvent,
     LogEvent,
@@ -95,7 +97,7 @@ class LiveView:
 
 def watch(client: Client, job_id: str) -> int:
     """Show a job until it ends; Ctrl-C leaves the job running. The exit code: 0 if it succeeded."""
-    try:
+    with leaving_it_running(job_id):
         if console.is_terminal:
             columns = (
                 TextColumn("{task.description}", markup=False),
@@ -107,13 +109,26 @@ def watch(client: Client, job_id: str) -> int:
             with Progress(*columns, console=console) as progress:
                 return hear_all(client, job_id, LiveView(progress))
         return hear_all(client, job_id, PlainView())
+
+
+@contextmanager
+def leaving_it_running(job_id: str) -> Generator[None]:
+    """Whoever stops watching, or loses the server for good, is told that the job does not stop, and its id."""
+    try:
+        yield
     except KeyboardInterrupt:
         errors.print(f"\nThe job goes on. Watch again: tunescope jobs follow {job_id}")
-        return 130
+        raise
+    except CannotReach as error:
+        raise CannotReach(f"{error}\nThe job may go on. Watch again: tunescope jobs follow {job_id}") from error
+
+
+def told_lost(reason: str) -> None:
+    errors.print(f"{reason}; trying again")
 
 
 def hear_all(client: Client, job_id: str, view: View) -> int:
-    for event in client.follow(job_id, on_lost=lambda why: errors.print(f"{why}; trying again")):
+    for event in client.follow(job_id, on_lost=told_lost):
         view.hear(event)
         if isinstance(event, StateEvent) and event.failure:
             errors.print(f"{event.failure.detail}\n{event.failure.advice}")

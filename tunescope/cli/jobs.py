@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from tunescope.cli.follow import exit_code, watch
+from tunescope.cli.follow import exit_code, leaving_it_running, told_lost, watch
 from tunescope.cli.output import console, errors, print_json, print_table
 from tunescope.client import Client
 from tunescope.problems import InvalidInput
@@ -18,13 +18,14 @@ from tunescope.yaml_text import read_yaml
 
 def read_spec(path: str) -> JobSpec:
     """Read a spec file, or stdin for ``-``. Raises InvalidInput."""
+    name = "standard input" if path == "-" else path
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}.", "Give the file of a job spec.") from error
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}.", "Give the file of a job spec.") from error
     except ValueError as error:
-        raise InvalidInput(f"{path} is not a text file in UTF-8.", "Give a job spec in YAML or JSON.") from error
-    return load_spec(text, "standard input" if path == "-" else path)
+        raise InvalidInput(f"{name} is not text in UTF-8.", "Give a job spec in YAML or JSON.") from error
+    return load_spec(text, name)
 
 
 def submit(args: Namespace) -> int:
@@ -46,10 +47,12 @@ def submit_json(client: Client, job: dict[str, Any], *, follow: bool) -> int:
     if not follow:
         print_json(job)
         return 0
-    for _ in client.follow(job["id"]):
-        pass
-    print_json(client.job(job["id"]))
-    return exit_code(client, job["id"])
+    errors.print(f"Job {job['id']} is {job['state']}.")  # the document comes at its end, the id is needed before
+    with leaving_it_running(job["id"]):
+        for _ in client.follow(job["id"], on_lost=told_lost):
+            pass
+        print_json(client.job(job["id"]))
+        return exit_code(client, job["id"])
 
 
 def estimate_text(job: dict[str, Any]) -> str:
@@ -149,7 +152,7 @@ def download(args: Namespace) -> int:
     with Client() as client:
         try:
             found = client.download(args.job, folder)
-            succeeded = not found and client.job(args.job)["state"] == "succeeded"
+            state = "" if found else client.job(args.job)["state"]
         except OSError as error:
             raise InvalidInput(
                 f"{folder} cannot be written: {error.strerror}.", "Give a directory with --to."
@@ -159,8 +162,10 @@ def download(args: Namespace) -> int:
     elif found:
         for path in found:
             console.print(f"{path}  {format_bytes(path.stat().st_size)}")
-    elif succeeded:
+    elif state == "succeeded":
         errors.print("This job has succeeded, but its files are no longer on the server.")
+    elif state not in TERMINAL:
+        errors.print(f"This job is {state}. It leaves files when it succeeds: tunescope jobs follow {args.job}")
     else:
         errors.print("This job has left no files. Only a run that succeeds leaves some.")
     return 0 if found else 1
@@ -198,12 +203,19 @@ def clone(args: Namespace) -> int:
 
 def changed_field(text: str) -> tuple[str, Any]:
     """``batch.per_device_train_batch_size=2`` as the field and its value, read as in YAML. Raises InvalidInput."""
-    path, equals, value = text.partition("=")
-    if not equals or not path.strip():
+    path, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not path:
         raise InvalidInput(
             f"{text!r} changes no field.", "Give section.field=value, such as adaptation.r=16, or name=value."
         )
-    return path.strip(), read_yaml(value, f"the value of {path.strip()}")
+    fields = (
+        getattr(JobSpec.model_fields[path].annotation, "model_fields", None) if path in JobSpec.model_fields else None
+    )
+    if fields:
+        raise InvalidInput(
+            f"{path} is a section of the spec.", f"Give one of its fields, such as {path}.{next(iter(fields))}=…"
+        )
+    return path, read_yaml(value, f"the value of {path}")
 
 
 def delete(args: Namespace) -> int:
@@ -256,6 +268,7 @@ def follow(args: Namespace) -> int:
 
 def print_events(client: Client, job_id: str) -> int:
     """Every event in one JSON array, once the job has ended."""
-    events = list(client.follow(job_id))
-    print_json([event.model_dump(mode="json") for event in events])
-    return exit_code(client, job_id)
+    with leaving_it_running(job_id):
+        events = list(client.follow(job_id, on_lost=told_lost))
+        print_json([event.model_dump(mode="json") for event in events])
+        return exit_code(client, job_id)

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings
 
 from tunescope.cli import gpus, jobs, library, memory
 from tunescope.cli.installed import refuse_without
-from tunescope.cli.output import errors, lenient_output
+from tunescope.cli.output import errors, steady_streams
 from tunescope.cli.up import api_command, make_data_dir, python, refuse_taken_port, up
 from tunescope.client import DEFAULT_URL, ClientError
 from tunescope.memory.devices import DEFAULT_DEVICE
@@ -110,7 +110,7 @@ def add_memory_commands(commands: Commands) -> None:
     )
     explain = command(commands, "explain", "Why B needs more or less memory than A, by section.", memory.explain)
     for side in ("a", "b"):
-        explain.add_argument(side, metavar=side.upper(), help="spec file, recipe name or job id")
+        explain.add_argument(side, metavar=side.upper(), help="spec file (- for stdin), recipe name or job id")
     add_answer_for(explain)
     command(commands, "recipes", "Published recipes.", memory.recipes)
 
@@ -234,7 +234,7 @@ def run_admin_link(args: argparse.Namespace) -> int:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    lenient_output()
+    steady_streams()
     args = build_parser().parse_args(words)
     try:
         code = args.run(args)
@@ -258,5 +258,5 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        errors.print(f"{error.filename or 'This'}: {error.strerror or error}")
+        errors.print(f"{error.filename or 'The answer cannot be written'}: {error.strerror or error}")
         return 1

@@ -1,5 +1,6 @@
 """``tunescope estimate``, ``advise``, ``explain`` and ``recipes``: the VRAM model on this machine, without a server."""
 
+import re
 from argparse import Namespace
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +23,9 @@ from tunescope.problems import InvalidInput
 from tunescope.recipes import load_recipes
 from tunescope.spec import JobSpec
 from tunescope.units import format_bytes
+
+JOB_ID = re.compile(r"[0-9a-f]{6,40}")
+"""What an id of a job looks like. Anything else is a misspelt recipe or file, and no server needs to be asked."""
 
 
 def estimate(args: Namespace) -> int:
@@ -90,20 +94,26 @@ def measured_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def subject_is_job(side: str) -> bool:
-    """Neither a recipe nor a file: then it can only be the id of a job on the server."""
-    return side not in load_recipes() and not Path(side).exists()
+    """Neither a recipe nor a file: then it can only be the id of a job on the server. Raises InvalidInput where it is none."""
+    if not is_spec(side) and not JOB_ID.fullmatch(side):
+        raise neither_file_nor_recipe(side, "a file, a recipe nor the id of a job")
+    return not is_spec(side)
+
+
+def is_spec(side: str) -> bool:
+    return side == "-" or side in load_recipes() or Path(side).exists()
 
 
 def side_for_server(side: str) -> JobSpec | str:
-    return read_spec(side) if side not in load_recipes() and Path(side).exists() else side
+    return read_spec(side) if side not in load_recipes() and is_spec(side) else side
 
 
 def subject(side: str, args: Namespace) -> Subject:
     """A recipe or spec file with its model, on the GPU and with the library versions that ``args`` ask for."""
-    device = device_named(args.gpu) if args.gpu else DEFAULT_DEVICE
-    stack = stack_named(args.stack) if args.stack else None
+    device = DEFAULT_DEVICE if args.gpu is None else device_named(args.gpu)
+    stack = None if args.stack is None else stack_named(args.stack)
     recipe = load_recipes().get(side)
-    if recipe is None and side != "-" and not Path(side).exists():
+    if not is_spec(side):
         raise neither_file_nor_recipe(side)
     spec = recipe.spec if recipe else read_spec(side)
     architecture = architecture_for(spec, local_config(spec, getattr(args, "config", None)))
@@ -111,10 +121,10 @@ def subject(side: str, args: Namespace) -> Subject:
     return Subject(named[0], spec, architecture, device, stack=named[1])
 
 
-def neither_file_nor_recipe(name: str) -> InvalidInput:
+def neither_file_nor_recipe(name: str, what: str = "a file nor a recipe") -> InvalidInput:
     like = get_close_matches(name, load_recipes(), n=1)
     fix = f"Did you mean {like[0]}? " if like else ""
-    return InvalidInput(f"{name} is neither a file nor a recipe.", f"{fix}See the names with: tunescope recipes")
+    return InvalidInput(f"{name or 'An empty name'} is neither {what}.", f"{fix}See the names with: tunescope recipes")
 
 
 def recipes(args: Namespace) -> int:

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from rich.table import Table
-
 from tunescope.cli.output import console, print_table
 from tunescope.units import format_bytes
 
@@ -20,12 +18,8 @@ TIERS = {
 
 
 def print_ledger(ledger: dict[str, int], total: int) -> None:
-    table = Table("category", "bytes", "", box=None, header_style="bold")
-    for category, count in ledger.items():
-        if count:
-            table.add_row(category, f"{count:,}", format_bytes(count))
-    table.add_row("total", f"{total:,}", format_bytes(total), style="bold")
-    console.print(table, soft_wrap=False)
+    rows = [*((category, count) for category, count in ledger.items() if count), ("total", total)]
+    print_table(["category", "bytes", ""], [[name, f"{count:,}", format_bytes(count)] for name, count in rows], "")
 
 
 def print_verdict(answer: dict[str, Any]) -> None:

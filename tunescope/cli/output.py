@@ -4,11 +4,13 @@ Nothing that a server sends is read as markup. Rows of figures are broken only b
 programs read them by line. What is told in sentences is for people there too, and is broken between words.
 """
 
+import codecs
 import json
 import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from rich.cells import cell_len
@@ -37,8 +39,12 @@ errors = _console(stderr=True)
 
 
 def print_json(value: Any) -> None:
-    """Exactly one JSON document on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """Exactly one JSON document on stdout.
+
+    Letters stand as they are where stdout takes all of them: the escapes of ``steady_streams`` are no JSON.
+    """
+    takes_all = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name.startswith("utf")
+    print(json.dumps(value, ensure_ascii=not takes_all, indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str, *, sentences: bool = False) -> None:
@@ -50,7 +56,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
         for line in plain_lines([columns, *rows], sentence_columns() if sentences else None):
             console.print(line)
         return
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        # What a row is called by is never cut: people copy it.
+        table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table, soft_wrap=False)
@@ -93,9 +102,17 @@ def plain_lines(rows: Sequence[Sequence[str]], columns: int | None = None) -> li
     return lines
 
 
-def lenient_output() -> None:
-    """A terminal that cannot show a character gets its escape, not a traceback."""
+def steady_streams() -> None:
+    """Streams that never end in a traceback: a terminal that cannot show a character gets its escape, one that is closed takes nothing.
+
+    What comes in is UTF-8, as specs are, whatever the terminal's encoding is.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from tunescope.cli.installed import missing
-from tunescope.cli.output import console
+from tunescope.cli.output import console, print_table
 from tunescope.client import Client
 from tunescope.memory.trace import Trace
 from tunescope.memory.verified import DIFFERS_PERCENT, difference_percent
@@ -95,10 +95,8 @@ def print_trace(trace: Trace, answer: dict[str, Any]) -> None:
     ):
         figures.add_row(name, f"{count:,}", format_bytes(count), meaning)
     console.print(figures, soft_wrap=False)
-    sites = Table("site", "bytes", "", box=None, header_style="bold")
-    for name, count in sorted(trace.sites.items(), key=lambda item: -item[1]):
-        sites.add_row(name, f"{count:,}", format_bytes(count))
-    console.print(sites, soft_wrap=False)
+    sites = sorted(trace.sites.items(), key=lambda item: -item[1])
+    print_table(["site", "bytes", ""], [[name, f"{count:,}", format_bytes(count)] for name, count in sites], "")
     console.print(f"Traced in {trace.seconds:.1f} s with {', '.join(f'{k} {v}' for k, v in trace.versions.items())}.")
     formula = answer["formula"]["allocated_bytes"]
     percent = difference_percent(formula, answer["allocated_bytes"])

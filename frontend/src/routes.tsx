@@ -1,4 +1,10 @@
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  redirect,
+} from "@tanstack/react-router";
 import { SignInPage } from "./features/users/SignInPage";
 import { Broken } from "./ui/Broken";
 import { NotFound } from "./ui/NotFound";
@@ -61,6 +67,14 @@ const PAGES = [
     "/settings",
     lazyRouteComponent(() => import("./features/users/SettingsPage")),
   ),
+  // What is left of a job's address without its id.
+  createRoute({
+    getParentRoute: () => shell,
+    path: "/jobs",
+    beforeLoad: () => {
+      throw redirect({ to: "/" });
+    },
+  }),
   createRoute({ getParentRoute: () => shell, path: "$", component: NotFound }),
 ] as const;
 

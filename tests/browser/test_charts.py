@@ -121,6 +121,31 @@ def test_a_run_that_goes_on_shows_its_steps_before_it_takes_another(page: Page, 
     expect(page.get_by_role("group", name=re.compile("^Loss"))).to_be_visible()
 
 
+def test_a_job_that_somebody_runs_again_is_followed_again(page: Page, long_job: str) -> None:
+    page.goto(f"/jobs/{long_job}")
+    chart = page.get_by_role("group", name=re.compile("^Loss"))
+    expect(chart).to_have_attribute("aria-label", re.compile(r"^Loss: 1\."))
+    page.get_by_role("tab", name="Log").click()
+    log = page.get_by_role("log")
+    expect(log).to_contain_text(f"line {LINES}")
+    again = {"state": "running", "attempt": 2, "resume_from_attempt": 1}
+    figures = {"attempt": 2, "position": None, "last_step": None}
+    told = [line(long_job, 1, "of the second attempt"), step(long_job, 2, STEPS + 1, 0.125)]
+    stream = "".join(
+        f"id: 2-{event.sequence}\nevent: {event.kind}\ndata: {event.model_copy(update={'attempt': 2}).model_dump_json()}\n\n"
+        for event in told
+    )
+    page.route(f"**/api/jobs/{long_job}/metrics?*", lambda route: route.fulfill(json=route.fetch().json() | figures))
+    page.route(
+        f"**/api/jobs/{long_job}/events*", lambda route: route.fulfill(content_type="text/event-stream", body=stream)
+    )
+    page.route(f"**/api/jobs/{long_job}/logs?*", lambda route: route.fulfill(json=route.fetch().json() | {"items": []}))
+    page.route(f"**/api/jobs/{long_job}?*", lambda route: route.fulfill(json=route.fetch().json() | again))
+    expect(log).to_have_text("of the second attempt")
+    page.get_by_role("tab", name="Charts").click()
+    expect(chart).to_have_attribute("aria-label", re.compile(r"^Loss: 0\.125"))
+
+
 def test_evaluations_stand_beside_the_loss(page: Page, long_job: str) -> None:
     page.goto(f"/jobs/{long_job}")
     expect(page.get_by_text("evaluation 1.5", exact=True)).to_be_visible()

@@ -227,6 +227,38 @@ def test_the_main_way_on_from_a_failure_is_the_one_that_helps(
     assert serious_problems(page) == []
 
 
+def test_what_somebody_else_was_faster_with_is_no_problem(page: Page, two_measured_jobs: tuple[str, str]) -> None:
+    job = two_measured_jobs[0]
+    refused = {"title": "Not possible", "status": 409, "detail": "This one is starting.", "fix": "", "errors": []}
+    told_of(page, job, state="cancelled")
+    page.route(
+        f"**/api/jobs/{job}/retry",
+        lambda route: route.fulfill(status=409, json=refused, content_type="application/problem+json"),
+    )
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("alert")).to_contain_text("This one is starting.")
+    page.route(f"**/api/jobs/{job}?*", lambda route: route.fulfill(json=route.fetch().json() | {"state": "starting"}))
+    expect(page.get_by_role("button", name="Cancel job")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_job_that_could_not_be_cancelled_is_not_shown_as_cancelling(
+    page: Page, two_measured_jobs: tuple[str, str]
+) -> None:
+    job = two_measured_jobs[0]
+    told_of(page, job, state="running")
+    page.get_by_role("button", name="Cancel job").click()
+    page.route("**/api/**", lambda route: route.abort())
+    page.get_by_role("dialog").get_by_role("button", name="Cancel job").click()
+    expect(page.get_by_role("alert").filter(has_text="does not answer").first).to_be_visible()
+    expect(page.get_by_text("Running", exact=True)).to_be_visible()
+
+
+def test_the_address_of_a_job_without_its_id_leads_to_all_jobs(page: Page) -> None:
+    page.goto("/jobs")
+    expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("kind", "left_out", "warns"),
     [

@@ -10,7 +10,7 @@ import {
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
-import { call } from "../../api/client";
+import { ApiProblem, call } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
 import { useConfirm } from "../../ui/confirm";
 import { useKeptFocus } from "../../ui/keptFocus";
@@ -31,19 +31,27 @@ export function Actions({ job }: { job: Job }) {
     onMutate: (action) => {
       if (action === "cancel")
         queries.setQueryData(["job", job.id], { ...job, state: "cancelling" } satisfies Job);
+      return job;
     },
     onSuccess: (updated) => queries.setQueryData(["job", job.id], updated),
-    onError: () => queries.invalidateQueries({ queryKey: ["job", job.id] }),
+    onError: (_error, _action, before) => {
+      // What it was before stands until the server says what it is: it may not answer now.
+      if (before) queries.setQueryData(["job", job.id], before);
+      void queries.invalidateQueries({ queryKey: ["job", job.id] });
+    },
   });
   const remove = useMutation({
     mutationFn: () => call<void>("DELETE", `/jobs/${job.id}`),
     onSuccess: () => navigate({ to: "/" }),
+    onError: () => queries.invalidateQueries({ queryKey: ["job", job.id] }),
   });
   const ended = TERMINAL.has(job.state);
   const other = job.state === "failed" && needsOtherSettings(job.failure);
   const stopping = job.state === "cancelling";
   const mine = me && (me.role === "admin" || me.id === job.owner.id);
-  const problem = change.error ?? remove.error;
+  // Somebody else was faster: what the job is by now says it all.
+  const granted = isConflict(change.error) && (change.variables === "retry" ? !ended : ended || stopping);
+  const problem = (granted ? null : change.error) ?? remove.error;
   const ask = (what: "cancel" | "delete", act: string, onConfirm: () => void) =>
     confirm({ title: t(`${what}Title`), about: t(`${what}About`), act, onConfirm });
   return (
@@ -85,6 +93,10 @@ export function Actions({ job }: { job: Job }) {
       {problem && <Problem error={problem} />}
     </>
   );
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof ApiProblem && error.status === 409;
 }
 
 /** Leads to a new job that begins with this one's settings; ``main`` where nothing else would help. */

@@ -25,6 +25,8 @@ import { useLive } from "./useLive";
 
 const TABS = ["charts", "memory", "log", "spec", "files"] as const;
 const REFRESH_MILLISECONDS = 2000;
+/** Somebody else, or another window, may run an ended job again, or delete it. */
+const ENDED_MILLISECONDS = 10_000;
 
 export default function JobPage() {
   const { t, i18n } = useTranslation("job");
@@ -35,11 +37,13 @@ export default function JobPage() {
   const job = useQuery({
     queryKey: ["job", id],
     queryFn: () => call<Job>("GET", `/jobs/${encodeURIComponent(id)}?language=${language}`),
-    refetchInterval: ({ state }) =>
-      isRefused(state.error) || (state.data && TERMINAL.has(state.data.state)) ? false : REFRESH_MILLISECONDS,
+    refetchInterval: ({ state }) => {
+      if (isRefused(state.error)) return false;
+      return state.data && TERMINAL.has(state.data.state) ? ENDED_MILLISECONDS : REFRESH_MILLISECONDS;
+    },
   });
   const gone = job.error instanceof ApiProblem && job.error.status === 404;
-  const live = useLive(id, !gone);
+  const live = useLive(id, !gone, job.data?.attempt ?? 0);
   useDocumentTitle(job.data ? `${job.data.name} · Tunescope` : "Tunescope");
   if (gone) return <NoSuchJob id={id} />;
   if (!job.data)

@@ -33,6 +33,9 @@ export class LiveJob {
   readonly lines: LogLines;
   range: Range | null = null;
   private attempt = 0;
+  /** The attempt that the job is at, as its page has it; a stream ends with the one before. */
+  private newest = 0;
+  private ended = false;
   private whole: Metrics | null = null;
   private detail: Metrics | null = null;
   private ring = new StepRing(KEPT_STEPS);
@@ -60,7 +63,7 @@ export class LiveJob {
 
   /** Also after a stop: what happened meanwhile comes with the history, not event by event. */
   start() {
-    this.stopped = false;
+    this.stopped = this.ended = false;
     const again = this.loaded;
     void this.loadWhole().then(() => {
       if (this.stopped || this.stopFollowing) return;
@@ -69,9 +72,25 @@ export class LiveJob {
         this.jobId,
         this.whole?.position ?? null,
         (event) => this.take(event),
-        () => this.onNews(null),
+        () => {
+          this.ended = true;
+          this.onNews(null);
+          this.goOn();
+        },
       );
     });
+  }
+
+  /** The job runs again, whoever wished it: what was followed to its end is followed anew. */
+  attemptIs(attempt: number) {
+    this.newest = attempt;
+    this.goOn();
+  }
+
+  private goOn() {
+    if (!this.ended || this.stopped || this.newest <= this.attempt) return;
+    this.stopFollowing = undefined;
+    this.start();
   }
 
   stop() {

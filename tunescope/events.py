@@ -3,7 +3,7 @@
 Sequences start at 1 and have no holes within an attempt. Readers ignore unknown fields, so that old rows stay readable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -85,6 +85,15 @@ class Failure(BaseModel):
             detail_sentence=detail,
             advice_sentence=advice,
             last_lines=list(last_lines),
+        )
+
+    def within(self, told: Callable[[Sentence | str], Sentence]) -> "Failure":
+        """The same failure with more of where it was: ``told`` makes a sentence around the one that says what happened."""
+        return self.model_copy(
+            update={
+                "detail": told(self.detail).text,
+                "detail_sentence": told(self.detail_sentence or self.detail),
+            }
         )
 
 

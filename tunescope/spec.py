@@ -133,8 +133,9 @@ class Parallelism(Section):
             raise wrong_together(
                 "strategy",
                 "more than one GPU needs a strategy",
-                "choose ddp, zero1, zero2, zero3 or fsdp, or set gpus to 1",
+                "choose ddp to train with a copy of the model on each, zero1, zero2, zero3 or fsdp to estimate, or set gpus to 1",
                 "needs_strategy",
+                instead="ddp",
             )
         return self
 

@@ -62,11 +62,13 @@ def limits_of(field: FieldInfo) -> Limits | None:
     return Limits(low, high, "gt" in bounds, "lt" in bounds)
 
 
-def wrong_together(field: str, message: str, fix: str, type: str) -> PydanticCustomError:
-    """To raise in a validator of several fields: the error stands at ``field``, a path below the validated model."""
-    return PydanticCustomError(
-        AT_FIELD, "{message} ({fix})", {"field": field, "message": message, "fix": fix, "type": type}
-    )
+def wrong_together(field: str, message: str, fix: str, type: str, instead: str | None = None) -> PydanticCustomError:
+    """To raise in a validator of several fields: the error stands at ``field``, a path below the validated model.
+
+    ``instead`` is the value of ``field`` that mends it, where one is the likeliest.
+    """
+    context = {"field": field, "message": message, "fix": fix, "type": type, "instead": instead}
+    return PydanticCustomError(AT_FIELD, "{message} ({fix})", context)
 
 
 def field_errors(
@@ -101,7 +103,8 @@ def field_error(item: Mapping[str, Any], prefix: str, whole: str, limits: Mappin
     context: Mapping[str, Any] = item.get("ctx") or {}
     if item["type"] == AT_FIELD:
         loc = prefix + ".".join([*parts, context["field"]])
-        return FieldError(loc, context["message"], context["fix"], context["type"])
+        patch = {} if context["instead"] is None else {loc.removeprefix("spec."): context["instead"]}
+        return FieldError(loc, context["message"], context["fix"], context["type"], patch=patch)
     loc = prefix + (".".join(parts) or whole)
     within = limits.get(".".join(parts[-2:]))
     if item["type"] in OUTSIDE and within:

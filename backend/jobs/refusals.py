@@ -71,13 +71,14 @@ def only_for_estimates(it: Submitted) -> Iterator[FieldError]:
             "choose none, nf4, fp4 or int8 to train",
             "gptq_estimates_only",
         )
-    if spec.parallelism.gpus > 1 or spec.parallelism.strategy != "none" or spec.parallelism.offload != "none":
+    if spec.parallelism.strategy not in ("none", "ddp"):
+        copies = "ddp" if spec.parallelism.gpus > 1 else "none"
         yield FieldError(
-            "parallelism.gpus",
-            "this version trains on one GPU; several GPUs, sharding and offload are for estimates",
-            "set gpus to 1, strategy to none and offload to none",
-            "one_gpu_only",
-            patch={"parallelism.gpus": 1, "parallelism.strategy": "none", "parallelism.offload": "none"},
+            "parallelism.strategy",
+            "this version trains with a whole copy of the model on each GPU; sharding and offload are for estimates",
+            f"set strategy to {copies} and offload to none",
+            "copies_only",
+            patch={"parallelism.strategy": copies, "parallelism.offload": "none"},
         )
     if spec.model.source == "catalogue":
         yield FieldError(
@@ -85,6 +86,18 @@ def only_for_estimates(it: Submitted) -> Iterator[FieldError]:
             "catalogue models are for estimates only",
             "choose huggingface, modelscope or library",
             "catalogue_only",
+        )
+
+
+def probe_of_one_gpu(it: Submitted) -> Iterator[FieldError]:
+    """A probe has one process: without the buckets of DDP it would measure too little."""
+    if it.spec.placement.probe and it.spec.parallelism.gpus > 1:
+        yield FieldError(
+            "placement.probe",
+            "a probe run measures one GPU, without what several need to exchange gradients",
+            "turn it off, or set parallelism.gpus to 1",
+            "probe_of_one_gpu",
+            patch={"placement.probe": False},
         )
 
 
@@ -239,6 +252,7 @@ def names_a_module(name: str, architecture: Architecture) -> bool:
 RULES = (
     misleading_name,
     only_for_estimates,
+    probe_of_one_gpu,
     kernel_without_its_type,
     adapters_that_scaling_refuses,
     adapter_on_the_head,

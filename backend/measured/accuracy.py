@@ -161,8 +161,8 @@ def calibration(session: Session, device: str) -> Calibration | None:
     for comparison in session.scalars(statement):
         rows = {item["category"]: CategoryComparison.model_validate(item) for item in comparison}
         context, holes = rows.get("runtime_context"), rows.get("fragmentation")
-        if context and context.measured_bytes is not None and holes and holes.error_bytes is not None:
-            contexts.append(context.measured_bytes)
+        if context and context.error_bytes is not None and holes and holes.error_bytes is not None:
+            contexts.append(context.measured_bytes or 0)
             shares.append((holes.measured_bytes or 0) / max(1, holes.predicted_bytes or 0))
     if len(contexts) < LEAST_RUNS:
         return None

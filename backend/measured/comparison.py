@@ -11,6 +11,8 @@ from tunescope.sentences import Sentence, say
 
 MOVING = ("activations", "logits_and_loss", "workspace")
 OUTSIDE = ("fragmentation", "runtime_context")
+EXCHANGING = ("communication", "runtime_context")
+"""Where several GPUs train, NCCL's buffers are predicted as the first, and NVML tells them as part of the second."""
 OF_SMALL_TENSORS = "quantization_state"
 """A few of 4 to 1024 bytes for each layer: what the allocator rounds them up by is a sixth of all."""
 
@@ -77,6 +79,8 @@ def why_not(category: str, prediction: Prediction | None, measured: LedgerEvent)
         return say("first_step_without_states")
     if category == "gradients" and not same_moment(prediction.site, measured.peak_site):
         return say("other_moment", predicted=prediction.site, measured=measured.peak_site)
+    if category in EXCHANGING and "communication" in measured.categories:
+        return say("nccl_in_context")
     if category in OUTSIDE:
         figure = next((item for item in measured.outside if item.source == category), None)
         if figure is None or figure.bytes is None:

@@ -182,6 +182,11 @@ def test_a_field_has_one_name_whoever_finds_it_wrong(
     assert [error["loc"] for error in answer.json()["errors"]] == [f"b.{field}"]
 
 
+def test_several_gpus_without_a_strategy_are_answered_with_the_one_that_trains(member: TestClient) -> None:
+    answer = member.post("/api/estimates", json={"spec": {**BIG, "parallelism": {"gpus": 2}}})
+    assert answer.json()["errors"][0]["patch"] == {"parallelism.strategy": "ddp"}
+
+
 @pytest.mark.parametrize("model", ["google/gemma-2-9b", "mistralai/Mixtral-8x7B-Instruct-v0.1"])
 def test_a_default_that_the_model_refuses_is_answered_with_its_remedy(admin: TestClient, model: str) -> None:
     wanted = spec(model={"id": model, "source": "catalogue"})

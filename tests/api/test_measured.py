@@ -70,10 +70,12 @@ def running(client: TestClient, sessions: Sessions, device: str = "CPU") -> str:
     return job
 
 
-def measured(client: TestClient, sessions: Sessions, device: str = "CPU", source: str = "cpu tensors") -> str:
+def measured(
+    client: TestClient, sessions: Sessions, device: str = "CPU", source: str = "cpu tensors", **categories: int
+) -> str:
     """A job that has ended, with ledgers of three steps."""
     job = running(client, sessions, device)
-    told = [ledger(job, 3 + step, step, source, activations=400 + step) for step in (1, 2, 3)]
+    told = [ledger(job, 3 + step, step, source, activations=400 + step, **categories) for step in (1, 2, 3)]
     tell(sessions, job, [*told, state(job, 7, JobState.SUCCEEDED)])
     return job
 
@@ -230,6 +232,15 @@ def test_five_runs_of_a_gpu_calibrate_it(member: TestClient, sessions: Sessions)
     assert calibrated["ledger"]["runtime_context"] == 500 and calibrated["calibration"]["runs"] == 5
     assert other["ledger"]["runtime_context"] > 500 and other["calibration"] is None
     assert calibrated["ledger"]["weights"] == other["ledger"]["weights"], "tensors are never fudged"
+
+
+def test_runs_on_several_gpus_do_not_calibrate_the_context_of_one(member: TestClient, sessions: Sessions) -> None:
+    """NCCL's buffers, predicted as communication, are a part of what NVML tells beside torch."""
+    jobs = [measured(member, sessions, "NVIDIA H100", "cuda tensors", communication=50) for _ in range(5)]
+    assert member.get("/api/accuracy").json()["calibrations"] == []
+    rows = member.get(f"/api/jobs/{jobs[0]}/ledgers").json()["items"][2]["comparison"]
+    told = {row["category"]: row["incomparable_because"] for row in rows}
+    assert "NCCL" in told["communication"] and "NCCL" in told["runtime_context"] and told["weights"] is None
 
 
 def failed(client: TestClient, sessions: Sessions, memory: dict[str, Any] | None, **sections: Any) -> str:

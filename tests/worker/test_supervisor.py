@@ -125,6 +125,15 @@ def test_flood_of_output_is_bounded_in_events_and_whole_in_the_file(tmp_path: Pa
     assert len((tmp_path / "trainer.log").read_text().splitlines()) == 20000
 
 
+def test_of_several_gpus_the_child_sees_the_first(tmp_path: Path) -> None:
+    """It starts a process for each of the others, which sees that one only (worker/trainer/parallel.py)."""
+    on_two = order().model_copy(update={"gpus": ["GPU-a", "GPU-b"]})
+    outbox = Outbox(tmp_path, job="j", attempt=1)
+    program = [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"]
+    Supervisor(on_two, tmp_path, outbox, ring=lambda: None, grace_seconds=0.5, command=program).run()
+    assert said(tmp_path)[0] == "GPU-a"
+
+
 def test_child_sees_its_gpus_and_no_secrets(tmp_path: Path) -> None:
     os.environ["TUNESCOPE_ADMIN_TOKEN"] = "secret"
     try:

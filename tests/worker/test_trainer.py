@@ -66,10 +66,10 @@ class Job:
         file.write_text(json.dumps(order))
         return file
 
-    def start(self, sections: dict[str, Any]) -> subprocess.Popen[bytes]:
-        file = self.order(sections)
+    def start(self, sections: dict[str, Any], **options: Any) -> subprocess.Popen[bytes]:
+        file = self.order(sections, **options)
         env = {**os.environ, "TUNESCOPE_DATA_DIR": str(self.root), "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
-        with (self.folder(1) / "trainer.log").open("wb") as log:
+        with (file.parent / "trainer.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "worker.trainer", str(file)], env=env, stdout=log, stderr=log
             )

@@ -91,6 +91,7 @@ FIGURES = {
     "other_dtype": "this run computed in {computed}, the estimate is for {predicted}",
     "first_step_without_states": "the first step begins before the optimizer has states",
     "other_moment": "at the predicted peak ({predicted}) and at the measured one ({measured}) other gradients exist",
+    "nccl_in_context": "NCCL's buffers are predicted as communication, and measured as part of what lies outside torch",
     "cpu_keeps_other_tensors": "the estimate is for a GPU's kernels; those of the CPU keep other tensors",
     "cpu_does_not_round": "a GPU gives each of these many small tensors a multiple of 512 bytes, main memory what they need",
 }
@@ -130,6 +131,7 @@ FAILURES = {
     "trainer_raised": "{error} while {stage}: {said}",
     "trainer_not_run": "The worker could not run the trainer: {said}",
     "in_probe_run": "In the probe run: {failure}",
+    "on_gpu": "On GPU {gpu} of {gpus}: {failure}",
     "printed_nothing": "{ended} It had printed nothing.",
     "machine_lost": "The worker on {machine} stopped answering, {times} times without a checkpoint in between.",
     "machine_stopped": "The worker on {machine} stopped, or stopped answering.",
@@ -172,6 +174,8 @@ NOTES = {
     "template_does_not_mark": "This chat template does not mark the assistant's turns: the loss is over every token.",
     "computes_in_float32": "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, "
     "which is many times faster here.",
+    "first_gpu_measured": "It trains on {gpus} GPUs, with a copy of the model on each: memory is measured on the first of them, "
+    "tokens are those of all.",
     "bfloat16_is_emulated": "This GPU ({device}) has no arithmetic in bfloat16: torch emulates it, and steps take several times as long. "
     "With precision.dtype float16 it computes at its own speed.",
 }

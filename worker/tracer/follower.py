@@ -131,6 +131,13 @@ class Follower(TorchDispatchMode):
         elif block.category != category:
             self.retag(tensor, category, since_birth=True)
 
+    def hold(self, count: int, category: Category) -> None:
+        """Follow ``count`` bytes that live on and that no tensor of Python's stands for."""
+        self._uid += 1
+        block = _Block(torch.UntypedStorage(), None)
+        block.uid, block.bytes, block.category = self._uid, self._rounded(count), category
+        self._add(block)
+
     def register_all(self, tensors: Iterable[tuple[torch.Tensor, Category]]) -> None:
         for tensor, category in tensors:
             self.register(tensor, category)
@@ -228,7 +235,10 @@ class Follower(TorchDispatchMode):
         return "workspace" if any(word in name for word in _SCRATCH) else self.category
 
     def _accounted(self, storage: torch.UntypedStorage) -> int:
-        return (storage.nbytes() + self._round - 1) // self._round * self._round
+        return self._rounded(storage.nbytes())
+
+    def _rounded(self, count: int) -> int:
+        return (count + self._round - 1) // self._round * self._round
 
     def _born(self, storage: torch.UntypedStorage, category: Category) -> None:
         count = self._accounted(storage)

@@ -1,12 +1,14 @@
 """``python -m worker.trainer ORDER``: one attempt of a job. Load, build the data, train, report."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from tunescope.events import FailureMemory, LogEvent, PlanEvent, StageEvent, StateEvent
+from tunescope.events import Failure, FailureMemory, LogEvent, PlanEvent, StageEvent, StateEvent
 from tunescope.sentences import Sentence
 from tunescope.settings import WorkerSettings
 from tunescope.states import JobState
@@ -16,6 +18,9 @@ from worker.outbox import Outbox
 from worker.trainer.quiet import without_notes_to_programmers
 from worker.whereabouts import Trail
 
+if TYPE_CHECKING:
+    from worker.trainer.parallel import OtherRanks
+
 SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 
@@ -24,14 +29,16 @@ class Attempt:
     """What the steps of the story share: the order, its directory, and the way to tell."""
 
     def __init__(self, order_file: Path) -> None:
+        self.file, self.folder = order_file, order_file.parent
         self.order = Order.model_validate_json(order_file.read_text())
-        self.folder = order_file.parent
         self.settings = WorkerSettings()
         self.outbox = Outbox(self.folder, job=self.order.job, attempt=self.order.attempt)
         self.stage = "starting"
         self.trail = Trail(self.folder)
         self.memory: Callable[[], FailureMemory] | None = None
         """Once there is a trainer: what it knows of its memory now."""
+        self.others: OtherRanks | None = None
+        """The processes of the other GPUs, where there are several."""
 
     def enter(self, stage: str) -> None:
         self.begin(stage)
@@ -40,6 +47,11 @@ class Attempt:
     def begin(self, stage: str) -> None:
         self.stage = stage
         self.trail.tell(stage)
+
+    def lose(self, failure: Failure) -> NoReturn:
+        """The end at once, whatever this process waits for: another one, without which it cannot go on, has failed."""
+        self.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
+        os._exit(FAILED)
 
     def download(self, done: int, total: int) -> None:
         """Tell how many bytes of the model are here."""
@@ -64,7 +76,7 @@ def logged(attempt: Attempt, notes: list[Sentence]) -> list[Sentence]:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import arithmetic, artifacts, data, device, kernels, model, probe, train
+    from worker.trainer import arithmetic, artifacts, data, device, kernels, model, parallel, probe, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.meter.hooks import trained_model
@@ -88,22 +100,22 @@ def run(attempt: Attempt) -> int:
             return FAILED
     if stop.cancelled:
         return left(attempt, stop.cancelled)
+    if parallel.processes(spec) > 1:
+        attempt.enter("starting a process for each GPU")
+        attempt.others = parallel.OtherRanks(order, attempt.file, folder, attempt.lose)
+        parallel.join(0, parallel.processes(spec), attempt.folder)
     attempt.enter("loading the model")
     loaded, tokenizer = model.load_model(folder, spec), model.load_tokenizer(folder)
     attempt.enter("building the data")
     rows = data.build_data(attempt.settings.data_dir / order.dataset.path, spec.data, tokenizer, spec.schedule.seed)
-    notes = logged(attempt, [*rows.notes, *([note] if note else [])])
+    notes = logged(attempt, [*rows.notes, *([note] if note else []), *parallel.notes(spec)])
     measuring = Meter()
     checkpoints = attempt.folder / "checkpoints"
     trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
     attempt.memory = lambda: failing_memory(trainer.measuring, measuring)
     notes += logged(attempt, train.left_out(trainer, rows, spec))
     trainable, everything = train.parameter_counts(trained_model(trainer))
-    checkpoint = None
-    if order.resume_from_attempt:
-        checkpoint = train.last_checkpoint(
-            attempt.settings.attempt_dir(order.job, order.resume_from_attempt) / "checkpoints"
-        )
+    checkpoint = train.checkpoint_to_resume(order, attempt.settings)
     attempt.outbox.emit(
         PlanEvent,
         total_steps=train.planned_steps(trainer),
@@ -121,6 +133,9 @@ def run(attempt: Attempt) -> int:
     attempt.outbox.emit(StateEvent, state=JobState.RUNNING)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     measuring.close()
+    if attempt.others:
+        attempt.others.wait()
+        parallel.leave()
     if stop.exhausted and not stop.cancelled:
         failure = stopped_in_time(stop.exhausted, attempt.memory())
         attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
@@ -142,7 +157,10 @@ def main() -> int:
     except Exception as error:
         traceback.print_exc()
         from worker.trainer.failure import explain
+        from worker.trainer.parallel import is_lost_connection
 
+        if attempt.others and is_lost_connection(error):
+            attempt.others.yield_to_failure()
         failure = explain(error, attempt.stage, attempt.memory() if attempt.memory else None)
         attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
         return FAILED

@@ -58,8 +58,7 @@ def run_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
         failure = Failure.model_validate_json(told.read_text())
     else:
         failure = explain_death(status, before, oom_kills(), [], stage=STAGE)
-    within = say("in_probe_run", failure=failure.detail_sentence or failure.detail)
-    return failure.model_copy(update={"detail": f"In the probe run: {failure.detail}", "detail_sentence": within})
+    return failure.within(lambda detail: say("in_probe_run", failure=detail))
 
 
 def shortened(spec: JobSpec) -> JobSpec:

@@ -3,6 +3,7 @@
 import math
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent, WarningEvent
 from tunescope.sentences import Sentence, say
+from tunescope.settings import WorkerSettings
 from tunescope.spec import JobSpec
 from tunescope.states import FailureReason
+from tunescope.wire import Order
 from worker.outbox import Outbox
 from worker.refusal import Refusal
 from worker.trainer.data import TrainingData
@@ -27,6 +30,7 @@ from worker.trainer.meter.hooks import mark_phases, trained_model
 from worker.trainer.meter.meter import Meter, StepFigures
 from worker.trainer.model import cast_adapters, lora_config, needs_autocast
 from worker.trainer.paged import keep_paged
+from worker.trainer.parallel import together
 from worker.trainer.watch import Watch
 from worker.trainer.watched import facts_of
 
@@ -136,7 +140,9 @@ class Telling(TrainerCallback):
         self._figures = self._meter.end()
         self._measuring.step_ends(state.global_step)
         self._look_ahead(state.global_step)
-        if self._stop.pressed:
+        pressed, tokens = together(self._stop.pressed, self._figures.tokens, args.device)
+        self._figures = replace(self._figures, tokens=tokens)
+        if pressed:
             control.should_training_stop = True
             control.should_save = True
 
@@ -218,6 +224,9 @@ def sft_config(spec: JobSpec, data: TrainingData, checkpoints: Path) -> SFTConfi
         bf16=precision.dtype == "bfloat16" and needs_autocast(spec),
         fp16=precision.dtype == "float16" and needs_autocast(spec) and cuda,
         use_cpu=not cuda,
+        # All that is trained takes part in each step, and what is not trained does not change.
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         gradient_checkpointing=spec.memory_savers.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         max_length=spec.data.max_length,
@@ -294,6 +303,13 @@ def left_out(trainer: MeteredTrainer, data: TrainingData, spec: JobSpec) -> list
     if data.evaluation is not None and rows_of(trainer.eval_dataset) == 0:
         notes.append(say("no_evaluation_left", tokens=tokens))
     return notes
+
+
+def checkpoint_to_resume(order: Order, settings: WorkerSettings) -> Path | None:
+    """Where the attempt before this one stopped; None where there is none to go on from, or it left no checkpoint."""
+    if not order.resume_from_attempt:
+        return None
+    return last_checkpoint(settings.attempt_dir(order.job, order.resume_from_attempt) / "checkpoints")
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -21,6 +21,7 @@ from worker.trainer.ledger.step import FollowedStep, Measured
 from worker.trainer.meter.hooks import decoder_of, optimizer_of, trained_model
 from worker.trainer.meter.meter import PROCESS, Meter
 from worker.trainer.meter.sources import device_now
+from worker.trainer.parallel import bucket_bytes
 
 FIRST_STEPS = 3
 """Step 1 has no optimizer states, step 2 is the first with all of them, step 3 shows that it stays so."""
@@ -36,8 +37,18 @@ def trained_as(spec: JobSpec) -> Trained:
 class Measuring:
     """Follows chosen steps of one trainer and emits their LedgerEvent and AnatomyEvent."""
 
-    def __init__(self, trainer: Trainer, meter: Meter, outbox: Outbox, spec: JobSpec, probe: bool = False) -> None:
-        self._trainer, self._meter, self._outbox, self._probe = trainer, meter, outbox, probe
+    def __init__(
+        self,
+        trainer: Trainer,
+        meter: Meter,
+        outbox: Outbox,
+        spec: JobSpec,
+        *,
+        probe: bool = False,
+        follows: bool = True,
+    ) -> None:
+        """``follows``: whether steps are accounted for at all; else it only knows which step is at hand."""
+        self._trainer, self._meter, self._outbox, self._probe, self._follows = trainer, meter, outbox, probe, follows
         self._trained: Trained = trained_as(spec)
         self._dtype = spec.precision.dtype
         self._folder = outbox.path.parent
@@ -56,11 +67,15 @@ class Measuring:
     def step_begins(self) -> None:
         """Called before the step's data is fetched."""
         self.step = self._trainer.state.global_step + 1
+        if not self._follows:
+            return
         if requests.take(self._folder, "snapshot"):
             self._snapshot.begin()
         if self._left > 0 or requests.take(self._folder, "measure"):
             self._left -= 1
-            followed = FollowedStep(trained_model(self._trainer), lambda: optimizer_of(self._trainer), self._trained)
+            trainer = self._trainer
+            buckets = bucket_bytes(trainer.model_wrapped)
+            followed = FollowedStep(trained_model(trainer), lambda: optimizer_of(trainer), self._trained, buckets)
             followed.begin()
             self.followed = followed
 

@@ -1,7 +1,7 @@
 """FollowedStep: one real step of the trainer under the follower of live storages."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -44,11 +44,17 @@ class FollowedStep:
     """``begin`` before the step's data is fetched, ``enter`` its phases, ``end`` after the optimizer's step."""
 
     def __init__(
-        self, model: torch.nn.Module, optimizer: Callable[[], torch.optim.Optimizer | None], trained: Trained
+        self,
+        model: torch.nn.Module,
+        optimizer: Callable[[], torch.optim.Optimizer | None],
+        trained: Trained,
+        buckets: Sequence[int] = (),
     ) -> None:
+        """``buckets``: bytes of each that DDP exchanges gradients in, which live outside Python."""
         self._cuda = torch.cuda.is_available()
         self._model, self._optimizer = model, optimizer
         self._trained: Trained = trained
+        self._buckets = buckets
         self._follower = Follower("cuda" if self._cuda else "cpu", CUDA_ROUNDING if self._cuda else 1, record=True)
         self._events = self._follower.events = TimedEvents()
         self._open = ExitStack()
@@ -58,6 +64,8 @@ class FollowedStep:
     def begin(self) -> None:
         follower = self._follower
         follower.register_model(self._model, self._trained)
+        for count in self._buckets:
+            follower.hold(count, "communication")
         self._register_states()
         self._open.enter_context(follower.gradients_of(self._model))
         self._open.enter_context(follower)

@@ -89,7 +89,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
             }
           />
           {data.when_full && <Text size="sm">{said(data.when_full.text, data.when_full)}</Text>}
-          <ServerGpus estimate={data} />
+          <ServerGpus estimate={data} wanted={Number(read(draft.spec, "parallelism.gpus") ?? 1)} />
           <Advice draft={draft} gpu={data.device.name} fits={data.fits} config={config?.values} />
           <VerifyPanel spec={draft.spec} />
           <details>

@@ -15,15 +15,15 @@ const COLOURS: Record<Verdict, string> = {
   unusable: "gray",
 };
 
-/** The estimate's ledger against each of this server's GPUs, and which will take the job. */
-export function ServerGpus({ estimate }: { estimate: Estimate }) {
+/** The estimate's ledger against each of this server's GPUs, and which will take the job, which wants so many of one machine. */
+export function ServerGpus({ estimate, wanted }: { estimate: Estimate; wanted: number }) {
   const { t } = useTranslation("launch");
   const { gpus, reserve_bytes: reserve } = estimate;
   if (!gpus) return null;
   if (gpus.length === 0)
     return (
       <Text size="sm" className="muted">
-        {t("noGpu")}
+        {wanted > 1 ? t("tooFew", { wanted }) : t("noGpu")}
       </Text>
     );
   return (
@@ -35,6 +35,11 @@ export function ServerGpus({ estimate }: { estimate: Estimate }) {
         {reserve !== undefined && (
           <Text size="xs" className="muted">
             {t("needsWithMargin", { bytes: formatBytes(reserve) })}
+          </Text>
+        )}
+        {wanted > 1 && (
+          <Text size="xs" c={mostOnOneMachine(gpus) < wanted ? "var(--mantine-color-error)" : undefined}>
+            {t(mostOnOneMachine(gpus) < wanted ? "tooFew" : "eachOf", { wanted })}
           </Text>
         )}
       </div>
@@ -81,6 +86,12 @@ function GpuBar({ gpu, ledger, totalBytes }: Props) {
       </Text>
     </div>
   );
+}
+
+/** How many of one machine's GPUs would ever take the job, or may. */
+function mostOnOneMachine(gpus: ServerGpu[]) {
+  const fit = gpus.filter((gpu) => verdictOf(gpu) !== "no" && verdictOf(gpu) !== "unusable");
+  return Math.max(0, ...fit.map(({ machine }) => fit.filter((gpu) => gpu.machine === machine).length));
 }
 
 /** The queue's own rule: the whole card decides whether it will ever take the job, free memory whether it does now. */

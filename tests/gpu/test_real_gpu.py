@@ -47,8 +47,8 @@ print(json.dumps({"before": before, "after": after, "released": told()}))
 BLOCK = 1024 * MIB
 
 
-def usable_gpu() -> str:
-    """UUID of a GPU that CUDA can use; skips the test, saying why, where there is none."""
+def usable_gpus() -> list[str]:
+    """UUIDs of the GPUs that CUDA can use; skips the test, saying why, where there is none."""
     gpus = Nvml().gpus()
     if isinstance(gpus, Unknown):
         pytest.skip(f"needs an NVIDIA GPU: {gpus.because}")
@@ -56,7 +56,11 @@ def usable_gpu() -> str:
     roomy = [gpu.uuid for gpu in working if isinstance(gpu.memory, Memory) and gpu.memory.free > 4 * BLOCK]
     if not roomy:
         pytest.skip("needs a GPU with 4 GiB free")
-    return roomy[0]
+    return roomy
+
+
+def usable_gpu() -> str:
+    return usable_gpus()[0]
 
 
 def told_by_torch_and_nvml(uuid: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def refuse(field: str, message: str, fix: str) -> InvalidInput:
 def check_traceable(spec: JobSpec) -> None:
     """Raise InvalidInput for what one GPU without sharding cannot run, or what has no stand-in here."""
     if spec.parallelism.strategy != "none":
-        raise refuse("parallelism.strategy", "sharding is not traced, only estimated", "choose none, on one GPU")
+        raise refuse("parallelism.strategy", "several GPUs are not traced, only estimated", "choose none, on one GPU")
     if spec.precision.quantization.startswith("gptq"):
         raise refuse("precision.quantization", "GPTQ kernels are not installed here", "choose nf4, int8 or none")
     if spec.adaptation.use_dora and spec.precision.quantization != "none":

@@ -38,6 +38,7 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
     ...(here.length > 0 ? [{ group: t("hereOnServer"), items: here }] : []),
     { group: t("otherGpus"), items: others },
   ];
+  const wanted = Number(read(draft.spec, "parallelism.gpus") ?? 1);
   const unknownModel = errorsOf(error).some(({ loc }) => loc === "model.id" || loc.startsWith("config."));
   return (
     <section
@@ -83,13 +84,14 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
           <Verdict
             name={data.device.name}
             fit={data.fit}
+            each={wanted > 1}
             note={
               data.interval &&
               t("between", { low: formatBytes(data.interval[0]), high: formatBytes(data.interval[1]) })
             }
           />
           {data.when_full && <Text size="sm">{said(data.when_full.text, data.when_full)}</Text>}
-          <ServerGpus estimate={data} wanted={Number(read(draft.spec, "parallelism.gpus") ?? 1)} />
+          <ServerGpus estimate={data} wanted={wanted} />
           <Advice draft={draft} gpu={data.device.name} fits={data.fits} config={config?.values} />
           <VerifyPanel spec={draft.spec} />
           <details>
@@ -102,14 +104,16 @@ export function EstimatePanel({ draft, estimate, gpu, setGpu, config, setConfig 
   );
 }
 
-function Verdict({ name, fit, note }: { name: string; fit: Estimate["fit"]; note?: string }) {
+type VerdictProps = { name: string; fit: Estimate["fit"]; note?: string; each: boolean };
+
+function Verdict({ name, fit, note, each }: VerdictProps) {
   const { t } = useTranslation("launch");
   return (
     <Group gap="xs" role="status">
       <Badge variant="light" color={FIT_COLOURS[fit]}>
         {t(`fit_${fit}`)}
       </Badge>
-      <Text size="sm">{t(`fit_${fit}_about`, { device: name })}</Text>
+      <Text size="sm">{t(`fit_${fit}_${each ? "each" : "about"}`, { device: name })}</Text>
       {note && (
         <Text size="xs" className="muted">
           {note}

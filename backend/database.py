@@ -4,8 +4,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import MetaData, create_engine, event
+from sqlalchemy import MetaData, create_engine, event, make_url
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 NAMING = {
@@ -42,6 +43,14 @@ def make_engine(url: str) -> Engine:
         cursor.close()
 
     return engine
+
+
+def unusable(url: str, error: DatabaseError) -> str:
+    """Why a database cannot be used, for whoever starts the server; without its password."""
+    reason = str(error.orig or error).strip().splitlines()[0]
+    shown = make_url(url).render_as_string(hide_password=True)
+    where = "the data directory" if url.startswith("sqlite") else "DATABASE_URL, and whether that server runs"
+    return f"The database {shown} cannot be used: {reason}.\nCheck {where}."
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.gpus.reports import reports
+from tunescope import wire
 
 router = APIRouter(tags=["health"])
 
@@ -16,6 +17,7 @@ router = APIRouter(tags=["health"])
 class Health(BaseModel):
     status: str
     version: str
+    controller_connected: bool
     worker_connected: bool
     database: bool
     redis: bool
@@ -30,7 +32,7 @@ def installed_version() -> str:
 
 @router.get("/health")
 def health(request: Request) -> Health:
-    """Whether database, Redis and a worker are there."""
+    """Whether database, Redis, the controller and a worker are there."""
     try:
         with request.app.state.sessions() as session:
             session.execute(text("SELECT 1"))
@@ -39,11 +41,13 @@ def health(request: Request) -> Health:
         database = False
     try:
         workers, connected = reports(request.app.state.redis), True
+        controller = bool(request.app.state.redis.exists(wire.CONTROLLER))
     except redis.RedisError:
-        workers, connected = [], False
+        workers, connected, controller = [], False, False
     return Health(
         status="ok" if database and connected else "degraded",
         version=installed_version(),
+        controller_connected=controller,
         worker_connected=bool(workers),
         database=database,
         redis=connected,

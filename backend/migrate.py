@@ -1,12 +1,15 @@
 """``python -m backend.migrate``: bring the database to the newest schema. Safe to run by several processes at once."""
 
 import fcntl
+import sys
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from backend.database import make_engine
+from backend.database import make_engine, unusable
 from backend.resources import resource
 from tunescope.settings import ServerSettings
 
@@ -34,5 +37,24 @@ def migrate(settings: ServerSettings) -> None:
     engine.dispose()
 
 
+def main() -> int:
+    """What the operator can mend is told in words; a fault of a migration itself keeps its traceback."""
+    settings = ServerSettings()
+    try:
+        migrate(settings)
+    except DatabaseError as error:
+        # SQLite says so of a file that is no database, by no subclass; the other subclasses are faults of ours.
+        if type(error) not in (OperationalError, DatabaseError):
+            raise
+        print(unusable(settings.sqlalchemy_url(), error), file=sys.stderr)
+        return 1
+    except CommandError as error:
+        print(
+            f"This database is of another release of Tunescope ({error}).\nStart the newest release.", file=sys.stderr
+        )
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    migrate(ServerSettings())
+    sys.exit(main())

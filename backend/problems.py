@@ -24,6 +24,7 @@ MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 100
 """Fields that one answer names; somebody who sends thousands of wrong ones mends these first."""
 LONGEST_PATH = 200
+NO_SPACE = ("No space on the server", say("server_disk_full"), say("ask_to_free_space"))
 HTTP_FIXES = {
     400: say("send_plain_json"),
     404: say("see_docs_for_what_there_is"),
@@ -159,6 +160,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(OperationalError)
     async def on_database(_request: Request, error: OperationalError) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         log.error("database: %s", error)
+        if "is full" in str(error.orig) or "No space left" in str(error.orig):
+            return response(503, "unavailable", *NO_SPACE)
         return response(503, "unavailable", "The database does not answer", say("database_silent"), say("try_again"))
 
     @app.exception_handler(OSError)
@@ -166,7 +169,7 @@ def install(app: FastAPI) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return await on_unexpected(request, error)
         log.error("%s %s: the disk is full", request.method, request.url.path)
-        return response(503, "unavailable", "No space on the server", say("server_disk_full"), say("ask_to_free_space"))
+        return response(503, "unavailable", *NO_SPACE)
 
     @app.exception_handler(Exception)
     async def on_unexpected(request: Request, error: Exception) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]

@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -63,6 +64,15 @@ class ServerSettings(CommonSettings):
     secure_cookies: bool = Field(
         default=False, description="Set true behind HTTPS: cookies are then sent over HTTPS only."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def is_of_a_database(cls, url: str) -> str:
+        if url and not url.startswith(("sqlite:///", "postgres://", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("begin it with postgresql:// or sqlite:///")
+        if not url.startswith("sqlite") and urlsplit(url).port == 0:  # raises ValueError itself for what is no number
+            raise ValueError("give the port of the database, or none")
+        return url
 
     def sqlalchemy_url(self) -> str:
         if self.database_url:

@@ -66,6 +66,10 @@ NO_GPU_DRIVER = "no NVIDIA driver is installed on this machine"
 MACHINES = "tunescope:machine:*"
 LEASE_SECONDS = 15
 MACHINE_SECONDS = 10
+CONTROLLER = "tunescope:controller"
+"""Key that stands as long as a controller finishes its rounds."""
+CONTROLLER_SECONDS = 20
+"""How long it stands after one: more than a round takes on a busy machine."""
 
 
 def broker_url(redis_url: str) -> str:

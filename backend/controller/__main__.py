@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import redis
 from kombu.exceptions import OperationalError
@@ -58,6 +59,8 @@ class Controller:
         self._bell.set()
         for thread in self._threads:
             thread.join(10)
+        with suppress(redis.RedisError):
+            self._client.delete(wire.CONTROLLER)
 
     def _loop(self, name: str, work: Callable[[], None]) -> None:
         failing = False
@@ -97,6 +100,7 @@ class Controller:
         with transaction(self._sessions) as session:
             self._leases.check(session, {machine.name: machine for machine in machines})
         self._traces.step(machines)
+        self._client.set(wire.CONTROLLER, "1", ex=wire.CONTROLLER_SECONDS)
         self._bell.wait(ROUND_SECONDS)
         self._bell.clear()
 

@@ -8,7 +8,7 @@ import sys
 
 from sqlalchemy.exc import OperationalError
 
-from backend.database import make_engine, make_sessions, transaction
+from backend.database import make_engine, make_sessions, transaction, unusable
 from backend.users.service import first_sign_in_link, new_admin_link
 from tunescope.settings import ServerSettings
 
@@ -18,8 +18,9 @@ def main() -> int:
     try:
         with transaction(make_sessions(make_engine(settings.sqlalchemy_url()))) as session:
             link = new_admin_link(session) if len(sys.argv) > 1 else first_sign_in_link(session)
-    except OperationalError:
-        print(f"There is no Tunescope database in {settings.data_dir} yet: start the server first.", file=sys.stderr)
+    except OperationalError as error:
+        nothing = f"There is no Tunescope database in {settings.data_dir} yet: start the server first."
+        print(unusable(settings.database_url, error) if settings.database_url else nothing, file=sys.stderr)
         return 1
     if link:
         print(sys.argv[1].rstrip("/") + link if len(sys.argv) > 1 else link)

@@ -41,7 +41,7 @@ def test_health_answers_strangers(stranger: TestClient) -> None:
     body = stranger.get("/api/health").json()
     assert body["status"] == "ok"
     assert body["database"] and body["redis"]
-    assert body["worker_connected"] is False
+    assert body["worker_connected"] is False and body["controller_connected"] is False
 
 
 def test_members_may_not_administer(member: TestClient) -> None:

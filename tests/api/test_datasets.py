@@ -2,11 +2,13 @@
 
 import errno
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 
 from backend.datasets import service
 from tunescope.settings import ServerSettings
@@ -149,6 +151,15 @@ def test_a_full_disk_is_told(member: TestClient, settings: ServerSettings, monke
     answer = upload(member, GOOD)
     assert answer.status_code == 503 and "disk is full" in answer.json()["detail"]
     assert kept(settings) == set()
+
+
+def test_a_database_without_space_is_told_as_a_full_disk(member: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(service, "add", full)
+    answer = upload(member, GOOD)
+    assert answer.status_code == 503 and "disk is full" in answer.json()["detail"]
 
 
 def test_characters_that_a_database_cannot_keep_are_no_server_error(member: TestClient) -> None:

@@ -254,6 +254,27 @@ def test_a_job_that_could_not_be_cancelled_is_not_shown_as_cancelling(
     expect(page.get_by_text("Running", exact=True)).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ({"redis": False, "controller_connected": False, "worker_connected": False}, "Redis does not answer"),
+        ({"controller_connected": False}, "The controller does not run"),
+        ({"worker_connected": False}, "No worker is connected"),
+    ],
+)
+def test_a_job_that_waits_for_a_missing_part_says_once_for_which(
+    page: Page, two_measured_jobs: tuple[str, str], missing: dict[str, bool], told: str
+) -> None:
+    page.route("**/api/health", lambda route: route.fulfill(json=route.fetch().json() | missing))
+    sentence = {"kind": "no_worker", "text": "No worker is connected.", "values": {}}
+    told_of(page, two_measured_jobs[0], state="queued", waiting_because=sentence["text"], waiting_sentence=sentence)
+    expect(page.get_by_role("alert")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(page.get_by_text("No worker is connected")).to_have_count(1 if told.startswith("No worker") else 0)
+    page.goto("/")
+    expect(page.get_by_role("alert")).to_contain_text(told)
+
+
 def test_the_address_of_a_job_without_its_id_leads_to_all_jobs(page: Page) -> None:
     page.goto("/jobs")
     expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -140,3 +141,31 @@ def test_wrong_starts_are_refused_in_words(tmp_path: Path) -> None:
     assert "not an address" in refused("up", "--port", port, "--host", "nowhere.invalid")
     assert "TUNESCOPE_SESSION_DAYS" in refused("up", "--port", port, TUNESCOPE_SESSION_DAYS="soon")
     assert "REDIS_URL" in refused("controller", REDIS_URL="localhost")
+    for wrong in ("localhost", "mysql://x/y", "postgresql://x:port/y"):
+        assert "DATABASE_URL" in refused("up", "--port", port, DATABASE_URL=wrong)
+
+
+def test_a_database_that_cannot_be_used_is_told_without_its_password_and_a_traceback(tmp_path: Path) -> None:
+    away = f"postgresql://me:secret@127.0.0.1:{free_port()}/tunescope"
+    (tmp_path / "tunescope.sqlite").write_text("this is no database " * 100)
+    other = tmp_path / "of-a-newer-release"
+    other.mkdir()
+    with sqlite3.connect(other / "tunescope.sqlite") as newer:
+        newer.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        newer.execute("INSERT INTO alembic_version VALUES ('9999')")
+    for data_dir, url, told in (
+        (tmp_path / "new", away, "Connection refused"),
+        (tmp_path, "", "not a database"),
+        (other, "", "of another release"),
+    ):
+        for words in (["api", "--port", str(free_port())], ["up", "--port", str(free_port())]):
+            ran = subprocess.run(
+                [sys.executable, "-m", "tunescope", *words, "--data-dir", str(data_dir)],
+                env=environment(DATABASE_URL=url),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert ran.returncode == 1 and told in ran.stderr, ran.stderr
+            assert "Traceback" not in ran.stderr and "secret" not in ran.stderr

@@ -53,6 +53,9 @@ def test_controller_killed_under_a_running_job(running: Parts) -> None:
     running.start_controller()
     running.wait_for(job, JobState.SUCCEEDED, within=60)
     every_event_once(running, job)
+    assert 0 < running.client.ttl(wire.CONTROLLER) <= wire.CONTROLLER_SECONDS, "it tells that it is there"
+    running.kill("controller", signal.SIGTERM)
+    assert not running.client.exists(wire.CONTROLLER), "and that it has gone"
 
 
 def test_worker_killed_takes_its_trainer_along_and_the_job_goes_on_as_a_new_attempt(running: Parts) -> None:

@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * Health
-         * @description Whether database, Redis and a worker are there.
+         * @description Whether database, Redis, the controller and a worker are there.
          */
         get: operations["health_health"];
         put?: never;
@@ -1733,6 +1733,8 @@ export interface components {
             status: string;
             /** Version */
             version: string;
+            /** Controller Connected */
+            controller_connected: boolean;
             /** Worker Connected */
             worker_connected: boolean;
             /** Database */

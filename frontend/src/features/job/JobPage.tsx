@@ -56,8 +56,8 @@ export default function JobPage() {
     <Stack>
       <Header job={job.data} live={live} />
       {job.data.failure && <Failure failure={job.data.failure} live={live} jobId={id} />}
-      {job.data.state === "queued" && <NoWorker />}
-      {job.data.waiting_because && (
+      {!TERMINAL.has(job.data.state) && <NoWorker />}
+      {job.data.waiting_because && job.data.waiting_sentence?.kind !== "no_worker" && (
         <Alert color="yellow" icon={<IconHourglass size={18} aria-hidden />} title={t("waits")} role="status">
           {said(job.data.waiting_because, job.data.waiting_sentence)}
         </Alert>

@@ -1,6 +1,6 @@
 """The closed form against the tracer, site by site: real widths, two layers, real model code. Neither is fitted to the other.
 
-Every site lies within 0.5 % of the step's peak, and the peak itself within 0.5 %. Recipes whose layers are only estimated
+Every site lies within 0.3 % of the step's peak, and the peak itself within 0.3 %. Recipes whose layers are only estimated
 (DoRA) are not here: their interval says so.
 """
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("light_collections")
 SITES = (
     "forward_end", "loss_backward", "layer_backward_last", "layer_backward_first", "embedding_backward", "optimizer_step",
 )  # fmt: skip
-TOLERANCE = 0.005
+TOLERANCE = 0.003
 BASE = {
     "hidden_size": 2048, "num_hidden_layers": 2, "num_attention_heads": 16, "num_key_value_heads": 4, "intermediate_size": 5632,
     "vocab_size": 32000, "max_position_embeddings": 8192,
@@ -58,6 +58,7 @@ ARCHITECTURES = {
     ),
     "granite": model("granite", tie_word_embeddings=True, logits_scaling=8.0),
     "smollm3": model("smollm3", vocab_size=128256, tie_word_embeddings=True, pad_token_id=0),
+    "phi3": model("phi3", pad_token_id=0, eos_token_id=1),
 }  # fmt: skip
 PLAIN = {"quantization": "none"}
 MASTERS = {**PLAIN, "master_weights": True}
@@ -118,6 +119,9 @@ FURTHER_RECIPES: dict[str, dict[str, Any]] = {
         "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
     },
     "full in fp32": {"precision": {**PLAIN, "dtype": "float32"}, "adaptation": FULL},
+    "full with paged 8-bit Adam": {
+        "precision": PLAIN, "adaptation": FULL, "optimizer": {"name": "paged_adamw_8bit"},
+    },
     "LoRA in int8": {"precision": {"quantization": "int8"}},
     "LoRA on an fp32 model": {"precision": FLOAT, "memory_savers": {"fused_loss": True}},
     "LoRA on an fp32 model without checkpointing": {"precision": FLOAT, "memory_savers": KEEPING},
@@ -193,6 +197,10 @@ GEMMA2 = model(
     vocab_size=256000, sliding_window=4096,
 )  # fmt: skip
 SHORT_WINDOW = {"sliding_window": 512}
+ONE_ROW = {
+    "data": {"dataset": "d", "max_length": 1280},
+    "batch": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1},
+}
 WINDOWS = {
     "Mistral with a window": model("mistral", num_key_value_heads=8, intermediate_size=7168, **SHORT_WINDOW),
     "Mistral's own window": {**ARCHITECTURES["mistral"], "sliding_window": 4096},
@@ -236,10 +244,13 @@ WINDOW_RECIPES: dict[str, dict[str, Any]] = {
     "full under SDPA without checkpointing": {"precision": PLAIN, "adaptation": FULL, "memory_savers": KEEPING},
     "LoRA on packed rows": RECIPES["LoRA on packed rows"],
     "QLoRA": {"memory_savers": TILED},
-}
-ONE_ROW = {
-    "data": {"dataset": "d", "max_length": 1280},
-    "batch": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1},
+    "LoRA without dropout, one row": {
+        "precision": PLAIN,
+        "adaptation": UNDROPPED,
+        "memory_savers": TILED,
+        **ONE_ROW,
+    },
+    "LoRA without checkpointing, one row": {"precision": PLAIN, "memory_savers": {**TILED, **KEEPING}, **ONE_ROW},
 }
 UNPADDED_RECIPES = {
     name: {**(RECIPES | FURTHER_RECIPES)[name], **ONE_ROW}
@@ -288,6 +299,13 @@ SAVED_RECIPES: dict[str, dict[str, Any]] = {
         "memory_savers": {**TILED, **KEEPING},
     },
     "embedding": {"precision": PLAIN, **saving("embed_tokens")},
+    "embedding, loss in tiles, with accumulation": {
+        "precision": PLAIN,
+        **saving("embed_tokens"),
+        "memory_savers": TILED,
+        "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
+    },
+    "embedding over nf4, loss in tiles": {**saving("embed_tokens"), "memory_savers": TILED},
     "embedding and head, loss in tiles": {
         "precision": PLAIN,
         **saving("embed_tokens", "lm_head"),
@@ -320,7 +338,6 @@ DOUBTED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "another 16-bit type",
     ),
-    "embedding saved": ({"precision": PLAIN, **saving("embed_tokens"), "memory_savers": TILED}, "embedding trained"),
     "adapter on the head": (
         {"precision": PLAIN, "adaptation": {"target_modules": ["q_proj", "lm_head"]}},
         "embedding or head",
@@ -457,9 +474,53 @@ def test_matrices_that_a_quantized_checkpoint_leaves_whole_agree(recipe: str) ->
 
 
 @pytest.mark.parametrize("recipe", SAVED_RECIPES)
-def test_modules_trained_in_full_agree_at_the_peak(recipe: str) -> None:
+def test_modules_trained_in_full_agree(recipe: str) -> None:
+    """An fp32 embedding begins the stream in fp32: norms, residuals and what the head reads are twice as wide."""
+    compare("llama", recipe)
+
+
+@pytest.mark.parametrize("name", ["gemma", "granite", "Gemma 3"])
+def test_an_embedding_trained_in_full_agrees(name: str) -> None:
+    """Where embeddings or halves of a layer are multiplied, or normed before they are added."""
+    config, spec = (ARCHITECTURES | WINDOWS)[name], spec_of("embedding, loss in tiles, with accumulation")
+    assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
+
+
+@pytest.mark.parametrize("recipe", ["norms saved over nf4", "norms saved over nf4 without checkpointing"])
+def test_norms_that_give_the_type_that_they_read_agree(recipe: str) -> None:
+    """Gemma's, whatever the type of their weight: the stream stays of 16 bit."""
+    compare("gemma", recipe)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_forward_may_be_highest_inside_the_last_matrix(attention: str) -> None:
+    """A wide MLP under adapters in fp32 whose loss runs in tiles: the product, cast to fp32, beside all that is kept."""
+    values = spec_of("LoRA without checkpointing").model_dump()
+    values["adaptation"] |= {"target_modules": ["down_proj"], "lora_dropout": 0.0}
+    values["memory_savers"] |= {"attention": attention, "fused_loss": True}
+    config, spec = ARCHITECTURES["gemma"], parse_spec(values)
+    found = misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config))
+    assert set(found) <= {"layer_backward_first"}, found
+
+
+@pytest.mark.parametrize("recipe", ["LoRA", "QLoRA", "QLoRA without dropout", "full"])
+@pytest.mark.parametrize(
+    "stack", ["transformers-4.48", "transformers-4.48-no-autocast", "transformers-4.48-norms-fp32", "kbit-prepared"]
+)
+def test_older_versions_agree(recipe: str, stack: str) -> None:
+    """Their checkpointing recomputes a layer to its end and holds its output; norms or all that is left may be fp32."""
     config, spec = ARCHITECTURES["llama"], spec_of(recipe)
-    assert "peak" not in misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config))
+    found = estimate(spec, architecture_from_config(config), stack=STACKS[stack])
+    assert misses(found, tracer.trace(spec, config, stack=STACKS[stack])) == {}
+
+
+def test_masks_that_no_layer_takes_go_when_forward_ends() -> None:
+    """Qwen2-MoE always makes two, also where no layer has a window."""
+    values = spec_of("LoRA with the loss in tiles").model_dump()
+    values["adaptation"] |= {"target_modules": ["q_proj"]}
+    values["memory_savers"] |= {"attention": "eager"}
+    config, spec = MIXTURES["qwen2_moe"], parse_spec(values)
+    assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
 
 
 @pytest.mark.parametrize("recipe", DOUBTED)

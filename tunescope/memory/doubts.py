@@ -61,9 +61,5 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     exact = HEADS | EMBEDDINGS if precision.quantization != "none" else HEADS | EMBEDDINGS | {"norm"}
     if saved - exact:
         yield Doubt(5, say("doubt_layers_in_full"))
-    elif saved & EMBEDDINGS:
-        yield Doubt(2, say("doubt_embedding_in_full"))
     if lora and outer_targets(spec):
         yield Doubt(2, say("doubt_outer_adapters"))
-    if lora and precision.quantization != "none" and stack.upcast != "nothing":
-        yield Doubt(2, say("doubt_k_bit_norms"))

@@ -97,8 +97,8 @@ FAMILIES: dict[str, Family] = {
     "granite": Family(multipliers=True, out_bias=None),
     "smollm3": Family(kv_heads=4, out_bias=None, tied=True, windows="without_rope", default_window=None),
     "seed_oss": Family(kv_heads=8, head_dim=128, qkv_bias=True),
-    "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, certain=False),
-    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, windows="but_every_fourth", rotary="by_window", certain=False),
+    "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, certain=False),
+    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, windows="but_every_fourth", rotary="by_window", certain=False),
     "mimo": Family(qkv_bias=True, certain=False),
     "chatglm": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",

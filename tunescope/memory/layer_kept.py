@@ -39,6 +39,8 @@ class LayerSettings:
     """Restored matrices are saved for backward (auto-gptq's plain matmul), not restored again there."""
     norms: int = 0
     """Width of the norms' weights that train beside adapters, 0 where they are frozen."""
+    reentrant: bool = False
+    """Checkpointing of the kind that recomputes a layer to its end, output included; the other stops at the last tensor that is needed."""
     reordered: bool = False
     """GPTQ's ``desc_act``: scales are gathered for every input."""
 
@@ -103,7 +105,7 @@ class LayerKept:
         self.normed = (
             4
             if architecture.traits.layer_norm and settings.autocast
-            else max(settings.stream, settings.compute, settings.norms)
+            else max(settings.stream, settings.compute, 0 if architecture.traits.fp32_norm_weight else settings.norms)
         )
         self.answered = self.normed if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
         self.normalized_width = 4 if architecture.traits.fp32_norm_weight else settings.stream
@@ -139,7 +141,11 @@ class LayerKept:
         """fp32 input of the norm, and the normalized values too when its weight trains."""
         if self.a.traits.layer_norm:
             return max(self.s.stream, 4 if self.s.autocast else 0) * self.h
-        return 4 * self.h + (self.normalized_width * self.h if self.s.full or self.s.norms else 0)
+        return 4 * self.h + self.normalized_kept()
+
+    def normalized_kept(self) -> int:
+        """Of an RMSNorm whose weight trains."""
+        return self.normalized_width * self.h if self.s.full or self.s.norms else 0
 
     def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
         """What the readers of one activation of ``count`` numbers keep of it."""
@@ -170,8 +176,10 @@ class LayerKept:
         kept += c * (self.t if s.packed else s.sequence) * self.t if self.masked else 0
         if self.a.traits.qk_norm or self.a.traits.wide_qk_norm:
             # The norms of q and k keep their inputs in fp32, and what they normalized where their weights train.
-            kept += (4 + (self.normalized_width if s.full or s.norms else 0)) * (self.q + self.k)
-        if len(self.qkv) == 1 and self.answered == c and not self.a.traits.learned_positions:
+            normalized = 4 if self.a.traits.fp32_norm_weight else self.answered
+            kept += (4 + (normalized if s.full or s.norms else 0)) * (self.q + self.k)
+        repeats = self.repeats_eagerly if s.attention == "eager" else self.repeats
+        if len(self.qkv) == 1 and self.answered == c and not repeats and not self.a.traits.learned_positions:
             # v is a view of the fused projection's output, which stays whole beside the rotated q and k.
             kept += c * (self.q + self.k)
         if s.attention == "math":

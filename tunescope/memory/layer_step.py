@@ -8,8 +8,8 @@ the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 from tunescope.memory.architecture import Architecture, Experts, Layer
 from tunescope.memory.experts_step import ExpertsStep
 from tunescope.memory.first_layer import FirstLayer
-from tunescope.memory.layer_kept import LayerBytes, LayerSettings, Meter
-from tunescope.memory.layer_linears import LayerLinears
+from tunescope.memory.layer_forward import LayerForward
+from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 
 
 def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSettings) -> LayerBytes:
@@ -18,27 +18,29 @@ def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSetting
     return step.run()
 
 
-class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
-    def norm_backward(self, incoming: int) -> None:
-        """RMSNorm in fp32: the gradient of the normalized values, of the input, and their sum at once."""
+class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
+    def norm_backward(self, kept: int) -> None:
+        """RMSNorm in fp32: the gradients of the normalized values and of the input, which comes two ways. Lets go of what was ``kept``."""
         m = self.meter
         if self.a.traits.layer_norm:
             self.layer_norm_backward()
+            m.free(kept)
             return
-        product = m.take(incoming)
+        product = m.take(self.s.stream * self.h)
+        normalized = self.normalized_kept()
+        m.free(normalized)
         wide = m.take(4 * self.h)
         m.free(product)
         first = m.take(4 * self.h)
+        m.free(m.take(4 * self.h) + wide)
+        # Through the mean of squares: its gradient spread, the input raised to 1, that doubled, and the product.
+        spread = m.take(3 * 4 * self.h)
         second = m.take(4 * self.h)
-        m.free(second)
-        m.free(wide)
-        power = m.take(4 * self.h)
-        scaled = m.take(4 * self.h)
-        m.free(power)
-        m.free(scaled)
+        m.free(spread)
+        m.take(4 * self.h)
+        m.free(first + second)
         back = m.take(self.s.stream * self.h)
-        m.free(first)
-        m.free(back)
+        m.free(4 * self.h + back + kept - normalized)
 
     def layer_norm_backward(self) -> None:
         """One kernel: the gradient of its output, that of its input, and the latter in the stream's type."""
@@ -58,7 +60,7 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
         out_input = self.input_kept([self.out], self.q, s.attention not in ("eager", "math"))
         norm = self.norm_kept()
         # An fp32 stream is itself what the first norm keeps of it: under checkpointing the layer's own input.
-        boundary = self.s.stream * self.h if s.checkpointing and s.stream == 4 and (s.full or c == 4) else 0
+        boundary = self.s.stream * self.h if s.checkpointing and s.stream == 4 else 0
         first_norm = norm - boundary
         attention = first_norm + attention_inputs + self.attention_kept() + out_input
         mlp = 0 if self.parallel else norm
@@ -85,7 +87,7 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
             + self.dora_kept()
             + sum(self.saved_weight(linear) for linear in self.layer.linears)
         )
-        # Backward: the gradient of the layer's output, and the recomputed output itself under checkpointing.
+        # Backward: the gradient of the layer's output.
         m.take(kept)
         m.take(s.stream * self.h)
         spread = self.spread_gradient() if self.experts and self.shared_gate is None else 0
@@ -97,13 +99,14 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
                 )
                 self.passing = self.experts_passing()
             else:
-                self.recompute_end(product, product_kept, up_inputs, after)
+                self.recompute_end(product, product_kept, after)
+                self.passing = self.passed(product)
+            m.take(s.stream * self.h if s.reentrant else 0)
         elif not self.experts:
-            self.passing = self.end_of_forward(product, product_kept, up_inputs)
+            self.passing = self.end_of_forward(product, product_kept, after)
         if after:
             m.at("norm")
-            self.norm_backward(s.stream * self.h)
-            m.free(after)
+            self.norm_backward(after)
         held = 0
         if self.experts:
             m.at("mlp")
@@ -126,11 +129,9 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
             m.take(self.normed * self.h)
         else:
             m.at("norm")
-            self.norm_backward(s.stream * self.h)
-            m.free(norm)
+            self.norm_backward(norm)
         if after:
-            self.norm_backward(s.stream * self.h)
-            m.free(after)
+            self.norm_backward(after)
         self.attention_backward(first_norm, attention_inputs, out_input)
         if s.checkpointing and s.attention in ("eager", "math"):
             passing = self.scores_passing() if s.attention == "eager" else self.products_passing()
@@ -155,17 +156,6 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
         scores = self.a.heads * row * self.t
         return c * (2 * scores + row * row + 4 * self.q + 2 * self.k) + self.normed * self.h
 
-    def ups_passing(self, product: int) -> int:
-        """Forward without a graph in the last matrix before the MLP's product: the activated gate, its output, what its adapter adds
-        and their sum, beside the residual and what the MLP reads."""
-        if not self.a.traits.gated or self.ups[-1].path not in self.s.targets or len(self.ups) < 2:
-            return 0
-        return 4 * self.answered * product + (self.s.stream + self.normed) * self.h
-
-    def weights_returned(self) -> int:
-        """Eager attention hands its weights out, and the layer's frame holds them to its end."""
-        return self.s.compute * self.a.heads * self.s.sequence * self.t if self.s.attention == "eager" else 0
-
     def looped_experts(self, experts: Experts) -> int:
         """What experts keep that run one after the other (transformers 4)."""
         c = self.s.compute
@@ -182,81 +172,19 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
         m.free(product + hidden)
         return shared, self.linear_backward(self.shared_gate, self.h, self.shared_gate_kept())
 
-    def recompute_end(self, product: int, product_kept: int, up_inputs: int, after: int) -> None:
-        """The end of recomputation, inside the last matrix: Python frames still hold the stream and the MLP's input.
-
-        Backward stands at the first node that needs what is recomputed: the last adapter's, with its gradient scaled, or a norm
-        ``after`` the MLP, with its gradient in fp32 and nothing kept of it yet.
-        """
-        if self.down is None:
-            return
-        m, s, c = self.meter, self.s, self.s.compute
-        adapted = not s.full and self.down.path in s.targets
-        inner = self.inner(self.down)
-        own_copy = adapted and (inner != c or s.dropout)
-        # An fp32 stream is itself what the second norm keeps of it.
-        stream = (
-            0
-            if s.stream == 4 and not s.full and not self.parallel and not self.a.traits.layer_norm
-            else s.stream * self.h
-        )
-        frames = stream + (0 if up_inputs and not own_copy else (c + self.normed) * self.h) + c * self.h
-        frames += c * self.h if self.a.traits.multipliers else 0
-        gradient = (4 - (c if adapted else 0)) * self.h - after if after else 0
-        held = m.take(frames + gradient) + (m.take(c * product) if own_copy or not product_kept else 0)
-        if own_copy:
-            m.free(product_kept)
-        m.free(self.restored(self.down))
-        if own_copy:
-            m.take(product_kept)
-            wide = m.take(inner * product) if inner != c else 0
-            wide += m.take(inner * product) if s.dropout and s.autocast and inner != c else 0
-            # Without a graph there is neither a mask nor the output that backward starts from.
-            multiplied = c * self.h if self.a.traits.multipliers else 0
-            down = frames - multiplied - c * self.h + wide + 2 * c * product
-            self.passing = max(down, self.ups_passing(product)) + self.weights_returned()
-            if s.dora:
-                # lora_B(lora_A(eye)): an identity, the product, and the weight and its sum in fp32 for the norm.
-                wide += m.take(c * self.down.inputs**2 + (3 * c + 8) * self.down.weight_count)
-            m.free(wide)
-            if after and inner == c:
-                # A norm is to come, so what the adapter gives is computed as well, and its scaled copy.
-                m.free(m.take(2 * c * self.h))
-        m.free(held)
-
-    def end_of_forward(self, product: int, product_kept: int, up_inputs: int) -> int:
-        """What the same moment needs above what is kept, where forward keeps it all."""
-        backward, self.meter = self.meter, Meter()
-        self.recompute_end(product, product_kept, up_inputs, 0)
-        needed, self.meter = self.meter.peak, backward
-        return needed
-
     def mlp_backward(self, product: int, product_kept: int, up_inputs: int, middle: int) -> None:
         s, m = self.s, self.meter
         c = s.compute
         assert self.down is not None
         m.at("mlp")
-        scaled = m.take(c * self.h) if self.a.traits.multipliers else 0
+        own = m.take(self.own_gradient())
         gradient = self.linear_backward(self.down, product, product_kept)
-        m.free(scaled)
+        m.free(own)
         if self.a.traits.gated:
             silu, up = m.take(self.answered * product), m.take(self.answered * product)
             m.free(gradient)
-            m.free(2 * middle // 3)
-            total = 0
-            for index, linear in enumerate(reversed(self.ups)):
-                added = self.linear_backward(linear, self.h, up_inputs // len(self.ups))
-                if index:
-                    m.free(added)
-                else:
-                    total = added
-                    if len(self.ups) == 2:
-                        m.free(up)
-                        gate = m.take(self.answered * product)
-                        m.free(silu)
-                        silu = gate
-            m.free(silu + (up if len(self.ups) == 1 else 0))
-            m.free(middle - 2 * middle // 3)
+            backward = self.apart_backward if len(self.ups) > 1 else self.together_backward
+            total = backward(silu, up, up_inputs, middle)
         else:
             act = m.take(self.answered * product)
             if self.a.traits.spelled_gelu:
@@ -268,11 +196,38 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
             m.free(act)
         m.free(total)
 
+    def apart_backward(self, silu: int, up: int, up_inputs: int, middle: int) -> int:
+        """From the gradients of the activated gate and of up to that of the MLP's input, through a matrix for each."""
+        m = self.meter
+        m.free(2 * middle // 3)
+        gate_matrix, up_matrix = self.ups
+        total = self.linear_backward(up_matrix, self.h, up_inputs // 2)
+        m.free(up)
+        gate = m.take(silu)
+        m.free(silu)
+        m.free(self.linear_backward(gate_matrix, self.h, up_inputs // 2))
+        m.free(gate + middle - 2 * middle // 3)
+        return total
+
+    def together_backward(self, silu: int, up: int, up_inputs: int, middle: int) -> int:
+        """The same where both are views of one matrix's output, whose gradient is put together from theirs."""
+        m = self.meter
+        m.free(middle // 3)
+        gate = m.take(silu)
+        m.free(silu + middle - middle // 3)
+        whole = m.take(gate + up)
+        m.free(gate + up)
+        total = self.linear_backward(self.ups[0], self.h, up_inputs)
+        m.free(whole)
+        return total
+
     def attention_backward(self, norm: int, inputs: int, out_input: int) -> None:
         s, m, a = self.s, self.meter, self.a
         c = s.compute
         m.at("attention")
+        own = m.take(self.own_gradient())
         gradient = self.linear_backward(self.out, self.q, out_input)
+        m.free(own)
         kept = self.attention_kept()
         if s.attention == "eager":
             scores = a.heads * s.sequence * self.t
@@ -326,5 +281,4 @@ class _LayerStep(ExpertsStep, LayerLinears, FirstLayer):
             else:
                 total = added
         m.free(dq + dkv + total)
-        self.norm_backward(s.stream * self.h)
-        m.free(norm)
+        self.norm_backward(norm)

@@ -35,8 +35,12 @@ def optimizer_bytes(
             temporary += tensor.stored if spec.optimizer.weight_decay else 0
         else:
             eight_bit = name.endswith("8bit") and count >= BLOCKWISE_MINIMUM
-            each = 2 * (rounded(count) + rounded(4 * -(-count // 256))) if eight_bit else 2 * rounded(4 * count)
-            states += 0 if name.startswith("paged") and count >= PAGED_MINIMUM else each * tensor.copies
+            # Only the moments are paged: the constants of their blocks stay (``init_state``: ``absmax1``, ``absmax2``).
+            moments = (
+                0 if name.startswith("paged") and count >= PAGED_MINIMUM else rounded(count if eight_bit else 4 * count)
+            )
+            constants = rounded(4 * -(-count // 256)) if eight_bit else 0
+            states += 2 * (moments + constants) * tensor.copies
     return states, temporary
 
 

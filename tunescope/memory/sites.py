@@ -26,7 +26,7 @@ from tunescope.memory.persistent import (
     weight_width,
 )
 from tunescope.memory.stack import Stack
-from tunescope.memory.windows import masked_windows, masks_for_nobody, masks_made
+from tunescope.memory.windows import masked_windows, masks_for_nobody
 from tunescope.spec import JobSpec
 
 FUSED_TILE_TOKENS, FUSED_TILE_VOCAB = 4096, 32768
@@ -67,8 +67,7 @@ def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int
 
     Also where bitsandbytes' layers answer an fp32 LayerNorm in fp32, and the sum takes that type from the first layer on.
     """
-    quantized = spec.precision.quantization != "none"
-    if quantized and stack.upcast != "nothing":
+    if spec.precision.quantization != "none" and stack.upcast == "all":
         return 4
     if _layers_widen(spec, architecture, stack) or _fp32_embedding(spec, stack):
         return 4
@@ -82,9 +81,13 @@ def _fp32_embedding(spec: JobSpec, stack: Stack) -> bool:
 
 
 def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
-    quantized = spec.precision.quantization in ("nf4", "fp4", "int8")
+    if spec.precision.quantization not in ("nf4", "fp4", "int8"):
+        return False
+    if architecture.traits.fp32_norm_weight:
+        # Such norms give the type that they are asked in, whatever that of their weight is.
+        return False
     wide = architecture.traits.layer_norm or _norm_width(spec, stack) == 4
-    return quantized and wide and stack.autocast_adapters and stack.upcast == "nothing"
+    return stack.upcast == "norms" or (wide and stack.autocast_adapters and stack.upcast == "nothing")
 
 
 def layer_settings(
@@ -123,6 +126,7 @@ def layer_settings(
         ),
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
         norms=_norm_width(spec, stack),
+        reentrant=stack.reentrant and spec.memory_savers.gradient_checkpointing,
         reordered=architecture.stored is not None and architecture.stored.activation_order,
     )
 
@@ -145,6 +149,7 @@ def training_sites(
     checkpointed = settings.checkpointing
     boundary = settings.stream * hidden
     each = [layer_bytes(architecture, layer, settings) for layer in architecture.layers]
+    table_gradient = _embedding_gradient(spec, architecture, persistent, stack)
     held = 0
     if not stack.reentrant:
         held = sum(layer.count * item.held_by_frames for layer, item in zip(architecture.layers, each, strict=True))
@@ -155,7 +160,9 @@ def training_sites(
     masks = _masks(spec, architecture, work)
     # Checkpointing keeps them as inputs of the layers; without it they go when the layers' forward ends.
     always = _inputs(spec, work) + sum(size for _, size in tables) + (masks if checkpointed else 0)
-    multiplied = boundary if architecture.traits.multipliers and checkpointed and not settings.full else 0
+    multiplied = (
+        boundary - narrower if architecture.traits.multipliers and checkpointed and not _embedding_trains(spec) else 0
+    )
     always += multiplied
     head_casts = _head_casts(spec, architecture, settings, stack)
     head, head_kept = (always + count * hidden for count in _head_widths(spec, architecture, settings))
@@ -166,36 +173,49 @@ def training_sites(
     head_gradient = _head_gradient(spec, architecture, persistent)
     # A tied table's new gradient waits for the embedding's share before it is added to an older one.
     waiting = head_gradient if settings.full and settings.accumulates and architecture.tied else 0
+    # Norms that train keep what they normalized, in the first layer in the embeddings' type.
+    unwidened = 2 * narrower if settings.norms else 0
     layers = LayersOfStep(
         tuple(layer_kinds(spec, architecture, settings, persistent, each)),
         architecture.order,
         checkpointed,
         boundary,
-        lasting=held - narrower if checkpointed else -ungraded,
+        lasting=held - narrower if checkpointed else -ungraded - unwidened,
         gradients=gradients,
-        earlier_gradients=_embedding_gradient(spec, architecture, persistent),
+        earlier_gradients=table_gradient,
         gradients_there=accumulated + waiting,
         head_gradients=head_gradient,
         shared=(*(_masks_until(spec, architecture, work) if checkpointed else ()), *tables),
     )
     at_end = layers.kept + head, forward
     # With the loss in tiles, forward may be higher inside a layer than at the loss.
-    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work) + (0 if checkpointed else masks)
+    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work)
+    if not checkpointed:
+        # The embeddings are held by the model's frame, also where the first layer keeps nothing of them.
+        inside += masks + (settings.compute * hidden if ungraded or settings.stream == 2 else 0)
     if sum(at_end) < inside:
         at_end = inside, 0
     at_end = at_end[0] + _cache(architecture, work, settings, stack), at_end[1]
     last, first = layers.backward()
+    # Of embeddings in 16 bit the first layer's norms keep copies in fp32, beside its input and its residual.
+    copied = narrower and (settings.stream + settings.compute) * hidden if checkpointed and not settings.norms else 0
     # The head's own backward: 16-bit gradient of the logits, and those of its weight and its input.
     head_backward = 0
     if head_gradient and not spec.memory_savers.fused_loss:
         head_backward = settings.compute * work.tokens * (architecture.vocab + architecture.hidden) + head_gradient
     # Gradients are zeroed to None after each optimizer step, so only accumulation carries them into a forward.
-    embedding = held + multiplied + boundary * (0 if ungraded else 1 if settings.full or _embedding_trains(spec) else 2)
+    embedding = (
+        held
+        + multiplied
+        + (boundary - narrower) * (0 if ungraded else 1 if settings.full or _embedding_trains(spec) else 2)
+    )
     if settings.full and architecture.tied:
         embedding = waiting
-    elif settings.full and settings.accumulates:
-        embedding += head_gradient
+    elif settings.accumulates:
+        embedding += table_gradient
     inputs = _inputs(spec, work)
+    # What the layers are given goes with the first layer's backward; reentrant checkpointing's node holds it to the end.
+    given = always - multiplied if checkpointed and stack.reentrant else inputs
     return (
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
         Site("forward_end", *at_end, 0, layers.weight_casts + layers.adapter_casts + head_casts, accumulated),
@@ -204,25 +224,33 @@ def training_sites(
             head_casts + (0 if checkpointed else layers.weight_casts), accumulated,
         ),
         Site("layer_backward_last", last.activations + always, 0, 0, last.casts, last.gradients),
-        Site("layer_backward_first", first.activations + always, 0, 0, first.casts, first.gradients),
-        Site("embedding_backward", embedding + inputs, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
+        Site("layer_backward_first", first.activations + always + copied, 0, 0, first.casts, first.gradients),
+        Site("embedding_backward", embedding + given, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
         Site("optimizer_step", inputs, gradients=gradients),
     )  # fmt: skip
 
 
 def _head_widths(spec: JobSpec, architecture: Architecture, settings: LayerSettings) -> tuple[int, int]:
     """Bytes of a hidden number above the layers: (at the end of forward, kept for backward)."""
-    if settings.full and settings.stream > settings.compute:
-        # The stream, its norm and what that gives in fp32, and autocast's 16-bit copy of the last.
-        return 3 * settings.stream + settings.compute, 2 * settings.stream + settings.compute
-    normalized = 4 if architecture.traits.fp32_norm_weight else settings.compute
-    head = 4 + settings.compute + (normalized if settings.full else 0)
-    if settings.norms:
-        # What the last norm multiplied by its weight, and what that gave in the weight's type.
-        head += normalized + max(0, settings.norms - settings.compute)
-    # The loss in tiles keeps its own copy of what a head that trains reads.
-    read = _head_trains(spec) and not spec.memory_savers.fused_loss
-    return head, head - (0 if read else settings.compute)
+    read = _head_reads(architecture, settings)
+    # What the last norm read, in fp32, and what it normalized where its weight trains.
+    normal = 4
+    if settings.full or settings.norms:
+        normal += 4 if architecture.traits.fp32_norm_weight else settings.stream
+    if not _head_trains(spec) or spec.memory_savers.fused_loss:
+        # The loss in tiles keeps its own copy of what a head that trains reads.
+        return normal + read, normal
+    if read == settings.compute:
+        return normal + read, normal + read
+    return normal + read + settings.compute, normal + settings.compute
+
+
+def _head_reads(architecture: Architecture, settings: LayerSettings) -> int:
+    """Bytes of a number that the last norm gives: RMSNorms give the type of the stream or of their weight, whichever is wider,
+    and autocast runs nn.LayerNorm in fp32."""
+    if architecture.traits.layer_norm and settings.autocast:
+        return 4
+    return max(settings.stream, settings.compute, 0 if architecture.traits.fp32_norm_weight else settings.norms)
 
 
 def _cache(architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack) -> int:
@@ -243,15 +271,19 @@ def _norm_width(spec: JobSpec, stack: Stack) -> int:
     names = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
     if spec.adaptation.method == "full" or "norm" not in names:
         return 0
+    return _saved_width(spec, stack)
+
+
+def _saved_width(spec: JobSpec, stack: Stack) -> int:
+    """Bytes of a weight that trains in full beside adapters."""
     return adapter_width(spec) if stack.saved_modules_follow_adapters else weight_width(spec)
 
 
 def _masks(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
-    """Those that the layers are given, where some are made."""
+    """Those that the layers are given."""
     windows = {layer.window for layer in architecture.layers}
     attention = spec.memory_savers.attention
-    masks = masks_made(architecture.traits.windows, windows, work.sequence, attention, uneven(spec, work))
-    return masks * _mask(spec, work)
+    return len(masked_windows(windows, work.sequence, attention, uneven(spec, work))) * _mask(spec, work)
 
 
 def _masks_for_nobody(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
@@ -329,17 +361,18 @@ def _loss_in_tiles(
     """One tile of logits, vectors, and the gradient of the hidden states (TRL 1.16 ``kernels/chunked_logprob.py``)."""
     hidden = work.tokens * architecture.hidden
     compute = WIDTHS[spec.precision.dtype]
+    read = _head_reads(architecture, settings)
     tile = min(work.tokens, FUSED_TILE_TOKENS) * FUSED_TILE_VOCAB * compute
-    vectors = 7 * 4 * work.tokens + compute * hidden
+    # Its own copy of the hidden states; of fp32 ones those of a tile are cast, while the last tile's are still held.
+    cast = compute * min(work.tokens, 2 * FUSED_TILE_TOKENS) * architecture.hidden if read > compute else 0
+    always = tile + 7 * 4 * work.tokens + read * hidden + cast
     one, two, last = _cast_tiles(architecture, work, compute) if _casts_head(spec, settings, stack) else (0, 0, 0)
     table = architecture.vocab * architecture.hidden if _head_trains(spec) else 0
     # Both gradients are summed up in fp32, then cast; for an fp32 head the sum is its gradient.
-    cast_hidden = compute * hidden if compute != 4 else 0
+    cast_hidden = read * hidden if read != 4 else 0
     cast_table = compute * table if _head_width(settings, stack) != 4 else 0
     sums = 4 * (hidden + table)
-    # What an fp32 norm gave is copied as it is, and cast for the product.
-    wide = 4 * hidden if _norm_width(spec, stack) > compute else 0
-    return LossBytes(tile + vectors + one + wide, tile + vectors + sums + max(two, last + cast_hidden + cast_table))
+    return LossBytes(always + one, always + sums + max(two, last + cast_hidden + cast_table))
 
 
 def _cast_tiles(architecture: Architecture, work: Workload, compute: int) -> tuple[int, int, int]:
@@ -376,11 +409,11 @@ def _head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persis
     return width * architecture.vocab * architecture.hidden
 
 
-def _embedding_gradient(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
+def _embedding_gradient(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> int:
     """What is made after the layers' backward. A tied table's is counted from the head's backward on."""
     table = architecture.vocab * architecture.hidden
     if spec.adaptation.method != "full":
-        return adapter_width(spec) * table if _embedding_trains(spec) else 0
+        return _saved_width(spec, stack) * table if _embedding_trains(spec) else 0
     return 0 if architecture.tied else persistent.trained[-1].width * table
 
 

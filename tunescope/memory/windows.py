@@ -77,16 +77,14 @@ def _layers_before(read: ConfigReader) -> int:
     return 28 if value is None else read.whole("max_window_layers", value, LIMITS["max_window_layers"], 0)
 
 
-def masks_made(kind: Windows, windows: set[int | None], sequence: int, attention: str, uneven: bool) -> int:
-    """Masks of all tokens of a row by all, that a step makes and holds. ``windows``: those of the kinds of layers."""
-    every_kind = attention == "eager" or (attention == "sdpa" and uneven)
-    return 2 if every_kind and kind in BOTH_MASKS else len(masked_windows(windows, sequence, attention, uneven))
-
-
 def masks_for_nobody(kind: Windows, windows: set[int | None], attention: str, uneven: bool) -> int:
-    """Masks that no layer takes and that go when the layers' forward ends (transformers ``modeling_qwen2.py``: that of all tokens)."""
-    made = attention == "eager" or (attention == "sdpa" and uneven)
-    return 1 if made and kind == "from_layer" and None not in windows else 0
+    """Masks that no layer takes and that go when the layers' forward ends: of the two that some families always make, and that of all
+    tokens in others (transformers ``modeling_qwen2_moe.py``, ``modeling_qwen2.py``)."""
+    if attention != "eager" and not (attention == "sdpa" and uneven):
+        return 0
+    if kind in BOTH_MASKS:
+        return 2 - len(windows)
+    return 1 if kind == "from_layer" and None not in windows else 0
 
 
 def masked_windows(windows: set[int | None], sequence: int, attention: str, uneven: bool) -> set[int | None]:

@@ -287,10 +287,8 @@ DOUBTS = {
     "doubt_fp32_model": "adapters on an fp32 model: activations within {percent} %",
     "doubt_masters_of_experts": "fp32 masters of a mixture of experts: the experts' 16-bit copies are only estimated",
     "doubt_layers_in_full": "norms or layers trained in full beside adapters: activations around them are only estimated",
-    "doubt_embedding_in_full": "an embedding trained in full beside adapters: activations within 2 %",
     "doubt_outer_adapters": "adapters on embedding or head: activations within 2 %",
     "doubt_two_sixteens": "adapters in another 16-bit type than the model's: their copies of what they read are missing, up to 8 %",
-    "doubt_k_bit_norms": "the k-bit preparation's fp32 norms: activations within 2 %",
 }
 """Where the closed form is known to miss."""
 

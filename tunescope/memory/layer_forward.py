@@ -1,0 +1,160 @@
+"""How high memory is inside a layer's forward, where frames and names hold tensors beside what backward will need.
+
+Forward runs once where it keeps all; under checkpointing once without keeping, and again when backward comes to the layer.
+"""
+
+from tunescope.memory.architecture import Linear
+from tunescope.memory.layer_kept import Meter
+from tunescope.memory.layer_linears import LayerLinears
+
+
+class LayerForward(LayerLinears):
+    """Forward of one layer, highest as a rule inside the MLP's last matrix."""
+
+    def adapted(self, linear: Linear) -> bool:
+        return not self.s.full and linear.path in self.s.targets
+
+    def passed(self, product: int) -> int:
+        """Forward that keeps nothing for backward: beside the residual and what the MLP reads, the highest of its last matrix, its
+        last but one, and the product that the last one reads."""
+        if self.down is None:
+            return 0
+        s, c, wide = self.s, self.s.compute, self.answered
+        last = self.ups[-1]
+        open_outputs = self.t * last.outputs
+        activated = product if self.a.traits.gated else 0
+        beside = activated if len(self.ups) > 1 else 0
+        up = wide * (beside + open_outputs) + (self.adding(open_outputs) if self.adapted(last) else 0)
+        made = wide * (open_outputs + activated + product)
+        down = (wide + (2 * c if s.checkpointing and not self.adapted(self.down) else 0)) * self.h + wide * product
+        if self.adapted(self.down):
+            down += sum(self.casts(self.down, product))
+        # Gate and up in one matrix are views of its output, which lives as long as either.
+        down += wide * open_outputs if activated and not beside else 0
+        return (s.stream + self.normed) * self.h + max(up, made, down) + self.weights_returned()
+
+    def casts(self, linear: Linear, count: int) -> tuple[int, int, int]:
+        """An adapter's own copies of what it reads, one after the other: cast to its type, with some left out, cast by autocast."""
+        s, reading = self.s, self.reading(linear)
+        wide = max(self.inner(linear), reading)
+        return (
+            wide * count if wide != reading else 0,
+            wide * count if s.dropout else 0,
+            s.compute * count if s.autocast and wide != s.compute else 0,
+        )
+
+    def adding(self, count: int) -> int:
+        """What an adapter adds to its matrix's output, and either the same before it was scaled or the sum."""
+        added = self.s.compute if self.s.autocast else self.s.adapter
+        return (added + max(added, self.answered)) * count
+
+    def weights_returned(self) -> int:
+        """Eager attention hands its weights out, and the layer's frame holds them to its end."""
+        return self.s.compute * self.a.heads * self.s.sequence * self.t if self.s.attention == "eager" else 0
+
+    def end_of_forward(self, product: int, product_kept: int, after: int) -> int:
+        """What forward that keeps all needs beyond, at its height in the MLP: the layer's input too is held by the model's frame."""
+        backward, self.meter = self.meter, Meter()
+        self.meter.take(0 if self.s.stream == 4 else self.s.stream * self.h)
+        self.to_the_end(product, product_kept, after)
+        needed, self.meter = self.meter.peak, backward
+        return needed
+
+    def to_the_end(self, product: int, product_kept: int, after: int, whole: bool = True) -> None:
+        """The MLP's last matrix, and the norm ``after`` it if there is one, beside all that the layer keeps. ``whole`` False: up to
+        the last tensor that backward needs."""
+        if self.down is None:
+            return
+        m, s = self.meter, self.s
+        held = m.take(self.residual_held() + self.mlp_input_held())
+        m.free(after + product_kept)
+        if self.a.traits.gated and len(self.ups) == 1 and self.adapted(self.ups[0]):
+            # One matrix for gate and up, before anything is made of its output.
+            opened = 2 * product
+            m.free(
+                m.take(self.answered * opened + self.adding(opened) - self.mlp_kept(self.layer.mlp_width, self.rows))
+            )
+        self.last_matrix(product, product_kept, whole or after > 0)
+        m.take(after)
+        m.free(held)
+        if after:
+            # The residual, the norm's input, and in fp32 what it normalized; to the end that multiplied, then in the stream's type.
+            end = self.residual_held() + self.answered * self.h + 4 * self.h
+            m.free(m.take(end + ((4 + s.stream) * self.h if whole else 0)))
+
+    def last_matrix(self, product: int, product_kept: int, whole: bool) -> None:
+        """Leaves what it keeps."""
+        m, s = self.meter, self.s
+        assert self.down is not None
+        adapted = self.adapted(self.down)
+        itself = s.full or (adapted and self.reads_as_it_is(self.down))
+        read = m.take(0 if itself else self.reading(self.down) * product)
+        m.take(product_kept if itself else 0)
+        # torch's own product saves its inputs before it runs; where backward needs no more, it never does.
+        own = adapted or whole or s.quantized != "none"
+        restored = self.restored(self.down)
+        out = m.take(self.answered * self.h if own else 0)
+        m.free(restored)
+        if not itself:
+            m.take(product_kept)
+        if adapted:
+            self.last_adapter(product, whole)
+        m.free(read + out)
+
+    def last_adapter(self, product: int, whole: bool) -> None:
+        m, s = self.meter, self.s
+        assert self.down is not None
+        cast, dropped, copied = self.casts(self.down, product)
+        # One of them is what is kept.
+        cast = m.take(cast if copied or dropped else 0)
+        dropped = m.take(dropped if copied else 0)
+        if s.dora:
+            # lora_B(lora_A(eye)): an identity, the product, and the weight and its sum in fp32 for the norm.
+            m.free(m.take(s.compute * self.down.inputs**2 + (3 * s.compute + 8) * self.down.weight_count))
+        m.free(dropped)
+        added = m.take(self.adding(self.h) if whole else 0)
+        m.free(cast + added)
+
+    def residual_held(self) -> int:
+        """The stream beside the MLP, unless it is itself what the norm keeps of it; of parallel halves what attention gave."""
+        if self.parallel:
+            return self.answered * self.h
+        kept = self.s.stream == 4 or (self.a.traits.layer_norm and not self.s.autocast)
+        return 0 if kept else self.s.stream * self.h
+
+    def mlp_input_held(self) -> int:
+        """What the MLP reads, unless it is kept as it is."""
+        s = self.s
+        if s.full or s.quantized == "int8":
+            kept = self.normed == s.compute
+        else:
+            kept = any(self.adapted(linear) and self.reads_as_it_is(linear) for linear in self.ups)
+        return 0 if kept else self.normed * self.h
+
+    def own_gradient(self) -> int:
+        """Of what a half of the layer gives, where it is not the stream's: normed or multiplied before it is added, or of another type."""
+        traits = self.a.traits
+        other = self.s.stream != self.s.compute and self.answered == self.s.compute
+        return self.s.compute * self.h if other or traits.multipliers or traits.norms_per_layer > 2 else 0
+
+    def recompute_end(self, product: int, product_kept: int, after: int) -> None:
+        """The end of recomputation under checkpointing.
+
+        Backward stands at the first node that needs what is recomputed: the last adapter's, with its gradient scaled, or a norm
+        ``after`` the MLP, with its gradient in fp32 and nothing kept of it yet. The older, reentrant kind runs to the layer's end before
+        backward begins, and holds its output from then on.
+        """
+        if self.down is None:
+            return
+        m, s, c = self.meter, self.s, self.s.compute
+        m.at("recompute")
+        if s.reentrant:
+            self.to_the_end(product, product_kept, after)
+            return
+        if after:
+            gradient = (4 if self.answered != 4 else 0) * self.h
+        else:
+            gradient = self.own_gradient() + (c * self.h if self.adapted(self.down) else 0)
+        m.take(gradient)
+        self.to_the_end(product, product_kept, after, whole=False)
+        m.free(gradient)

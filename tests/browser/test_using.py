@@ -275,6 +275,32 @@ def test_a_job_that_waits_for_a_missing_part_says_once_for_which(
     expect(page.get_by_role("alert")).to_contain_text(told)
 
 
+def test_the_keyboard_keeps_its_place_when_language_and_colours_change(page: Page) -> None:
+    page.goto("/machines")
+    for name, then in (("Dark colours", "Light colours"), ("切换到中文", "Switch to English")):
+        page.get_by_role("button", name=name).focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name=then)).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name=name)).to_be_focused()
+
+
+def test_the_menu_of_a_phone_is_entered_and_left_by_keyboard(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/machines")
+    menu = page.get_by_role("button", name="Menu", exact=True)
+    for leave in ("Escape", "Enter"):
+        menu.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Close menu")).to_be_focused()
+        page.keyboard.press(leave)
+        expect(menu).to_be_focused()
+        expect(page.get_by_role("link", name="Data sets")).not_to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Machines").click()
+    expect(page.get_by_role("link", name="Data sets")).not_to_be_in_viewport()
+
+
 def test_the_address_of_a_job_without_its_id_leads_to_all_jobs(page: Page) -> None:
     page.goto("/jobs")
     expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()

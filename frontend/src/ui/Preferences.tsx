@@ -21,16 +21,18 @@ export function Preferences({ help }: { help: () => void }) {
   const english = i18n.language === "en";
   const buttons = [
     {
+      key: "language",
       label: english ? "切换到中文" : "Switch to English",
       icon: IconLanguage,
       act: () => setLanguage(english ? "zh-CN" : "en"),
     },
     {
+      key: "colours",
       label: t(dark ? "light" : "dark"),
       icon: dark ? IconSun : IconMoon,
       act: () => setColorScheme(dark ? "light" : "dark"),
     },
-    { label: t("shortcuts"), icon: IconKeyboard, act: help },
+    { key: "shortcuts", label: t("shortcuts"), icon: IconKeyboard, act: help },
   ];
   return (
     <Box mt="auto" pt="sm" style={{ borderTop: "1px solid var(--line)" }}>
@@ -40,8 +42,8 @@ export function Preferences({ help }: { help: () => void }) {
         </Text>
       )}
       <Group gap={4} px={2} mt={4}>
-        {buttons.map(({ label, icon: Icon, act }) => (
-          <Tooltip key={label} label={label}>
+        {buttons.map(({ key, label, icon: Icon, act }) => (
+          <Tooltip key={key} label={label}>
             <ActionIcon variant="subtle" color="gray" size="lg" aria-label={label} onClick={act}>
               <Icon size={19} stroke={1.7} />
             </ActionIcon>

@@ -11,7 +11,7 @@ import {
   IconTarget,
 } from "@tabler/icons-react";
 import { Link, Navigate, Outlet, useLocation } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiProblem } from "../api/client";
 import { Preferences } from "./Preferences";
@@ -32,13 +32,13 @@ const LINKS = [
 /** The frame of every page: where one is, where one can go, and whether the server is there. */
 export function Shell() {
   const { t } = useTranslation("shell");
-  const [opened, { toggle, close }] = useDisclosure();
+  const menu = useMenu();
   const [helping, { open: help, close: helped }] = useDisclosure();
   const path = useLocation({ select: (location) => location.pathname });
   const me = useMe();
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new page begins at its top, with the menu closed
   useEffect(() => {
-    close();
+    menu.close();
     window.scrollTo(0, 0);
   }, [path]);
   if (me.error instanceof ApiProblem && me.error.status === 401) return <ToSignIn />;
@@ -46,7 +46,7 @@ export function Shell() {
     <AppShell
       layout="alt"
       header={{ height: { base: 52, sm: 0 } }}
-      navbar={{ width: 232, breakpoint: "sm", collapsed: { mobile: !opened } }}
+      navbar={{ width: 232, breakpoint: "sm", collapsed: { mobile: !menu.opened } }}
       padding={{ base: "md", sm: "lg" }}
     >
       <a className="skip-link" href="#content">
@@ -55,17 +55,36 @@ export function Shell() {
       <AppShell.Header hiddenFrom="sm">
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Wordmark />
-          <Burger opened={opened} onClick={toggle} size="sm" aria-label={t("menu")} aria-expanded={opened} />
+          <Burger
+            ref={menu.opener}
+            opened={menu.opened}
+            onClick={menu.open}
+            size="sm"
+            aria-label={t("menu")}
+            aria-expanded={menu.opened}
+          />
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar p="sm" aria-label={t("navigation")}>
+      <AppShell.Navbar
+        p="sm"
+        aria-label={t("navigation")}
+        onKeyDown={(event) => event.key === "Escape" && menu.leave()}
+      >
         <Group justify="space-between" px={8} pt={6} pb="md">
           <Wordmark />
-          <Burger opened hiddenFrom="sm" onClick={close} size="sm" aria-label={t("closeMenu")} />
+          <Burger
+            ref={menu.closer}
+            opened
+            hiddenFrom="sm"
+            onClick={menu.leave}
+            size="sm"
+            aria-label={t("closeMenu")}
+          />
         </Group>
         <Button
           component={Link}
           to="/new"
+          onClick={menu.close}
           mb="md"
           variant="light"
           leftSection={<IconPlus size={16} aria-hidden />}
@@ -83,6 +102,7 @@ export function Shell() {
               key={to}
               component={Link}
               to={to}
+              onClick={menu.close}
               label={t(label)}
               leftSection={<Icon size={18} stroke={1.7} aria-hidden />}
               active={active}
@@ -107,6 +127,22 @@ export function Shell() {
       <Shortcuts opened={helping} setOpened={(wanted) => (wanted ? help() : helped())} />
     </AppShell>
   );
+}
+
+/** The menu of a narrow screen, which covers the page: the keyboard's place goes into it, and back when it is left. */
+function useMenu() {
+  const [opened, { open, close }] = useDisclosure();
+  const opener = useRef<HTMLButtonElement>(null);
+  const closer = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (opened) closer.current?.focus();
+  }, [opened]);
+  const leave = () => {
+    if (!opened) return;
+    close();
+    opener.current?.focus();
+  };
+  return { opened, open, close, leave, opener, closer };
 }
 
 /** Leads to the sign-in and remembers where from; at its first drawing, since the location changes while it leads. */

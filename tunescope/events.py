@@ -12,6 +12,9 @@ from tunescope.memory.trace import Phase
 from tunescope.sentences import Sentence
 from tunescope.states import FailureReason, JobState
 
+OTHERS = "others."
+"""Begins the source of a figure that is the highest of a job's GPUs other than the first."""
+
 
 class MemoryFigure(BaseModel):
     """One memory figure in bytes, or why it is unknown."""

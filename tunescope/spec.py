@@ -124,7 +124,11 @@ class Batch(Section):
 
 class Parallelism(Section):
     gpus: int = Field(default=1, ge=1, le=1024, description="GPUs for this job.")
-    strategy: Strategy = Field(default="none", description="What is sharded.")
+    strategy: Strategy = Field(
+        default="none",
+        description="How several GPUs share the work: ddp trains with a copy of the model on each; the others, which shard it, are for "
+        "estimates.",
+    )
     offload: Literal["none", "optimizer", "all"] = Field(default="none", description="What is moved to host memory.")
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from backend.jobs.tables import JobRow
-from tunescope.events import MemoryFigure
+from tunescope.events import OTHERS, MemoryFigure
 from tunescope.stored_spec import stored_spec
 
 PROVEN_STEPS = 20
@@ -58,8 +58,14 @@ def measured_peak(step: Measured, context: int | None) -> int | None:
 
 
 def held_of_gpu(peaks: Mapping[str, int], context: int | None) -> int | None:
-    """What a process held of its GPU, by who measured it: as the driver says, else torch's cache and the predicted context."""
-    if "nvml.process" in peaks:
-        return peaks["nvml.process"]
-    cache = peaks.get("torch.reserved")
+    """What a process held of its GPU, by who measured it: as the driver says, else torch's cache and the predicted context.
+
+    Of several, the one that held most."""
+
+    def most(source: str) -> int | None:
+        return max(peaks[source], peaks.get(OTHERS + source, 0)) if source in peaks else None
+
+    process, cache = most("nvml.process"), most("torch.reserved")
+    if process is not None:
+        return process
     return None if cache is None or context is None else cache + context

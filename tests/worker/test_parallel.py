@@ -55,6 +55,9 @@ def test_two_processes_learn_what_one_does_from_twice_the_rows(job: Job) -> None
     assert [step.step for step in together] == [1, 2, 3]
     assert [step.loss for step in together] == pytest.approx([step.loss for step in alone], rel=1e-4)
     assert [step.grad_norm for step in together] == pytest.approx([step.grad_norm for step in alone], rel=1e-3)
+    for step in together:
+        (other,) = (figure for figure in step.memory if figure.source == "others.host.rss")
+        assert other.bytes and other.peak_bytes and other.peak_bytes >= other.bytes > 10**8, "a process of its own"
     assert [step.tokens for step in together] == [2 * step.tokens for step in alone], "those of all"
     told = next(event for event in job.events(1) if isinstance(event, PlanEvent))
     assert any("on 2 GPUs" in note and "first" in note for note in told.notes)

@@ -174,8 +174,8 @@ NOTES = {
     "template_does_not_mark": "This chat template does not mark the assistant's turns: the loss is over every token.",
     "computes_in_float32": "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, "
     "which is many times faster here.",
-    "first_gpu_measured": "It trains on {gpus} GPUs, with a copy of the model on each: memory is measured on the first of them, "
-    "tokens are those of all.",
+    "first_gpu_measured": "It trains on {gpus} GPUs, with a copy of the model on each: measured are the first of them and the "
+    "highest of the others; tokens are those of all.",
     "bfloat16_is_emulated": "This GPU ({device}) has no arithmetic in bfloat16: torch emulates it, and steps take several times as long. "
     "With precision.dtype float16 it computes at its own speed.",
 }

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from signal import SIGKILL
@@ -18,18 +19,21 @@ from signal import SIGKILL
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from tunescope.events import Failure
+from tunescope.events import OTHERS, Failure, MemoryFigure
 from tunescope.launch import tied_to_parent
 from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 from tunescope.wire import Order
 from worker.death import explain_death, oom_kills
 from worker.outbox import BELL_ENV
+from worker.trainer.meter.meter import HOST, PROCESS, RESERVED, StepFigures
 
 RANK = (sys.executable, "-m", "worker.trainer.rank")
 RENDEZVOUS_FILE = "rendezvous"
 PATIENCE = timedelta(hours=2)
 """How long one process waits for another: while the first writes a checkpoint to a slow disk, the others stand at the next step."""
+HELD = (PROCESS, RESERVED, HOST)
+"""What stands for all that a process holds: the first that is known."""
 LOOK_SECONDS = 0.05
 """Sooner than NCCL's watchdog, which looks every 100 ms and aborts the process when a connection broke (ProcessGroupNCCL.cpp)."""
 AFTERMATH_SECONDS = 3.0
@@ -63,14 +67,35 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def together(pressed: bool, tokens: int, device: torch.device) -> tuple[bool, int]:
-    """At the end of a step: whether any process is to stop, and the tokens of all. All of them have to ask."""
+def together(pressed: bool, figures: StepFigures, device: torch.device) -> tuple[bool, StepFigures]:
+    """At the end of a step: whether any process is to stop, and the figures with the tokens of all and what the others hold.
+
+    All of them have to ask.
+    """
     if not torch.distributed.is_initialized():
-        return pressed, tokens
-    counted = torch.tensor([int(pressed), tokens], dtype=torch.int64, device=device)
-    torch.distributed.all_reduce(counted)
-    any_pressed, all_tokens = counted.tolist()
-    return any_pressed > 0, all_tokens
+        return pressed, figures
+    held = [number for source in HELD for number in _held(figures.of(source))]
+    mine = torch.tensor([int(pressed), figures.tokens, *held], dtype=torch.int64, device=device)
+    of_all = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(of_all, mine)
+    rows: list[list[int]] = torch.stack(of_all).tolist()
+    others = [row[2:] for rank, row in enumerate(rows) if rank != torch.distributed.get_rank()]
+    memory = [*figures.memory, *_highest(others)]
+    return any(row[0] for row in rows), replace(figures, tokens=sum(row[1] for row in rows), memory=memory)
+
+
+def _held(figure: MemoryFigure) -> tuple[int, int]:
+    """Bytes now and at their highest; zeros where that is not known."""
+    return (figure.bytes, figure.peak_bytes or figure.bytes) if figure.bytes else (0, 0)
+
+
+def _highest(held: list[list[int]]) -> list[MemoryFigure]:
+    """The most that one of the other processes holds, by the first of HELD that all of them know."""
+    for place, source in enumerate(HELD):
+        now, peak = ([row[2 * place + part] for row in held] for part in (0, 1))
+        if all(now):
+            return [MemoryFigure(source=OTHERS + source, bytes=max(now), peak_bytes=max(peak))]
+    return []
 
 
 def bucket_bytes(model: object) -> list[int]:

@@ -32,7 +32,7 @@ class Keeping(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         figures = self._meter.end()
         self._measuring.step_ends(state.global_step)
-        pressed, _tokens = parallel.together(False, figures.tokens, args.device)
+        pressed, _of_all = parallel.together(False, figures, args.device)
         if pressed:
             control.should_training_stop = True
             control.should_save = True

@@ -3,7 +3,6 @@
 import math
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +139,7 @@ class Telling(TrainerCallback):
         self._figures = self._meter.end()
         self._measuring.step_ends(state.global_step)
         self._look_ahead(state.global_step)
-        pressed, tokens = together(self._stop.pressed, self._figures.tokens, args.device)
-        self._figures = replace(self._figures, tokens=tokens)
+        pressed, self._figures = together(self._stop.pressed, self._figures, args.device)
         if pressed:
             control.should_training_stop = True
             control.should_save = True

@@ -2436,7 +2436,7 @@ export interface components {
             gpus: number;
             /**
              * Strategy
-             * @description What is sharded.
+             * @description How several GPUs share the work: ddp trains with a copy of the model on each; the others, which shard it, are for estimates.
              * @default none
              * @enum {string}
              */

@@ -514,6 +514,15 @@ def test_older_versions_agree(recipe: str, stack: str) -> None:
     assert misses(found, tracer.trace(spec, config, stack=STACKS[stack])) == {}
 
 
+@pytest.mark.parametrize("recipe", ["LoRA without checkpointing", "QLoRA without checkpointing", "full"])
+def test_the_last_norm_is_higher_than_the_loss_in_tiles_of_many_tokens(recipe: str) -> None:
+    values = spec_of(recipe).model_dump()
+    values["memory_savers"] |= {"attention": "flash_attention_2", "fused_loss": True}
+    values["data"] |= {"max_length": 8192}
+    config, spec = ARCHITECTURES["llama"], parse_spec(values)
+    assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
+
+
 def test_masks_that_no_layer_takes_go_when_forward_ends() -> None:
     """Qwen2-MoE always makes two, also where no layer has a window."""
     values = spec_of("LoRA with the loss in tiles").model_dump()

@@ -18,6 +18,12 @@ def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSetting
     return step.run()
 
 
+def norm_backward_bytes(architecture: Architecture) -> int:
+    """The height of a norm's backward, in bytes a number that it reads, beside what it kept of its input."""
+    # RMSNorm: the gradient that came straight, and through the mean of squares those of ``norm_backward``.
+    return 8 if architecture.traits.layer_norm else 5 * 4
+
+
 class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
     def norm_backward(self, kept: int) -> None:
         """RMSNorm in fp32: the gradients of the normalized values and of the input, which comes two ways. Lets go of what was ``kept``."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
 from tunescope.memory.layer_sites import LayersOfStep, layer_kinds
-from tunescope.memory.layer_step import layer_bytes
+from tunescope.memory.layer_step import layer_bytes, norm_backward_bytes
 from tunescope.memory.loss_path import (
     AUTOCAST_ON_LABELS,
     FLOAT_ON_LABELS,
@@ -203,6 +203,11 @@ def training_sites(
     head_backward = 0
     if head_gradient and not spec.memory_savers.fused_loss:
         head_backward = settings.compute * work.tokens * (architecture.vocab + architecture.hidden) + head_gradient
+    at_loss = layers.kept + head_kept, max(backward, head_backward)
+    # The last norm's own backward, which is higher with the loss in tiles of many tokens.
+    made = waiting if settings.accumulates else head_gradient
+    normal = layers.kept + always + (4 + norm_backward_bytes(architecture)) * hidden, made
+    at_loss = max(at_loss, normal, key=sum)
     # Gradients are zeroed to None after each optimizer step, so only accumulation carries them into a forward.
     embedding = (
         held
@@ -220,7 +225,7 @@ def training_sites(
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
         Site("forward_end", *at_end, 0, layers.weight_casts + layers.adapter_casts + head_casts, accumulated),
         Site(
-            "loss_backward", layers.kept + head_kept, max(backward, head_backward), 0,
+            "loss_backward", *at_loss, 0,
             head_casts + (0 if checkpointed else layers.weight_casts), accumulated,
         ),
         Site("layer_backward_last", last.activations + always, 0, 0, last.casts, last.gradients),

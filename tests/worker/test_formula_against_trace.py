@@ -261,6 +261,11 @@ UNPADDED_RECIPES = {
 }  # fmt: skip
 EAGER = {"attention": "eager"}
 EAGER_RECIPES: dict[str, dict[str, Any]] = {
+    "LoRA on packed rows": {
+        "precision": PLAIN,
+        "memory_savers": EAGER,
+        "data": {"dataset": "d", "max_length": 1280, "packing": True},
+    },
     "LoRA": {"precision": PLAIN, "memory_savers": {**TILED, **EAGER}},
     "LoRA in fp16": {
         "precision": {**PLAIN, "dtype": "float16", "adapter_dtype": "float32"},

@@ -50,7 +50,7 @@ class LayerForward(LayerLinears):
 
     def weights_returned(self) -> int:
         """Eager attention hands its weights out, and the layer's frame holds them to its end."""
-        return self.s.compute * self.a.heads * self.s.sequence * self.t if self.s.attention == "eager" else 0
+        return self.s.compute * self.a.heads * self.row * self.t if self.s.attention == "eager" else 0
 
     def end_of_forward(self, product: int, product_kept: int, after: int) -> int:
         """What forward that keeps all needs beyond, at its height in the MLP: the layer's input too is held by the model's frame."""

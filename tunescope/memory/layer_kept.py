@@ -99,6 +99,8 @@ class LayerKept:
         self.ups = [linear for linear in layer.linears if linear.reads == "mlp_input" and linear.outputs > 1]
         self.down = next((linear for linear in layer.linears if linear.reads == "mlp_product"), None)
         self.rows = self.t
+        self.row = self.t if settings.packed else settings.sequence
+        """Tokens that each one has a score for: packed rows are laid end to end in one."""
         self.passing = 0
         # Autocast runs nn.LayerNorm in fp32, RMSNorms are plain arithmetic and give the stream's type; a bitsandbytes
         # layer answers in the type that it was asked in (bitsandbytes nn/modules.py: ``.to(inp_dtype)``).
@@ -184,10 +186,10 @@ class LayerKept:
             kept += c * (self.q + self.k)
         if s.attention == "math":
             # Scaled q, repeated k and v, and what the softmax gave.
-            return kept + 2 * c * (self.q - self.k) + c * self.a.heads * s.sequence * self.t
+            return kept + 2 * c * (self.q - self.k) + c * self.a.heads * self.row * self.t
         if s.attention == "eager":
             repeated = 2 * c * (self.q - self.k) if self.repeats_eagerly else 0
-            scores = self.a.heads * s.sequence * self.t
+            scores = self.a.heads * self.row * self.t
             return kept + repeated + (self.softmax_kept() + (c if self.a.traits.capped else 0)) * scores
         return kept + c * self.q + 4 * self.a.heads * self.t
 

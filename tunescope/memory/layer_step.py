@@ -152,7 +152,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         (torch ``SoftMax.cpp``), beside what attention read, q, k, v and the latter two repeated."""
         c, a = self.s.compute, self.a
         repeated = 2 * c * self.q if self.repeats_eagerly else 0
-        scores = a.heads * self.s.sequence * self.t
+        scores = a.heads * self.row * self.t
         return (c + (4 if c != 4 else 0) + 4) * scores + c * (self.q + 2 * self.k) + repeated + self.normed * self.h
 
     def products_passing(self) -> int:
@@ -236,7 +236,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         m.free(own)
         kept = self.attention_kept()
         if s.attention == "eager":
-            scores = a.heads * s.sequence * self.t
+            scores = a.heads * self.row * self.t
             value = m.take(c * self.q)
             grads = m.take(c * scores)
             # The values go with their product; those of a fused projection are views of it.
@@ -259,7 +259,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
             kept -= self.softmax_kept() * scores + values
             dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
         elif s.attention == "math":
-            scores = c * a.heads * s.sequence * self.t
+            scores = c * a.heads * self.row * self.t
             value = m.take(c * self.q)
             grads = m.take(scores)
             m.free(gradient + c * self.q)

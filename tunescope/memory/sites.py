@@ -299,7 +299,7 @@ def _masks_for_nobody(spec: JobSpec, architecture: Architecture, work: Workload)
 
 def _mask(spec: JobSpec, work: Workload) -> int:
     attention = spec.memory_savers.attention
-    row = work.tokens if spec.data.packing and attention == "sdpa" else work.sequence
+    row = work.tokens if spec.data.packing else work.sequence
     return (WIDTHS[spec.precision.dtype] if attention == "eager" else 1) * work.tokens * row
 
 

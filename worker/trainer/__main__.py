@@ -134,8 +134,8 @@ def run(attempt: Attempt) -> int:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     measuring.close()
     if attempt.others:
-        attempt.others.wait()
         parallel.leave()
+        attempt.others.wait()
     if stop.exhausted and not stop.cancelled:
         failure = stopped_in_time(stop.exhausted, attempt.memory())
         attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)

@@ -62,7 +62,7 @@ def join(rank: int, size: int, attempt_dir: Path) -> None:
 
 
 def leave() -> None:
-    """The end of what ``join`` began; nothing where one process trains."""
+    """The end of what ``join`` began; nothing where one process trains. All do so at once, as NCCL waits for the others here."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

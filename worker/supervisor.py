@@ -129,7 +129,7 @@ class Supervisor:
             **with_segments(inherited, self.order.spec.memory_savers.expandable_segments),
             **self._environment,
             BELL_ENV: str(bell),
-            # A trainer on several GPUs starts a process for each of the others (worker/trainer/parallel.py).
+            # A trainer on several GPUs starts a process for each of the others (worker/trainer/other_ranks.py).
             "CUDA_VISIBLE_DEVICES": ",".join(self.order.gpus[:1]),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "PYTHONUNBUFFERED": "1",

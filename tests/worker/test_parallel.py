@@ -12,10 +12,10 @@ import pytest
 from tests.support.waiting import until
 from tests.worker.test_trainer import Job
 from tests.worker.tiny import save_tiny
-from tunescope.events import CheckpointEvent, Failure, LedgerEvent, PlanEvent
+from tunescope.events import CheckpointEvent, Failure, LedgerEvent, PlanEvent, StateEvent
 from tunescope.states import FailureReason, JobState
 from tunescope.wire import Order
-from worker.trainer import parallel
+from worker.trainer import other_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -121,9 +121,17 @@ sys.exit(1)
 def test_of_several_that_fail_the_one_is_told_that_broke_the_others(
     job: Job, monkeypatch: pytest.MonkeyPatch, script: str, told: str
 ) -> None:
-    monkeypatch.setattr(parallel, "RANK", (sys.executable, "-S", "-c", PROGRAM + script))
+    monkeypatch.setattr(other_ranks, "RANK", (sys.executable, "-S", "-c", PROGRAM + script))
     file = job.order({"parallelism": {"gpus": 3, "strategy": "ddp"}}, gpus=["GPU-a", "GPU-b", "GPU-c"])
     heard: list[Failure] = []
-    parallel.OtherRanks(Order.model_validate_json(file.read_text()), file, job.model, heard.append)
+    other_ranks.OtherRanks(Order.model_validate_json(file.read_text()), file, job.model, heard.append)
     until(lambda: bool(heard), within=60, what="word of the failure")
     assert heard[0].detail.startswith(told)
+
+
+def test_settings_that_no_process_can_run_are_told_once_and_as_on_one_gpu(job: Job) -> None:
+    process = job.start({**ON_TWO, "adaptation": {"target_modules": ["no_such_layer"]}})
+    assert process.wait(timeout=200) == 1
+    (failure,) = (event.failure for event in job.events(1) if isinstance(event, StateEvent) and event.failure)
+    assert failure.reason == FailureReason.INVALID_SETTINGS
+    assert "no_such_layer" in failure.detail and "On GPU" not in failure.detail

@@ -126,7 +126,7 @@ def test_flood_of_output_is_bounded_in_events_and_whole_in_the_file(tmp_path: Pa
 
 
 def test_of_several_gpus_the_child_sees_the_first(tmp_path: Path) -> None:
-    """It starts a process for each of the others, which sees that one only (worker/trainer/parallel.py)."""
+    """It starts a process for each of the others, which sees that one only (worker/trainer/other_ranks.py)."""
     on_two = order().model_copy(update={"gpus": ["GPU-a", "GPU-b"]})
     outbox = Outbox(tmp_path, job="j", attempt=1)
     program = [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from worker.trainer.quiet import without_notes_to_programmers
 from worker.whereabouts import Trail
 
 if TYPE_CHECKING:
-    from worker.trainer.parallel import OtherRanks
+    from worker.trainer.other_ranks import OtherRanks
 
 SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
@@ -37,6 +38,7 @@ class Attempt:
         self.trail = Trail(self.folder)
         self.memory: Callable[[], FailureMemory] | None = None
         """Once there is a trainer: what it knows of its memory now."""
+        self._failing, self._failed = threading.Lock(), False
         self.others: OtherRanks | None = None
         """The processes of the other GPUs, where there are several."""
 
@@ -48,10 +50,17 @@ class Attempt:
         self.stage = stage
         self.trail.tell(stage)
 
+    def fail(self, failure: Failure) -> int:
+        """Tell why the attempt failed, once: a thread that watches the other processes may be the first to know."""
+        with self._failing:  # whoever comes second may end the process, so it waits until the first has told
+            if not self._failed:
+                self.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
+            self._failed = True
+        return FAILED
+
     def lose(self, failure: Failure) -> NoReturn:
         """The end at once, whatever this process waits for: another one, without which it cannot go on, has failed."""
-        self.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
-        os._exit(FAILED)
+        os._exit(self.fail(failure))
 
     def download(self, done: int, total: int) -> None:
         """Tell how many bytes of the model are here."""
@@ -76,7 +85,7 @@ def logged(attempt: Attempt, notes: list[Sentence]) -> list[Sentence]:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import arithmetic, artifacts, data, device, kernels, model, parallel, probe, train
+    from worker.trainer import arithmetic, artifacts, data, device, kernels, model, other_ranks, parallel, probe, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.meter.hooks import trained_model
@@ -96,13 +105,12 @@ def run(attempt: Attempt) -> int:
         attempt.enter(probe.STAGE)
         failure = probe.run_beside(attempt.folder, stop)
         if failure is not None:
-            attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
-            return FAILED
+            return attempt.fail(failure)
     if stop.cancelled:
         return left(attempt, stop.cancelled)
     if parallel.processes(spec) > 1:
         attempt.enter("starting a process for each GPU")
-        attempt.others = parallel.OtherRanks(order, attempt.file, folder, attempt.lose)
+        attempt.others = other_ranks.OtherRanks(order, attempt.file, folder, attempt.lose)
         parallel.join(0, parallel.processes(spec), attempt.folder)
     attempt.enter("loading the model")
     loaded, tokenizer = model.load_model(folder, spec), model.load_tokenizer(folder)
@@ -137,9 +145,7 @@ def run(attempt: Attempt) -> int:
         parallel.leave()
         attempt.others.wait()
     if stop.exhausted and not stop.cancelled:
-        failure = stopped_in_time(stop.exhausted, attempt.memory())
-        attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
-        return FAILED
+        return attempt.fail(stopped_in_time(stop.exhausted, attempt.memory()))
     if stop.pressed:
         return left(attempt, stop.cancelled)
     attempt.enter("saving")
@@ -157,13 +163,11 @@ def main() -> int:
     except Exception as error:
         traceback.print_exc()
         from worker.trainer.failure import explain
-        from worker.trainer.parallel import is_lost_connection
+        from worker.trainer.other_ranks import is_lost_connection
 
         if attempt.others and is_lost_connection(error):
             attempt.others.yield_to_failure()
-        failure = explain(error, attempt.stage, attempt.memory() if attempt.memory else None)
-        attempt.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
-        return FAILED
+        return attempt.fail(explain(error, attempt.stage, attempt.memory() if attempt.memory else None))
 
 
 if __name__ == "__main__":

@@ -1,43 +1,28 @@
 """Data-parallel training (DDP): one process a GPU, each with a copy of the model and rows of its own.
 
-The supervisor starts the first, which starts the others, speaks for all, and ends when one of them ends unheard. Each process
-sees only its own GPU, so that everywhere here "GPU 0" is the one at hand. NCCL copes with that: a handle of CUDA's
-inter-process memory may be opened for a device that the process does not see (cudaIpcOpenMemHandle).
+The supervisor starts the first, which starts the others (other_ranks.py) and speaks for all. Each process sees only its own GPU,
+so that everywhere here "GPU 0" is the one at hand. NCCL copes with that: a handle of CUDA's inter-process memory may be opened for a
+device that the process does not see (cudaIpcOpenMemHandle).
 """
 
 import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from signal import SIGKILL
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from tunescope.events import OTHERS, Failure, MemoryFigure
-from tunescope.launch import tied_to_parent
+from tunescope.events import OTHERS, MemoryFigure
 from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
-from tunescope.wire import Order
-from worker.death import explain_death, oom_kills
-from worker.outbox import BELL_ENV
 from worker.trainer.meter.meter import HOST, PROCESS, RESERVED, StepFigures
 
-RANK = (sys.executable, "-m", "worker.trainer.rank")
 RENDEZVOUS_FILE = "rendezvous"
 PATIENCE = timedelta(hours=2)
 """How long one process waits for another: while the first writes a checkpoint to a slow disk, the others stand at the next step."""
 HELD = (PROCESS, RESERVED, HOST)
 """What stands for all that a process holds: the first that is known."""
-LOOK_SECONDS = 0.05
-"""Sooner than NCCL's watchdog, which looks every 100 ms and aborts the process when a connection broke (ProcessGroupNCCL.cpp)."""
-AFTERMATH_SECONDS = 3.0
-"""When a process dies, what the others say of the broken connection comes within this time."""
 
 
 def processes(spec: JobSpec) -> int:
@@ -104,82 +89,6 @@ def bucket_bytes(model: object) -> list[int]:
         return []
     told = model._get_ddp_logging_data()  # pyright: ignore[reportPrivateUsage]
     return [int(size) for size in str(told.get("rebuilt_bucket_sizes") or told["bucket_sizes"]).split(", ")]
-
-
-def is_lost_connection(error: BaseException) -> bool:
-    """Whether this is what one process raises when another went away (of gloo, a plain RuntimeError that names its source file)."""
-    return isinstance(error, torch.distributed.DistError) or "gloo/" in str(error)
-
-
-def tell_failure(attempt_dir: Path, rank: int, failure: Failure) -> None:
-    """Leave the first process word of why this one failed."""
-    file = failure_file(attempt_dir, rank)
-    written = file.with_suffix(".part")
-    written.write_text(failure.model_dump_json())
-    written.replace(file)
-
-
-def failure_file(attempt_dir: Path, rank: int) -> Path:
-    """Where a process other than the first says why it failed."""
-    return attempt_dir / f"rank-{rank}-failure.json"
-
-
-class OtherRanks:
-    """The processes beside the first. ``lost`` is called, from a thread, with why one of them failed; it does not return."""
-
-    def __init__(self, order: Order, order_file: Path, model: Path, lost: Callable[[Failure], None]) -> None:
-        self._dir = order_file.parent
-        self._lost = lost
-        self._oom_before = oom_kills()
-        self._failed = threading.Event()
-        (self._dir / RENDEZVOUS_FILE).unlink(missing_ok=True)
-        self._children = {
-            rank: _started(order, [str(order_file), str(rank), str(model)], rank)
-            for rank in range(1, processes(order.spec))
-        }
-        threading.Thread(target=self._watch, name="other ranks", daemon=True).start()
-
-    def wait(self) -> None:
-        """Until all have ended well; does not return if one fails."""
-        if any([child.wait() for child in self._children.values()]):
-            threading.Event().wait()
-
-    def yield_to_failure(self) -> None:
-        """Does not return if another process failed, now or in a moment: what was raised here is then but the consequence."""
-        if self._failed.wait(AFTERMATH_SECONDS):
-            threading.Event().wait()
-
-    def _watch(self) -> None:
-        running = True
-        while (rank := self._first_to_fail()) is None:
-            if not running:
-                return
-            running = any(child.poll() is None for child in self._children.values())
-            time.sleep(LOOK_SECONDS)
-        self._failed.set()
-        said, status = failure_file(self._dir, rank), self._children[rank].poll()
-        if said.is_file() or status is None:
-            failure = Failure.model_validate_json(said.read_text())
-        else:
-            failure = explain_death(status, self._oom_before, oom_kills(), [])
-        all_of_them = len(self._children) + 1
-        self._lost(failure.within(lambda detail: say("on_gpu", gpu=rank + 1, gpus=all_of_them, failure=detail)))
-
-    def _first_to_fail(self) -> int | None:
-        """The rank whose end broke the others: one that was killed without a word, else the one that spoke first."""
-        spoke = {
-            rank: file.stat().st_mtime for rank in self._children if (file := failure_file(self._dir, rank)).is_file()
-        }
-        silent = [rank for rank, child in self._children.items() if child.poll() and rank not in spoke]
-        return silent[0] if silent else min(spoke, key=lambda rank: spoke[rank], default=None)
-
-
-def _started(order: Order, arguments: Sequence[str], rank: int) -> "subprocess.Popen[bytes]":
-    # The bell's pipe is not handed on: the first process tells all there is to tell.
-    inherited = {name: value for name, value in os.environ.items() if name != BELL_ENV}
-    gpus = {"CUDA_VISIBLE_DEVICES": order.gpus[rank]} if order.gpus else {}
-    command = tied_to_parent([*RANK, *arguments], SIGKILL)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**inherited, **gpus})
 
 
 def notes(spec: JobSpec) -> list[Sentence]:

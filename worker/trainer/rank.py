@@ -1,4 +1,4 @@
-"""``python -m worker.trainer.rank ORDER RANK MODEL``: a process of data-parallel training other than the first (parallel.py).
+"""``python -m worker.trainer.rank ORDER RANK MODEL``: a process of data-parallel training other than the first (other_ranks.py starts it).
 
 It trains as the first does, and speaks only if it fails.
 """
@@ -20,11 +20,12 @@ from worker.trainer.failure import explain
 from worker.trainer.ledger.failing import failing_memory
 from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.meter import Meter
+from worker.trainer.other_ranks import tell_failure
 from worker.trainer.quiet import without_notes_to_programmers
 
 
-class Keeping(TrainerCallback):
-    """Keeps step with the first process: gives it the tokens of a step, and leaves when it does."""
+class InStep(TrainerCallback):
+    """Keeps step with the first process: gives it the figures of a step, and leaves when it does."""
 
     def __init__(self, meter: Meter, measuring: Measuring) -> None:
         self._meter, self._measuring = meter, measuring
@@ -52,7 +53,7 @@ def follow(order: Order, attempt_dir: Path, rank: int, model_dir: Path) -> Failu
         rows = data.build_data(settings.data_dir / order.dataset.path, spec.data, tokenizer, spec.schedule.seed)
         trainer = train.silent_trainer(spec, loaded, tokenizer, rows, attempt_dir / "checkpoints", meter)
         measuring = trainer.measuring = Measuring(trainer, meter, outbox, spec, follows=False)
-        trainer.add_callback(Keeping(meter, measuring))
+        trainer.add_callback(InStep(meter, measuring))
         stage = "training"
         checkpoint = train.checkpoint_to_resume(order, settings)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -71,7 +72,7 @@ def main() -> int:
     failure = follow(Order.model_validate_json(order_file.read_text()), order_file.parent, rank, model_dir)
     if failure is None:
         return 0
-    parallel.tell_failure(order_file.parent, rank, failure)
+    tell_failure(order_file.parent, rank, failure)
     return 1
 
 

@@ -26,6 +26,7 @@ export function ServerGpus({ estimate, wanted }: { estimate: Estimate; wanted: n
         {wanted > 1 ? t("tooFew", { wanted }) : t("noGpu")}
       </Text>
     );
+  const tooFew = mostOnOneMachine(gpus) < wanted;
   return (
     <Stack gap="xs">
       <div>
@@ -38,8 +39,8 @@ export function ServerGpus({ estimate, wanted }: { estimate: Estimate; wanted: n
           </Text>
         )}
         {wanted > 1 && (
-          <Text size="xs" c={mostOnOneMachine(gpus) < wanted ? "var(--mantine-color-error)" : undefined}>
-            {t(mostOnOneMachine(gpus) < wanted ? "tooFew" : "eachOf", { wanted })}
+          <Text size="xs" c={tooFew ? "var(--mantine-color-error)" : undefined}>
+            {t(tooFew ? "tooFew" : "eachOf", { wanted })}
           </Text>
         )}
       </div>

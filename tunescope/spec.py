@@ -208,6 +208,10 @@ class Schedule(Section):
     )
     save_steps: int = Field(default=100, ge=1, le=1_000_000_000, description="Write a checkpoint every so many steps.")
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
+    merge_adapter: bool = Field(
+        default=False,
+        description="At the end also keep the model with the adapter added to its weights, which needs no peft.",
+    )
 
 
 class Placement(Section):

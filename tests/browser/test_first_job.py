@@ -132,6 +132,13 @@ def test_a_qlora_job_succeeds_with_an_event_for_every_step(
     subprocess.run([sys.executable, "-c", load, str(attempt)], check=True, capture_output=True, timeout=120)
 
 
+def test_the_page_tells_how_to_load_the_result(page: Page, quantized: str) -> None:
+    page.goto(f"/jobs/{quantized}?tab=files")
+    program = page.locator("pre")
+    expect(program).to_contain_text("model = PeftModel.from_pretrained(base, folder)")
+    expect(page.get_by_role("link", name="README.md")).to_be_visible()
+
+
 def test_the_page_accounts_for_what_was_measured(page: Page, quantized: str) -> None:
     page.goto(f"/jobs/{quantized}")
     phases = page.get_by_role("figure").filter(has_text="Peak memory by phase")

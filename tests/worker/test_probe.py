@@ -1,5 +1,6 @@
 """placement.probe: the longest batch first, in a process of its own, then the run proper from fresh weights."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,15 +49,15 @@ def test_a_probe_that_fails_ends_the_job_at_once(tmp_path: Path, monkeypatch: py
 
 
 def test_a_killed_probe_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe.sys, "executable", str(tmp_path / "killed"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "killed"))
     (tmp_path / "killed").write_text("#!/bin/sh\nkill -9 $$\n")
     (tmp_path / "killed").chmod(0o755)
-    failure = probe.run_beside(tmp_path, StopSwitch())
+    failure = probe.probe_beside(tmp_path, StopSwitch())
     assert failure and failure.reason in (FailureReason.TRAINER_KILLED, FailureReason.OUT_OF_MEMORY)
     assert "while probing the longest batch" in failure.detail
     stop = StopSwitch()
     stop.pressed = True
-    assert probe.run_beside(tmp_path, stop) is None, "a cancelled probe is no failure"
+    assert probe.probe_beside(tmp_path, stop) is None, "a cancelled probe is no failure"
 
 
 def test_the_probe_is_short_and_meets_accumulated_gradients() -> None:

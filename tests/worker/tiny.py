@@ -7,7 +7,7 @@ from typing import Any
 TURNS = ({"role": "user", "content": "What is 4 bit?"}, {"role": "assistant", "content": "Half a byte."})
 
 
-def save_tiny(folder: Path) -> Path:
+def save_tiny(folder: Path, **config: Any) -> Path:
     """A two-layer Llama with its own tokenizer and a ChatML template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -31,7 +31,7 @@ def save_tiny(folder: Path) -> Path:
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
     }
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(fast), **sizes)).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(fast), **sizes, **config)).save_pretrained(folder)
     return folder
 
 

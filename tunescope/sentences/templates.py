@@ -131,6 +131,11 @@ FAILURES = {
     "trainer_raised": "{error} while {stage}: {said}",
     "trainer_not_run": "The worker could not run the trainer: {said}",
     "in_probe_run": "In the probe run: {failure}",
+    "trained_not_merged": "The run is done and its adapter saved, but merging it into the model failed: {failure}",
+    "merge_needs_plain_weights": "The model is published with quantized weights, and an adapter cannot be merged into those.",
+    "merge_too_large": "To merge the adapter, the whole model ({needed_bytes}) has to fit into main memory; "
+    "this machine has {total_bytes}.",
+    "merged_not_kept": "The merged model needs {needed_bytes} of disk in the data directory, where {free_bytes} are free.",
     "on_gpu": "On GPU {gpu} of {gpus}: {failure}",
     "printed_nothing": "{ended} It had printed nothing.",
     "machine_lost": "The worker on {machine} stopped answering, {times} times without a checkpoint in between.",
@@ -217,6 +222,9 @@ ADVICE = {
     "accept_terms": "Accept the model's terms on {hub}, set {variable} where the worker runs, and run the job again.",
     "convert_for_library": "Choose a model with *.safetensors files, or convert it with save_pretrained and add it to the library.",
     "retry_download": "Run it again: what arrived is kept. If this machine has no network, add the model's directory to the library instead.",
+    "plain_weights_or_no_merge": "Choose the model's unquantized release, or clone the job with schedule.merge_adapter off.",
+    "merge_elsewhere": "Clone the job with schedule.merge_adapter off; the README.md beside the adapter tells how to merge it elsewhere.",
+    "free_space_or_no_merge": "Free space there and run the job again, or clone it with schedule.merge_adapter off.",
     "larger_disk": "Free space there, or point HF_HOME (or MODELSCOPE_CACHE) of the worker to a larger disk, then run the job again.",
 }
 """What to do after a failure."""

@@ -20,7 +20,9 @@ from worker.trainer.quiet import without_notes_to_programmers
 from worker.whereabouts import Trail
 
 if TYPE_CHECKING:
+    from worker.trainer.card import Run
     from worker.trainer.other_ranks import OtherRanks
+    from worker.trainer.train import StopSwitch
 
 SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
@@ -85,29 +87,51 @@ def logged(attempt: Attempt, notes: list[Sentence]) -> list[Sentence]:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import arithmetic, artifacts, data, device, kernels, model, other_ranks, parallel, probe, train
-    from worker.trainer.failure import stopped_in_time
-    from worker.trainer.ledger.failing import failing_memory
-    from worker.trainer.meter.hooks import trained_model
-    from worker.trainer.meter.meter import Meter
+    from worker.trainer import device, kernels, merge, model, probe, train
 
     order = attempt.order
     device.refuse_without_gpu(order.gpus)
     kernels.refuse_without_kernel(order.spec)
-    spec, note = arithmetic.at_speed(order.spec)
     stop = train.StopSwitch()
     attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")
     try:
         folder = model.locate(order.model, attempt.settings.models_dir(), attempt.download, lambda: stop.pressed)
     except DownloadStopped:
         return left(attempt, stop.cancelled)
-    if spec.placement.probe and not order.resume_from_attempt:
+    merge.refuse_unmergeable(order.spec, folder, attempt.folder)
+    if order.spec.placement.probe and not order.resume_from_attempt:
         attempt.enter(probe.STAGE)
-        failure = probe.run_beside(attempt.folder, stop)
+        failure = probe.probe_beside(attempt.folder, stop)
         if failure is not None:
             return attempt.fail(failure)
     if stop.cancelled:
         return left(attempt, stop.cancelled)
+    made = train_and_save(attempt, folder, stop)
+    if isinstance(made, int):
+        return made
+    if merge.merges(order.spec):
+        device.give_back()
+        attempt.enter(merge.STAGE)
+        failure = merge.merge_beside(attempt.folder, made, stop)
+        if failure is not None:
+            return attempt.fail(failure)
+        if stop.pressed:
+            return left(attempt, stop.cancelled)
+        merge.tell(attempt.folder, made, attempt.outbox)
+    attempt.outbox.emit(StateEvent, state=JobState.SUCCEEDED)
+    return SUCCEEDED
+
+
+def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int | Run":
+    """The run proper, on the model in ``folder``: what became of it, its files told; or the exit status where it left none."""
+    from worker.trainer import arithmetic, artifacts, card, data, model, other_ranks, parallel, train
+    from worker.trainer.failure import stopped_in_time
+    from worker.trainer.ledger.failing import failing_memory
+    from worker.trainer.meter.hooks import trained_model
+    from worker.trainer.meter.meter import Meter
+
+    order = attempt.order
+    spec, note = arithmetic.at_speed(order.spec)
     if parallel.processes(spec) > 1:
         attempt.enter("starting a process for each GPU")
         attempt.others = other_ranks.OtherRanks(order, attempt.file, folder, attempt.lose)
@@ -124,7 +148,7 @@ def run(attempt: Attempt) -> int:
     notes += logged(attempt, train.left_out(trainer, rows, spec))
     trainable, everything = train.parameter_counts(trained_model(trainer))
     checkpoint = train.checkpoint_to_resume(order, attempt.settings)
-    attempt.outbox.emit(
+    plan = attempt.outbox.emit(
         PlanEvent,
         total_steps=train.planned_steps(trainer),
         train_rows=len(rows.train) if spec.data.packing else train.rows_of(trainer.train_dataset),
@@ -149,9 +173,11 @@ def run(attempt: Attempt) -> int:
     if stop.pressed:
         return left(attempt, stop.cancelled)
     attempt.enter("saving")
-    artifacts.save(trainer, tokenizer, order.spec, attempt.folder / "artifacts", attempt.outbox)
-    attempt.outbox.emit(StateEvent, state=JobState.SUCCEEDED)
-    return SUCCEEDED
+    chat = tokenizer.chat_template is not None
+    done = card.Run(order, folder, plan, trainer.state.global_step, train.last_loss(trainer), chat)
+    artifacts.save(trainer, tokenizer, done, attempt.folder / artifacts.FOLDER, attempt.outbox)
+    attempt.memory = None  # the trainer can go
+    return done
 
 
 def main() -> int:

@@ -1,8 +1,5 @@
 """The model of a job: found, loaded in the precision asked for, and made trainable."""
 
-import ctypes
-import gc
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from worker.hub.fetch import fetch
 from worker.hub.progress import Tell
 from worker.refusal import Refusal
 from worker.trainer.demo import prepare_demo
+from worker.trainer.device import give_back
 from worker.trainer.modules import refuse_unmatched
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -81,14 +79,12 @@ def load_model(folder: Path, spec: JobSpec) -> PreTrainedModel:
 def release_mapped_file(model: torch.nn.Module) -> None:
     """Let go of the weights' file and of what loading freed, so that resident memory counts each weight once.
 
-    Loaded tensors are views of the mapped file: one left unquantized keeps all of it resident. And glibc keeps freed memory.
+    Loaded tensors are views of the mapped file: one left unquantized keeps all of it resident.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         if type(tensor).__name__ not in ("Params4bit", "Int8Params"):
             tensor.data = tensor.data.clone()
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -4,8 +4,6 @@ The process ends before the run loads its model, so the run has fresh weights an
 probe's; if memory is too small, that shows now and not at the step that happens to hold the longest rows.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -23,9 +21,8 @@ from tunescope.sentences import say
 from tunescope.settings import WorkerSettings
 from tunescope.spec import JobSpec
 from tunescope.wire import Order
-from worker.death import explain_death, oom_kills
-from worker.outbox import BELL_ENV, Outbox
-from worker.trainer import arithmetic, data, model, train
+from worker.outbox import Outbox
+from worker.trainer import arithmetic, beside, data, model, train
 from worker.trainer.failure import explain
 from worker.trainer.ledger.failing import failing_memory
 from worker.trainer.ledger.measuring import Measuring
@@ -33,32 +30,14 @@ from worker.trainer.meter.meter import Meter
 
 STEPS = 3
 """The second and third have optimizer states; between them each kind of micro batch meets gradients that accumulate."""
-FAILURE_FILE = "probe-failure.json"
-LOOK_SECONDS = 0.2
+MODULE = "worker.trainer.probe"
 STAGE = "probing the longest batch"
 
 
-def run_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
+def probe_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
     """Run the probe of an attempt in a process of its own; why the job cannot go on, or None. Ends early with the switch."""
-    # The bell's pipe is not handed on: what the probe tells is delivered when the trainer tells the next thing.
-    environment = {name: value for name, value in os.environ.items() if name != BELL_ENV}
-    before = oom_kills()
-    child = subprocess.Popen([sys.executable, "-m", "worker.trainer.probe", str(attempt_dir)], env=environment)
-    while True:
-        try:
-            status = child.wait(LOOK_SECONDS)
-            break
-        except subprocess.TimeoutExpired:
-            if stop.pressed:
-                child.kill()
-    if status == 0 or stop.pressed:
-        return None
-    told = attempt_dir / FAILURE_FILE
-    if told.is_file():
-        failure = Failure.model_validate_json(told.read_text())
-    else:
-        failure = explain_death(status, before, oom_kills(), [], stage=STAGE)
-    return failure.within(lambda detail: say("in_probe_run", failure=detail))
+    failure = beside.run_beside(MODULE, attempt_dir, stop, STAGE)
+    return failure and failure.within(lambda detail: say("in_probe_run", failure=detail))
 
 
 def shortened(spec: JobSpec) -> JobSpec:
@@ -138,10 +117,7 @@ def probe(order: Order, attempt_dir: Path) -> Failure | None:
 def main() -> int:
     attempt_dir = Path(sys.argv[1])
     failure = probe(Order.model_validate_json((attempt_dir / "order.json").read_text()), attempt_dir)
-    if failure is None:
-        return 0
-    (attempt_dir / FAILURE_FILE).write_text(failure.model_dump_json())
-    return 1
+    return beside.exit_status(MODULE, attempt_dir, failure)
 
 
 if __name__ == "__main__":

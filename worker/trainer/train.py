@@ -339,5 +339,11 @@ def planned_steps(trainer: SFTTrainer) -> int:
     return math.ceil(trainer.args.num_train_epochs * per_epoch)
 
 
+def last_loss(trainer: SFTTrainer) -> float | None:
+    """The training loss as last logged; None where it is no number, or none was logged."""
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return float(logged[-1]) if logged and math.isfinite(logged[-1]) else None
+
+
 def device_name() -> str:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"

@@ -8,6 +8,7 @@ import { Copy } from "../../ui/Copy";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
 import { formatBytes } from "../../units";
+import { CARD, HowToLoad } from "./HowToLoad";
 
 const SHOWN_DIGITS = 12;
 
@@ -28,6 +29,7 @@ export function Files({ job }: { job: Job }) {
         about={t(whyNone(job.state))}
       />
     );
+  const card = files.data.find((file) => file.name === CARD);
   const total = files.data.reduce((sum, file) => sum + file.bytes, 0);
   return (
     <Stack gap="sm">
@@ -82,6 +84,7 @@ export function Files({ job }: { job: Job }) {
           </Table>
         </Table.ScrollContainer>
       </div>
+      {card && <HowToLoad card={card} />}
     </Stack>
   );
 }

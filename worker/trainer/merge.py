@@ -1,0 +1,126 @@
+"""``schedule.merge_adapter``: the base model with the adapter added to its weights, as one model that needs no peft.
+
+In a process of its own, in main memory, from the weights as they were published: those of the run may be quantized, and what
+rounding made of them would stay. It takes about as much memory as their files have bytes.
+"""
+
+import shutil
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from tunescope.events import Failure
+from tunescope.sentences import say
+from tunescope.spec import JobSpec
+from tunescope.states import FailureReason
+from worker.outbox import Outbox
+from worker.probes.host import machine_memory
+from worker.refusal import Refusal
+from worker.trainer import artifacts, beside, card
+from worker.trainer.failure import explain
+from worker.trainer.model import load_tokenizer
+from worker.trainer.quiet import without_notes_to_programmers
+from worker.trainer.train import StopSwitch
+
+MODULE = "worker.trainer.merge"
+STAGE = "merging the adapter"
+FOLDER = "merged"
+
+
+def merges(spec: JobSpec) -> bool:
+    """Whether the job is to leave a merged model; full training leaves whole weights anyway."""
+    return spec.schedule.merge_adapter and spec.adaptation.method == "lora"
+
+
+def refuse_unmergeable(spec: JobSpec, base: Path, attempt_dir: Path) -> None:
+    """Raises Refusal, before anything is trained, where the merged model could not be made or kept on this machine."""
+    if not merges(spec):
+        return
+    if getattr(AutoConfig.from_pretrained(base, trust_remote_code=False), "quantization_config", None):
+        raise Refusal(
+            FailureReason.INVALID_SETTINGS, say("merge_needs_plain_weights"), say("plain_weights_or_no_merge")
+        )
+    needed = sum(file.stat().st_size for file in base.glob("*.safetensors"))
+    total, _available = machine_memory()
+    if needed > total:
+        detail = say("merge_too_large", needed_bytes=needed, total_bytes=total)
+        raise Refusal(FailureReason.OUT_OF_MEMORY, detail, say("merge_elsewhere"))
+    free = shutil.disk_usage(attempt_dir).free
+    if needed > free:
+        detail = say("merged_not_kept", needed_bytes=needed, free_bytes=free)
+        raise Refusal(FailureReason.DISK_FULL, detail, say("free_space_or_no_merge"))
+
+
+def merge_beside(attempt_dir: Path, run: card.Run, stop: StopSwitch) -> Failure | None:
+    """Merge what the run left in a process of its own, without a GPU; why that failed, or None. Ends early with the switch."""
+    without_gpu = {"CUDA_VISIBLE_DEVICES": ""}
+    failure = beside.run_beside(MODULE, attempt_dir, stop, STAGE, [str(run.base_folder)], without_gpu)
+    return failure and failure.within(lambda detail: say("trained_not_merged", failure=detail))
+
+
+def tell(attempt_dir: Path, run: card.Run, outbox: Outbox) -> None:
+    """Tell the files of the merged model, and write its card."""
+    folder = attempt_dir / artifacts.FOLDER
+    card.write(folder / FOLDER, run, "merged")
+    artifacts.tell(folder / FOLDER, folder, outbox)
+
+
+def merge(base: Path, adapter: Path, out: Path) -> None:
+    """Write the model of ``base`` with the ``adapter`` merged into it, in the type of its weights, and the adapter's tokenizer."""
+    plain: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        base, dtype="auto", use_safetensors=True, trust_remote_code=False
+    )
+    tied = untie(plain)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Input and output embeddings are no longer tied")  # seen to below
+        merged: Any = PeftModel.from_pretrained(plain, str(adapter)).merge_and_unload()
+    if tied:
+        tie_if_alike(merged)
+    merged.save_pretrained(out)
+    load_tokenizer(adapter).save_pretrained(out)
+
+
+def untie(model: PreTrainedModel) -> bool:
+    """Give the head weights of its own: an adapter on one of the tables, or a trained copy of it, is not for the other.
+
+    Returns whether it shared them with the embedding.
+    """
+    head: Any = model.get_output_embeddings()
+    if head is None or not model.config.tie_word_embeddings:
+        return False
+    head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    return True
+
+
+def tie_if_alike(model: PreTrainedModel) -> None:
+    """One table again where training has left both alike; else the configuration says that there are two."""
+    head: Any = model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
+    alike = torch.equal(head.weight, embedding.weight)
+    if alike:
+        head.weight = embedding.weight
+    model.config.tie_word_embeddings = alike
+
+
+def main() -> int:
+    without_notes_to_programmers()
+    attempt_dir, base = Path(sys.argv[1]), Path(sys.argv[2])
+    adapter = attempt_dir / artifacts.FOLDER
+    try:
+        merge(base, adapter, adapter / FOLDER)
+        failure = None
+    except Exception as error:
+        traceback.print_exc()
+        shutil.rmtree(adapter / FOLDER, ignore_errors=True)
+        failure = explain(error, STAGE)
+    return beside.exit_status(MODULE, attempt_dir, failure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

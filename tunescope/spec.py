@@ -208,6 +208,12 @@ class Schedule(Section):
     )
     save_steps: int = Field(default=100, ge=1, le=1_000_000_000, description="Write a checkpoint every so many steps.")
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
+    sample_answers: int = Field(
+        default=0,
+        ge=0,
+        le=32,
+        description="At the end, have the model answer so many rows, with the adapter and without.",
+    )
     merge_adapter: bool = Field(
         default=False,
         description="At the end also keep the model with the adapter added to its weights, which needs no peft.",

@@ -260,6 +260,36 @@ def test_why_a_run_that_ended_has_no_files(page: Page, long_job: str, ended: str
     expect(page.get_by_text(text)).to_be_visible()
 
 
+def test_answers_stand_beside_what_the_data_say(page: Page, long_job: str) -> None:
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How many bits has nf4?"}]
+    told = {
+        "of_evaluation": True,
+        "answers": [
+            {"asked": asked, "reference": "Four.", "before": "Nothing is known of it …", "after": "Four."},
+            {"asked": "Once", "reference": " upon a time", "before": None, "after": ""},
+        ],
+    }
+    url = f"/api/jobs/{long_job}/artifacts/answers.json"
+    files = [{"name": "answers.json", "bytes": 1, "sha256": "0", "url": url}]
+
+    def asking(route: Route) -> None:
+        job = route.fetch().json()
+        schedule = job["spec"].get("schedule", {}) | {"sample_answers": 2}
+        route.fulfill(json=job | {"spec": job["spec"] | {"schedule": schedule}})
+
+    page.route(f"**/api/jobs/{long_job}?*", asking)
+    page.goto(f"/jobs/{long_job}?tab=answers")
+    expect(page.get_by_text("The run ended before the model was asked")).to_be_visible()
+    page.route(f"**/api/jobs/{long_job}/artifacts", lambda route: route.fulfill(json=files))
+    page.route(f"**{url}", lambda route: route.fulfill(json=told))
+    page.reload()
+    expect(page.get_by_text("the model was not trained on them")).to_be_visible()
+    expect(page.get_by_text("How many bits has nf4?")).to_be_visible()
+    expect(page.get_by_text("Nothing is known of it …")).to_be_visible()
+    expect(page.get_by_text("It said nothing.")).to_be_visible()
+    assert serious_problems(page) == []
+
+
 def test_dragging_zooms_every_chart_and_a_double_click_resets(page: Page, long_job: str) -> None:
     page.goto(f"/jobs/{long_job}")
     area = page.get_by_role("group", name=re.compile("^Loss")).locator(".u-over")

@@ -181,6 +181,8 @@ NOTES = {
     "which is many times faster here.",
     "first_gpu_measured": "It trains on {gpus} GPUs, with a copy of the model on each: measured are the first of them and the "
     "highest of the others; tokens are those of all.",
+    "not_asked": "The model could not be asked for answers, which changes nothing of the result: {said}",
+    "nothing_to_ask": "No row of the data has a question that fits into data.max_length, so the model was not asked for answers.",
     "bfloat16_is_emulated": "This GPU ({device}) has no arithmetic in bfloat16: torch emulates it, and steps take several times as long. "
     "With precision.dtype float16 it computes at its own speed.",
 }

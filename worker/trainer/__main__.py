@@ -124,7 +124,7 @@ def run(attempt: Attempt) -> int:
 
 def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int | Run":
     """The run proper, on the model in ``folder``: what became of it, its files told; or the exit status where it left none."""
-    from worker.trainer import arithmetic, artifacts, card, data, model, other_ranks, parallel, train
+    from worker.trainer import answers, arithmetic, artifacts, card, data, model, other_ranks, parallel, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.meter.hooks import trained_model
@@ -176,8 +176,11 @@ def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int |
     chat = tokenizer.chat_template is not None
     done = card.Run(order, folder, plan, trainer.state.global_step, train.last_loss(trainer), chat)
     artifacts.save(trainer, tokenizer, done, attempt.folder / artifacts.FOLDER, attempt.outbox)
+    if spec.schedule.sample_answers:
+        attempt.enter(answers.STAGE)
+        answers.tell(trainer, tokenizer, rows, done, attempt.folder / artifacts.FOLDER, attempt.outbox, stop)
     attempt.memory = None  # the trainer can go
-    return done
+    return left(attempt, stop.cancelled) if stop.pressed else done
 
 
 def main() -> int:

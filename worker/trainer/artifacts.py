@@ -43,9 +43,11 @@ def name_base(config_file: Path, run: card.Run) -> None:
 def tell(files_in: Path, folder: Path, outbox: Outbox) -> None:
     """Tell each file in a directory, by its name from ``folder``, with its size and SHA-256."""
     for file in sorted(path for path in files_in.rglob("*") if path.is_file()):
-        outbox.emit(
-            ArtifactEvent, name=str(file.relative_to(folder)), bytes=file.stat().st_size, sha256=sha256_of(file)
-        )
+        tell_file(file, folder, outbox)
+
+
+def tell_file(file: Path, folder: Path, outbox: Outbox) -> None:
+    outbox.emit(ArtifactEvent, name=str(file.relative_to(folder)), bytes=file.stat().st_size, sha256=sha256_of(file))
 
 
 def sha256_of(file: Path) -> str:

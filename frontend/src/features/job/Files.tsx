@@ -1,24 +1,20 @@
 import { Anchor, Button, Code, Group, Skeleton, Stack, Table, Text } from "@mantine/core";
 import { IconFileDownload, IconFileZip, IconFolderOpen } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
-import { answer, api } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
 import { Copy } from "../../ui/Copy";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
 import { formatBytes } from "../../units";
 import { CARD, HowToLoad } from "./HowToLoad";
+import { useFiles } from "./useFiles";
 
 const SHOWN_DIGITS = 12;
 
 /** What the run left: each file with its size and checksum. */
 export function Files({ job }: { job: Job }) {
   const { t } = useTranslation("job");
-  const files = useQuery({
-    queryKey: ["artifacts", job.id, job.state, job.attempt],
-    queryFn: () => answer(api.GET("/api/jobs/{job_id}/artifacts", { params: { path: { job_id: job.id } } })),
-  });
+  const files = useFiles(job);
   if (files.error) return <Problem error={files.error} retry={files.refetch} />;
   if (files.isPending) return <Skeleton height={160} radius={12} />;
   if (files.data.length === 0)

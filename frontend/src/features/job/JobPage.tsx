@@ -10,6 +10,7 @@ import { useSaid } from "../../i18n/sentence";
 import { NoWorker } from "../../ui/NoWorker";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
+import { Answers, asksForAnswers } from "./Answers";
 import { Charts } from "./Charts";
 import { EarlierAttempts } from "./EarlierAttempts";
 import { Failure } from "./Failure";
@@ -23,7 +24,7 @@ import { Notes } from "./Notes";
 import { Spec } from "./Spec";
 import { useLive } from "./useLive";
 
-const TABS = ["charts", "memory", "log", "spec", "files"] as const;
+const TABS = ["charts", "memory", "answers", "log", "spec", "files"] as const;
 const REFRESH_MILLISECONDS = 2000;
 /** Somebody else, or another window, may run an ended job again, or delete it. */
 const ENDED_MILLISECONDS = 10_000;
@@ -52,6 +53,7 @@ export default function JobPage() {
     ) : (
       <Skeleton height={420} radius={12} />
     );
+  const tabs = TABS.filter((name) => name !== "answers" || asksForAnswers(job.data));
   return (
     <Stack>
       <Header job={job.data} live={live} />
@@ -66,12 +68,12 @@ export default function JobPage() {
       <EarlierAttempts job={job.data} />
       <MemoryWarnings job={job.data} />
       <Tabs
-        value={TABS.find((name) => name === tab) ?? "charts"}
+        value={tabs.find((name) => name === tab) ?? "charts"}
         onChange={(chosen) => change({ tab: chosen === "charts" ? undefined : (chosen ?? undefined) })}
         keepMounted={false}
       >
         <Tabs.List mb="md" style={{ flexWrap: "nowrap", overflowX: "auto" }}>
-          {TABS.map((name) => (
+          {tabs.map((name) => (
             <Tabs.Tab key={name} value={name}>
               {t(name)}
             </Tabs.Tab>
@@ -82,6 +84,9 @@ export default function JobPage() {
         </Tabs.Panel>
         <Tabs.Panel value="memory">
           <Memory job={job.data} />
+        </Tabs.Panel>
+        <Tabs.Panel value="answers">
+          <Answers job={job.data} />
         </Tabs.Panel>
         <Tabs.Panel value="log">
           <Log live={live} />

@@ -1,0 +1,180 @@
+"""``schedule.sample_answers``: what the model says to rows of the data once it is trained, and what it said without the adapter.
+
+Left as a file beside the result. Rows kept aside for evaluation where there are some, else rows that it was trained on.
+"""
+
+import json
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from trl.trainer.sft_trainer import SFTTrainer
+
+from tunescope.events import LogEvent
+from tunescope.sentences import say
+from worker.outbox import Outbox
+from worker.trainer import artifacts
+from worker.trainer.card import Run
+from worker.trainer.data import TrainingData
+from worker.trainer.failure import first_line
+from worker.trainer.meter.hooks import trained_model
+from worker.trainer.train import StopSwitch
+
+FILE = "answers.json"
+STAGE = "asking the model"
+MOST_NEW_TOKENS = 128
+MOST_SECONDS = 60.0
+"""For all answers of one model together: on a machine without a GPU a single one may take minutes."""
+
+Asked = str | list[dict[str, str]]
+"""A text to go on with, or the turns of a conversation up to the assistant's last."""
+
+
+@dataclass(frozen=True)
+class Question:
+    asked: Asked
+    reference: str
+    """What the data say."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    asked: Asked
+    reference: str
+    before: str | None
+    """None after full training, which leaves nothing of the model as it was."""
+    after: str
+
+
+class Pressed(StoppingCriteria):
+    """Ends an answer when the attempt is asked to stop."""
+
+    def __init__(self, stop: StopSwitch) -> None:
+        self._stop = stop
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
+        pressed: Any = torch.full((input_ids.shape[0],), self._stop.pressed, device=input_ids.device)
+        return pressed
+
+
+def tell(
+    trainer: SFTTrainer,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TrainingData,
+    run: Run,
+    folder: Path,
+    outbox: Outbox,
+    stop: StopSwitch,
+) -> None:
+    """Leave the answers among the files, or say in the log why there are none: the result is there without them."""
+    try:
+        file = save(trainer, tokenizer, rows, run.spec.schedule.sample_answers, folder, stop)
+    except Exception as error:
+        traceback.print_exc()
+        outbox.emit(LogEvent, stream="trainer", line=say("not_asked", said=first_line(str(error))).text)
+        return
+    if file is None:
+        outbox.emit(LogEvent, stream="trainer", line=say("nothing_to_ask").text)
+    else:
+        artifacts.tell_file(file, folder, outbox)
+
+
+def save(
+    trainer: SFTTrainer,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TrainingData,
+    count: int,
+    folder: Path,
+    stop: StopSwitch,
+) -> Path | None:
+    """Ask ``count`` rows and write the answers; None where no row has a question that fits, as a plain text has none."""
+    model: Any = trained_model(trainer).eval()
+    speaker = Speaker(model, tokenizer, stop)
+    longest = trainer.args.max_length or 0  # pyright: ignore[reportAttributeAccessIssue]
+    fitting = (each for each in questions(rows) if len(speaker.tokens(each.asked)) <= longest)
+    asked = list(islice(fitting, count))
+    if not asked:
+        return None
+    before: list[str] | list[None] = [None] * len(asked)
+    with trainer.compute_loss_context_manager():
+        if isinstance(model, PeftModel):
+            with model.disable_adapter():
+                before = speaker.answer(asked)
+        after = speaker.answer(asked)
+    told = {
+        "of_evaluation": rows.evaluation is not None,
+        "answers": [
+            asdict(Answer(question.asked, question.reference, was, now))
+            for question, was, now in zip(asked, before, after, strict=True)
+        ],
+    }
+    file = folder / FILE
+    file.write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
+    return file
+
+
+def questions(rows: TrainingData) -> Iterator[Question]:
+    """What the rows ask: those kept aside for evaluation, where there are some."""
+    for row in rows.train if rows.evaluation is None else rows.evaluation:
+        values: Any = row
+        if "prompt" in values:
+            yield Question(values["prompt"], values["completion"])
+        elif "messages" in values and (found := question_in(values["messages"])):
+            yield found
+
+
+def question_in(turns: list[dict[str, str]]) -> Question | None:
+    """The assistant's last turn, asked for by what comes before it; None where that is nothing."""
+    last = max(index for index, turn in enumerate(turns) if turn["role"] == "assistant")
+    return Question(turns[:last], turns[last]["content"]) if last else None
+
+
+class Speaker:
+    """The model as one that answers: greedily, so that the same weights say the same."""
+
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, stop: StopSwitch) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._pressed = StoppingCriteriaList([Pressed(stop)])
+        own: Any = tokenizer.eos_token_id
+        ends: Any = model.generation_config.eos_token_id
+        self._ends = {own, *(ends if isinstance(ends, list) else [ends])}
+        """Tokens that end an answer."""
+
+    def tokens(self, asked: Asked) -> list[int]:
+        if isinstance(asked, str):
+            return list(self._tokenizer(asked)["input_ids"])
+        told: Any = self._tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)
+        return list(told["input_ids"])
+
+    def answer(self, asked: list[Question]) -> list[str]:
+        """One answer each. Together they take ``MOST_SECONDS`` and a token each at most."""
+        ends = time.monotonic() + MOST_SECONDS
+        return [self._answer(question, max(0.0, ends - time.monotonic())) for question in asked]
+
+    @torch.no_grad()
+    def _answer(self, question: Question, seconds: float) -> str:
+        given = torch.tensor([self.tokens(question.asked)], device=self._model.device)
+        found: Any = self._model.generate(
+            input_ids=given,
+            attention_mask=torch.ones_like(given),
+            max_new_tokens=MOST_NEW_TOKENS,
+            max_time=seconds,
+            stopping_criteria=self._pressed,
+            use_cache=True,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+        answer: Any = self._tokenizer.decode(found[0, given.shape[1] :], skip_special_tokens=True)
+        if int(found[0, -1]) in self._ends:
+            return str(answer).strip()
+        return str(answer).rstrip("\ufffd").strip() + " …"  # the last token may be a part of a character

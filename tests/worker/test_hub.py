@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.support.hub import Hub, serving
-from tests.support.running import ROOT, free_port
+from tests.support.running import free_port
+from tests.worker.fetching import fetched
 from tunescope.units import MIB
+from tunescope.wire import ModelRef
 
 pytestmark = pytest.mark.slow
 
@@ -45,17 +45,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 def fetch(
     hub: Hub, home: Path, kind: str, *words: str, model: str = "org/tiny", revision: str | None = None, **more: str
 ) -> dict[str, Any]:
-    reference = json.dumps({"kind": kind, "location": model, "revision": revision})
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.worker.fetching", reference, *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | hub.environment(str(home)) | more,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return json.loads(ran.stdout.splitlines()[-1])
+    reference = ModelRef.model_validate({"kind": kind, "location": model, "revision": revision})
+    return fetched(reference, hub.environment(str(home)) | more, words)
 
 
 def test_only_safetensors_and_configuration_are_fetched_and_told(hub: Hub, tmp_path: Path, kind: str) -> None:
@@ -63,7 +54,7 @@ def test_only_safetensors_and_configuration_are_fetched_and_told(hub: Hub, tmp_p
     assert got["files"].keys() >= FETCHED and not got["files"].keys() & (FILES.keys() - FETCHED)
     assert {name for name, _ in hub.served} == FETCHED
     total = sum(len(FILES[name]) for name in FETCHED)
-    assert got["told"][0] == [0, total] and got["told"][-1] == [total, total]
+    assert got["told"][0] == (0, total) and got["told"][-1] == (total, total)
     assert all(done <= total for done, _ in got["told"])
     assert json.loads(got["config"])["of"] == "main"
 

@@ -12,7 +12,7 @@ from tunescope.memory.stack import DEFAULT
 from tunescope.memory.trace import Trace
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec
-from worker.tracer import step
+from worker.tracer import memoized, step
 from worker.tracer.__main__ import main
 from worker.tracer.trace import record, trace, workload
 
@@ -70,10 +70,10 @@ def test_remembered_results_change_no_event(recipe: str, monkeypatch: pytest.Mon
     spec = job(**RECIPES[recipe])
     work = workload(spec)
     with step.as_on_cuda(work):
-        remembered = record(spec, LLAMA, DEFAULT, work, 0)
-        monkeypatch.setattr(step, "Memoized", lambda: None)
+        found, remembered = (record(spec, LLAMA, DEFAULT, work, 0) for _ in range(2))
+        monkeypatch.setattr(memoized, "REMEMBERED", None)
         worked_out = record(spec, LLAMA, DEFAULT, work, 0)
-    assert remembered == worked_out
+    assert found == remembered == worked_out
 
 
 @pytest.mark.parametrize("optimizer", ["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit",

@@ -7,6 +7,7 @@ from pathlib import Path
 from tunescope.memory.stack import DEFAULT, stack_named
 from tunescope.problems import InvalidInput
 from tunescope.spec import load_spec
+from worker.libraries import loading
 
 USAGE = "usage: python -m worker.tracer SPEC_JSON_FILE CONFIG_JSON_FILE [STACK]"
 
@@ -20,7 +21,8 @@ def main(arguments: list[str]) -> int:
         if not isinstance(config, dict):
             raise InvalidInput("A config.json is an object.", "use the config.json published with the model")
         stack = stack_named(arguments[2]) if len(arguments) == 3 else DEFAULT
-        from worker.tracer.trace import trace
+        with loading():
+            from worker.tracer.trace import trace
 
         print(trace(spec, config, stack=stack).model_dump_json(indent=2))
     except json.JSONDecodeError as error:

@@ -10,22 +10,31 @@ _Key = tuple[Any, ...]
 _Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
 
+MOST_REMEMBERED = 20_000
+"""Results: some hundred for a model and a recipe, each about a kilobyte."""
+
+
 class Memoized:
     """Calls an operator on meta tensors, or makes what it returned for inputs of the same layout.
 
-    Only operators whose results are new tensors: no views, nothing in place. The results are empty, as on meta always.
+    Only operators whose results are new tensors: no views, nothing in place. The results are empty, as on meta always. They
+    depend on nothing else, so that a process needs but one of these: the next trace of a like model finds them known.
     """
 
     def __init__(self) -> None:
         self._known: dict[_Key, Any] = {}
         self._pure: dict[Any, bool] = {}
+        self._in_place: dict[Any, bool] = {}
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         pure = self._pure.get(func)
         if pure is None:
             pure = self._pure[func] = _makes_new_tensors(func)
+            self._in_place[func] = _works_on_lists_in_place(func)
         if not pure:
-            return None if _is_list_in_place(func, args) else func(*args, **kwargs)
+            # Lists worked on in place (by optimizers) allocate nothing, and on meta there is nothing to work out.
+            nothing = self._in_place[func] and args[0][0].device.type == "meta"
+            return None if nothing else func(*args, **kwargs)
         try:
             key = (func, _described(args), _described(tuple(kwargs.items())) if kwargs else None)
             layout = self._known.get(key)
@@ -40,6 +49,8 @@ class Memoized:
             return out
         layout = _layout_of(out)
         if layout is not None:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
             self._known[key] = layout
         return out
 
@@ -50,10 +61,12 @@ def _makes_new_tensors(func: Any) -> bool:
     return not aliased and bool(schema.returns) and all(str(item.type) == "Tensor" for item in schema.returns)
 
 
-def _is_list_in_place(func: Any, args: tuple[Any, ...]) -> bool:
-    """Lists worked on in place (by optimizers) allocate nothing, and on meta there is nothing to work out."""
-    schema = func._schema
-    return not schema.returns and schema.name.startswith("aten::_foreach") and args[0][0].device.type == "meta"
+def _works_on_lists_in_place(func: Any) -> bool:
+    return not func._schema.returns and func._schema.name.startswith("aten::_foreach")
+
+
+REMEMBERED = Memoized()
+"""That of this process."""
 
 
 def _shares_storage(out: Any, args: tuple[Any, ...]) -> bool:

@@ -3,7 +3,6 @@
 Started and watched by worker/tracechild.py. Its first line says that torch is loaded.
 """
 
-import gc
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 from tunescope.problems import Problem
 from tunescope.sentences import say
 from tunescope.spec import parse_spec
+from worker.libraries import loading
 
 NICENESS = 10
 """Trainers come first."""
@@ -39,14 +39,13 @@ def main() -> int:
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    import torch
+    # Each trace collects garbage first; what the libraries have loaded is then not looked through each time.
+    with loading():
+        import torch
 
-    from worker.tracer.trace import trace
+        from worker.tracer.trace import trace
 
     torch.set_num_threads(1)
-    # Each trace collects garbage first; what the libraries have loaded need not be looked through each time (0.4 s).
-    gc.collect()
-    gc.freeze()
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
         print(json.dumps(answer(line, trace)), file=answers)

@@ -12,10 +12,9 @@ from transformers import PreTrainedModel, masking_utils
 
 from tunescope.memory.stack import Stack
 from tunescope.spec import JobSpec
-from worker.tracer import fused_head, losses, model, optimizers, standins
+from worker.tracer import fused_head, losses, memoized, model, optimizers, standins
 from worker.tracer.cuda import KERNEL_SCRATCH, CudaFunctions, autocast_on_meta
 from worker.tracer.follower import Follower
-from worker.tracer.memoized import Memoized
 from worker.tracer.moments import Moments
 
 SCRATCH = {**KERNEL_SCRATCH, **standins.STANDIN_SCRATCH}
@@ -48,7 +47,7 @@ class TracedStep:
         autocast = model.autocast_type(spec, stack)
         self.autocast = autocast is not None
         self.functions = CudaFunctions(autocast)
-        self.follower = Follower("meta", record=True, scratch=SCRATCH, call=Memoized())
+        self.follower = Follower("meta", record=True, scratch=SCRATCH, call=memoized.REMEMBERED)
         self.moments = Moments(self.follower, self.base)
         self._held: list[torch.Tensor] = []
         self._with_gradient: list[torch.nn.Parameter] = []

@@ -93,6 +93,11 @@ def account(before: Sequence[Event], events: Sequence[Event]) -> Account:
     return found
 
 
+def highest_live(before: int, events: Sequence[Event]) -> int:
+    """Highest live bytes of ``events``, which begin with ``before`` of them."""
+    return max(_totals(before, events))
+
+
 def _known_from_birth(events: Iterable[Event]) -> dict[int, Category]:
     return {event.uid: event.category for event in events if event.kind == "retag" and event.since_birth}
 

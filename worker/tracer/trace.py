@@ -1,6 +1,7 @@
 """trace(spec, config): the exact memory of one training step on one GPU, from the real model on meta tensors."""
 
 import time
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,7 @@ from worker.tracer.follower import Event
 from worker.tracer.moments import MIDDLE
 from worker.tracer.replay import replayed
 from worker.tracer.step import TracedStep, Workload, as_on_cuda
-from worker.tracer.stream import Recording, account, changes, closed_form_sites
+from worker.tracer.stream import Recording, account, changes, closed_form_sites, highest_live
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 STEADY_STEPS = 2
@@ -82,7 +83,6 @@ def record(spec: JobSpec, config: dict[str, Any], stack: Stack, work: Workload, 
 def _answer(recording: Recording, expandable: bool) -> Trace:
     first = recording.first_step()
     steady = [recording.steady_step(number) for number in range(1, STEADY_STEPS + 1)]
-    began = account(recording.load, first)
     found = account([*recording.load, *first], steady[0])
     assert found.peak_event is not None
     backward_end = next(event for event in reversed(steady[0]) if event.phase == "backward")
@@ -95,12 +95,17 @@ def _answer(recording: Recording, expandable: bool) -> Trace:
         peak_site=middle if peak_site == MIDDLE else peak_site,
         ledger={str(name): count for name, count in found.ledger.items()},
         sites=sites,
-        first_step_peak_bytes=began.peak,
+        first_step_peak_bytes=highest_live(_live(recording.load), first),
         replay=replayed(changes([*recording.load, *first, *steady[0]]), changes(steady[1]), expandable),
         timeline=found.timeline,
-        versions={package: version(package) for package in PACKAGES},
+        versions=_versions(),
         seconds=0.0,
     )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
 
 
 def _live(events: list[Event]) -> int:

@@ -15,6 +15,7 @@ from tunescope.settings import WorkerSettings
 from tunescope.states import JobState
 from tunescope.wire import Order
 from worker.hub.refusal import DownloadStopped
+from worker.libraries import loading
 from worker.outbox import Outbox
 from worker.trainer.quiet import without_notes_to_programmers
 from worker.whereabouts import Trail
@@ -87,7 +88,8 @@ def logged(attempt: Attempt, notes: list[Sentence]) -> list[Sentence]:
 def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
-    from worker.trainer import device, kernels, merge, model, probe, train
+    with loading():
+        from worker.trainer import device, kernels, merge, model, probe, train
 
     order = attempt.order
     device.refuse_without_gpu(order.gpus)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tunescope.events import Failure
 from worker.death import explain_death, oom_kills
+from worker.libraries import AS_PROGRAM
 from worker.outbox import BELL_ENV
 from worker.trainer.train import StopSwitch
 
@@ -22,12 +23,12 @@ def run_beside(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Failure | None:
-    """Run ``python -m module ATTEMPT_DIR *arguments``; why the job cannot go on, or None. Ends early with the switch."""
+    """Run the ``main`` of ``module`` with ATTEMPT_DIR and ``arguments``; why the job cannot go on, or None. Ends early with the switch."""
     # The bell's pipe is not handed on: what the process tells is delivered when the trainer tells the next thing.
     inherited = {name: value for name, value in os.environ.items() if name != BELL_ENV}
     told, before = failure_file(attempt_dir, module), oom_kills()
     child = subprocess.Popen(
-        [sys.executable, "-m", module, str(attempt_dir), *arguments], env=inherited | dict(environment or {})
+        [sys.executable, *AS_PROGRAM, module, str(attempt_dir), *arguments], env=inherited | dict(environment or {})
     )
     while True:
         try:

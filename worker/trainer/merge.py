@@ -120,7 +120,3 @@ def main() -> int:
         shutil.rmtree(adapter / FOLDER, ignore_errors=True)
         failure = explain(error, STAGE)
     return beside.exit_status(MODULE, attempt_dir, failure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,10 +17,11 @@ from tunescope.sentences import say
 from tunescope.states import FailureReason
 from tunescope.wire import Order
 from worker.death import explain_death, oom_kills
+from worker.libraries import AS_PROGRAM
 from worker.outbox import BELL_ENV
 from worker.trainer.parallel import RENDEZVOUS_FILE, processes
 
-RANK = (sys.executable, "-m", "worker.trainer.rank")
+RANK = (sys.executable, *AS_PROGRAM, "worker.trainer.rank")
 LOOK_SECONDS = 0.05
 """Sooner than NCCL's watchdog, which looks every 100 ms and aborts the process when a connection broke (ProcessGroupNCCL.cpp)."""
 AFTERMATH_SECONDS = 3.0

@@ -118,7 +118,3 @@ def main() -> int:
     attempt_dir = Path(sys.argv[1])
     failure = probe(Order.model_validate_json((attempt_dir / "order.json").read_text()), attempt_dir)
     return beside.exit_status(MODULE, attempt_dir, failure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""``python -m worker.trainer.rank ORDER RANK MODEL``: a process of data-parallel training other than the first (other_ranks.py starts it).
+"""``python -m worker.libraries worker.trainer.rank ORDER RANK MODEL``: a process of data-parallel training other than the first (other_ranks.py starts it).
 
 It trains as the first does, and speaks only if it fails.
 """
@@ -74,7 +74,3 @@ def main() -> int:
         return 0
     tell_failure(order_file.parent, rank, failure)
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,7 @@
 """An API over a real database and a real Redis, and clients for each kind of caller."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,10 +38,37 @@ def postgres_base() -> Iterator[str]:
         yield base
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database at the newest schema: each test's is a copy, since all migrations take longer than most tests."""
+    settings = ServerSettings(data_dir=tmp_path_factory.mktemp("migrated"), database_url="")
+    migrate(settings)
+    return database_file(settings)
+
+
+@pytest.fixture(scope="session")
+def migrated_name(postgres_base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same on Postgres, the template of each test's."""
+    name = "migrated"
+    url = new_database(postgres_base, name)
+    migrate(ServerSettings(data_dir=tmp_path_factory.mktemp("migrated"), database_url=url))
+    return name
+
+
+def database_file(settings: ServerSettings) -> Path:
+    return Path(settings.sqlalchemy_url().removeprefix("sqlite:///"))
+
+
 @pytest.fixture
 def on_postgres() -> bool:
     """Overridden by modules that run on both databases."""
     return False
+
+
+@pytest.fixture
+def migrated() -> bool:
+    """Overridden by the module about migrations, whose databases are empty."""
+    return True
 
 
 @pytest.fixture
@@ -56,21 +84,27 @@ def hashing(slow_hashing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str, on_postgres: bool, request: pytest.FixtureRequest) -> ServerSettings:
+def settings(
+    tmp_path: Path, redis_url: str, on_postgres: bool, migrated: bool, request: pytest.FixtureRequest
+) -> ServerSettings:
     """Settings of a server of the test's own: fresh database, emptied Redis."""
     url = ""
     if on_postgres:
-        url = new_database(request.getfixturevalue("postgres_base"), f"test{next(numbers)}")
+        template = request.getfixturevalue("migrated_name") if migrated else None
+        url = new_database(request.getfixturevalue("postgres_base"), f"test{next(numbers)}", template)
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushall()
-    return ServerSettings(
+    made = ServerSettings(
         data_dir=tmp_path / "data", database_url=url, redis_url=redis_url, admin_token=ADMIN_TOKEN, ask_hubs=False
     )
+    if migrated and not on_postgres:
+        made.data_dir.mkdir()
+        shutil.copy(request.getfixturevalue("migrated_file"), database_file(made))
+    return made
 
 
 @pytest.fixture
 def app(settings: ServerSettings, tmp_path: Path) -> FastAPI:
-    migrate(settings)
     return create_app(settings, page_dir=tmp_path / "no-page")
 
 

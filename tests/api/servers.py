@@ -14,6 +14,7 @@ import psycopg
 import redis
 
 from tests.support.waiting import until
+from tunescope.units import GIB
 
 SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
 
@@ -66,10 +67,16 @@ def postgres_binaries() -> Path | None:
     return folder if (folder / "initdb").is_file() else None
 
 
+def roomy_memory() -> Path | None:
+    """Where files stay in memory, if there is room for a database of each test: a thousand files each, which a disk is slow to delete."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 * GIB else None
+
+
 @contextmanager
 def postgres_server(binaries: Path) -> Iterator[str]:
     """Base URL of a private Postgres, without a database name. Postgres refuses root, so root hands it to nobody."""
-    folder = Path(tempfile.mkdtemp(prefix="tsp-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="tsp-", dir=roomy_memory() or "/tmp"))
     as_nobody: list[str] = []
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
@@ -104,8 +111,9 @@ def postgres_server(binaries: Path) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(base: str, name: str) -> str:
-    """Make an empty database and return its URL."""
+def new_database(base: str, name: str, template: str | None = None) -> str:
+    """Make a database, empty or a copy of ``template``, and return its URL."""
+    of = f' TEMPLATE "{template}"' if template else ""
     with psycopg.connect(f"{base}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # pyright: ignore[reportArgumentType, reportCallIssue]
+        connection.execute(f'CREATE DATABASE "{name}"{of}')  # pyright: ignore[reportArgumentType, reportCallIssue]
     return f"{base}/{name}"

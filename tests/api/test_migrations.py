@@ -19,6 +19,11 @@ def on_postgres(request: pytest.FixtureRequest) -> bool:
     return request.param == "postgres"
 
 
+@pytest.fixture
+def migrated() -> bool:
+    return False
+
+
 def tables(settings: ServerSettings) -> set[str]:
     engine = make_engine(settings.sqlalchemy_url())
     try:

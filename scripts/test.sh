@@ -12,5 +12,7 @@ if [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
   fi
 fi
 bash scripts/check.sh
+# A hundred processes start here; where nothing may be cached each would compile our modules anew, half a second of its time.
+unset PYTHONDONTWRITEBYTECODE
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false
 exec .venv/bin/python -m pytest -n 3 --no-loadscope-reorder ${PYTEST_ARGS:-}

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 SHARING = {"browser/": "browser", "cli/test_commands": "cli", "cli/test_examples": "cli", "cli/test_sdk": "cli"}
 """Files that share a server (their conftest's ``server``), by how their paths begin, and their group."""
 LONGEST = (
-    "browser", "worker/test_formula_against_trace", "worker/test_hub", "cli", "faults/test_trainer_killed",
-    "faults/test_redis_and_workers", "worker/test_trainer", "worker/test_controller", "api/test_jobs", "worker/test_tracer",
-    "api/test_schema", "worker/test_tracer_published", "worker/test_out_of_memory", "worker/test_probe",
+    "browser", "worker/test_formula_against_trace", "worker/test_hub", "cli", "worker/test_parallel", "faults/test_trainer_killed",
+    "faults/test_redis_and_workers", "worker/test_controller", "worker/test_trainer", "worker/test_tracer_published",
+    "worker/test_tracer", "worker/test_merge", "worker/test_answers", "worker/test_reserved_against_trace", "worker/test_probe",
+    "api/test_jobs", "api/test_schema", "worker/test_out_of_memory", "house/test_compose", "worker/test_fsdp_steps",
 )  # fmt: skip
 """Groups from the longest on; all others follow as they are collected."""
 

@@ -113,7 +113,7 @@ def test_a_merge_that_fails_keeps_the_adapter(tmp_path: Path, monkeypatch: pytes
     end = [event for event in read_events(mine.folder) if isinstance(event, StateEvent)][-1]
     assert end.failure and end.failure.reason in (FailureReason.TRAINER_KILLED, FailureReason.OUT_OF_MEMORY)
     assert "its adapter saved" in end.failure.detail and "while merging the adapter" in end.failure.detail
-    assert "adapter_model.safetensors" in told(mine)
+    assert "adapter_model.safetensors" in told(mine) and "without training" in end.failure.advice
 
 
 def test_what_cannot_be_merged_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +128,11 @@ def test_what_cannot_be_merged_is_refused_before_the_run(tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(merge, "machine_memory", lambda: (1000, 1000))
         assert refused() is FailureReason.OUT_OF_MEMORY
+    weights = (folder / "model.safetensors").stat().st_size
+    (folder / "consolidated.safetensors").write_bytes(bytes(10 * weights))
+    with monkeypatch.context() as patch:
+        patch.setattr(merge, "machine_memory", lambda: (2 * weights, weights))
+        merge.refuse_unmergeable(spec, folder, tmp_path)  # a copy in another layout is not loaded
     config = json.loads((folder / "config.json").read_text())
     quantized = config | {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
     (folder / "config.json").write_text(json.dumps(quantized))

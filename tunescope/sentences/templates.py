@@ -225,6 +225,8 @@ ADVICE = {
     "convert_for_library": "Choose a model with *.safetensors files, or convert it with save_pretrained and add it to the library.",
     "retry_download": "Run it again: what arrived is kept. If this machine has no network, add the model's directory to the library instead.",
     "plain_weights_or_no_merge": "Choose the model's unquantized release, or clone the job with schedule.merge_adapter off.",
+    "merge_again": "Run it again, with more main memory free if that was short: it merges without training. "
+    "Or merge the adapter elsewhere, as its README.md tells.",
     "merge_elsewhere": "Clone the job with schedule.merge_adapter off; the README.md beside the adapter tells how to merge it elsewhere.",
     "free_space_or_no_merge": "Free space there and run the job again, or clone it with schedule.merge_adapter off.",
     "larger_disk": "Free space there, or point HF_HOME (or MODELSCOPE_CACHE) of the worker to a larger disk, then run the job again.",

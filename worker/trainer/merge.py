@@ -4,6 +4,7 @@ In a process of its own, in main memory, from the weights as they were published
 rounding made of them would stay. It takes about as much memory as their files have bytes.
 """
 
+import json
 import shutil
 import sys
 import traceback
@@ -13,7 +14,8 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from tunescope.events import Failure
 from tunescope.sentences import say
@@ -42,11 +44,11 @@ def refuse_unmergeable(spec: JobSpec, base: Path, attempt_dir: Path) -> None:
     """Raises Refusal, before anything is trained, where the merged model could not be made or kept on this machine."""
     if not merges(spec):
         return
-    if getattr(AutoConfig.from_pretrained(base, trust_remote_code=False), "quantization_config", None):
+    if told_in(base / CONFIG_NAME).get("quantization_config"):
         raise Refusal(
             FailureReason.INVALID_SETTINGS, say("merge_needs_plain_weights"), say("plain_weights_or_no_merge")
         )
-    needed = sum(file.stat().st_size for file in base.glob("*.safetensors"))
+    needed = weights_bytes(base)
     total, _available = machine_memory()
     if needed > total:
         detail = say("merge_too_large", needed_bytes=needed, total_bytes=total)
@@ -57,11 +59,26 @@ def refuse_unmergeable(spec: JobSpec, base: Path, attempt_dir: Path) -> None:
         raise Refusal(FailureReason.DISK_FULL, detail, say("free_space_or_no_merge"))
 
 
+def weights_bytes(base: Path) -> int:
+    """Size of the files that transformers loads: those that the index names, and not copies in another layout beside them."""
+    named = told_in(base / SAFE_WEIGHTS_INDEX_NAME).get("weight_map", {}).values()
+    return sum((base / name).stat().st_size for name in {*named} or {SAFE_WEIGHTS_NAME} if (base / name).is_file())
+
+
+def told_in(file: Path) -> dict[str, Any]:
+    """The values of a JSON file; none where there is no such file."""
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
 def merge_beside(attempt_dir: Path, run: card.Run, stop: StopSwitch) -> Failure | None:
     """Merge what the run left in a process of its own, without a GPU; why that failed, or None. Ends early with the switch."""
     without_gpu = {"CUDA_VISIBLE_DEVICES": ""}
     failure = beside.run_beside(MODULE, attempt_dir, stop, STAGE, [str(run.base_folder)], without_gpu)
-    return failure and failure.within(lambda detail: say("trained_not_merged", failure=detail))
+    if failure is None:
+        return None
+    advice = say("merge_again")
+    told = failure.within(lambda detail: say("trained_not_merged", failure=detail))
+    return told.model_copy(update={"advice": advice.text, "advice_sentence": advice})
 
 
 def tell(attempt_dir: Path, run: card.Run, outbox: Outbox) -> None:

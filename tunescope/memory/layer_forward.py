@@ -24,7 +24,9 @@ class LayerForward(LayerLinears):
         open_outputs = self.t * last.outputs
         activated = product if self.a.traits.gated else 0
         beside = activated if len(self.ups) > 1 else 0
-        up = wide * (beside + open_outputs) + (self.adding(open_outputs) if self.adapted(last) else 0)
+        up = wide * (beside + open_outputs)
+        if self.adapted(last):
+            up += self.adding(open_outputs) + self.casts(last, self.h)[0]
         made = wide * (open_outputs + activated + product)
         down = (wide + (2 * c if s.checkpointing and not self.adapted(self.down) else 0)) * self.h + wide * product
         if self.adapted(self.down):
@@ -55,7 +57,7 @@ class LayerForward(LayerLinears):
     def end_of_forward(self, product: int, product_kept: int, after: int) -> int:
         """What forward that keeps all needs beyond, at its height in the MLP: the layer's input too is held by the model's frame."""
         backward, self.meter = self.meter, Meter()
-        self.meter.take(0 if self.s.stream == 4 else self.s.stream * self.h)
+        self.meter.take(self.stream_held())
         self.to_the_end(product, product_kept, after)
         needed, self.meter = self.meter.peak, backward
         return needed
@@ -68,19 +70,38 @@ class LayerForward(LayerLinears):
         m, s = self.meter, self.s
         held = m.take(self.residual_held() + self.mlp_input_held())
         m.free(after + product_kept)
-        if self.a.traits.gated and len(self.ups) == 1 and self.adapted(self.ups[0]):
-            # One matrix for gate and up, before anything is made of its output.
-            opened = 2 * product
-            m.free(
-                m.take(self.answered * opened + self.adding(opened) - self.mlp_kept(self.layer.mlp_width, self.rows))
-            )
-        self.last_matrix(product, product_kept, whole or after > 0)
+        self.last_opened(product)
+        whole_matrix = whole or after > 0
+        if self.runs_last(whole_matrix):
+            self.last_matrix(product, product_kept, whole_matrix)
+        else:
+            m.take(product_kept)
         m.take(after)
         m.free(held)
         if after:
             # The residual, the norm's input, and in fp32 what it normalized; to the end that multiplied, then in the stream's type.
             end = self.residual_held() + self.answered * self.h + 4 * self.h
             m.free(m.take(end + ((4 + s.stream) * self.h if whole else 0)))
+
+    def last_opened(self, product: int) -> None:
+        """The last matrix that reads the MLP's input, before anything is made of what it gives."""
+        m, last = self.meter, self.ups[-1]
+        given = self.t * last.outputs
+        # One matrix for gate and up stands for all that is kept of both.
+        later = self.mlp_kept(self.layer.mlp_width, self.rows) - self.answered * given if len(self.ups) == 1 else 0
+        m.free(later)
+        if self.adapted(last):
+            cast, dropped, copied = self.casts(last, self.h)
+            m.free(m.take((cast if copied or dropped else 0) + self.adding(given)))
+        else:
+            m.free(self.restored(last))
+        m.take(later)
+
+    def runs_last(self, whole: bool) -> bool:
+        """Whether the MLP's last matrix runs at all: a frozen one of bitsandbytes saves nothing for backward, so recomputation stops
+        before its input is made."""
+        assert self.down is not None
+        return whole or self.adapted(self.down) or not self.in_four_bit(self.down)
 
     def last_matrix(self, product: int, product_kept: int, whole: bool) -> None:
         """Leaves what it keeps."""
@@ -122,14 +143,20 @@ class LayerForward(LayerLinears):
         kept = self.s.stream == 4 or (self.a.traits.layer_norm and not self.s.autocast)
         return 0 if kept else self.s.stream * self.h
 
+    def stream_held(self) -> int:
+        """The layer's input, which the model's frame holds, unless it is itself what the first norm keeps of it."""
+        return 0 if self.s.stream == 4 else self.s.stream * self.h
+
     def mlp_input_held(self) -> int:
         """What the MLP reads, unless it is kept as it is."""
+        return 0 if self.kept_as_it_is(self.ups) else self.normed * self.h
+
+    def kept_as_it_is(self, readers: list[Linear]) -> bool:
+        """Whether backward needs what a norm gave to its ``readers``."""
         s = self.s
         if s.full or s.quantized == "int8":
-            kept = self.normed == s.compute
-        else:
-            kept = any(self.adapted(linear) and self.reads_as_it_is(linear) for linear in self.ups)
-        return 0 if kept else self.normed * self.h
+            return self.normed == s.compute
+        return any(self.adapted(linear) and self.reads_as_it_is(linear) for linear in readers)
 
     def own_gradient(self) -> int:
         """Of what a half of the layer gives, where it is not the stream's: normed or multiplied before it is added, or of another type."""
@@ -153,8 +180,11 @@ class LayerForward(LayerLinears):
             return
         if after:
             gradient = (4 if self.answered != 4 else 0) * self.h
-        else:
+        elif self.runs_last(whole=False):
             gradient = self.own_gradient() + (c * self.h if self.adapted(self.down) else 0)
+        else:
+            # The last matrix's backward needs nothing that is recomputed: what is left of it is its input's gradient.
+            gradient = self.answered * product
         m.take(gradient)
         self.to_the_end(product, product_kept, after, whole=False)
         m.free(gradient)

@@ -1,6 +1,6 @@
 """What one decoder layer keeps from forward until backward, tensor by tensor, and the settings that decide it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunescope.memory.architecture import Architecture, Layer, Linear
 from tunescope.memory.windows import needs_mask
@@ -15,6 +15,8 @@ class LayerSettings:
     batch: int
     stream: int
     """Width of the residual stream: 2, or 4 when embeddings or norms are fp32."""
+    embedded: int
+    """Width of what the embedding gives, and of eager attention's masks."""
     compute: int
     autocast: bool
     full: bool
@@ -43,6 +45,12 @@ class LayerSettings:
     """Checkpointing of the kind that recomputes a layer to its end, output included; the other stops at the last tensor that is needed."""
     reordered: bool = False
     """GPTQ's ``desc_act``: scales are gathered for every input."""
+
+    def of(self, layer: Layer) -> "LayerSettings":
+        """Those of one layer: with a mask for its window SDPA is given k and v for every head, and needs no plain products."""
+        if self.attention == "math" and needs_mask(layer.window, self.sequence, "sdpa"):
+            return replace(self, attention="sdpa")
+        return self
 
 
 @dataclass(frozen=True)
@@ -176,10 +184,7 @@ class LayerKept:
         s, c = self.s, self.s.compute
         kept = c * (self.q + 2 * (self.q if self.repeats else self.k))
         kept += c * (self.t if s.packed else s.sequence) * self.t if self.masked else 0
-        if self.a.traits.qk_norm or self.a.traits.wide_qk_norm:
-            # The norms of q and k keep their inputs in fp32, and what they normalized where their weights train.
-            normalized = 4 if self.a.traits.fp32_norm_weight else self.answered
-            kept += (4 + (normalized if s.full or s.norms else 0)) * (self.q + self.k)
+        kept += self.qk_norms_kept()
         repeats = self.repeats_eagerly if s.attention == "eager" else self.repeats
         if len(self.qkv) == 1 and self.answered == c and not repeats and not self.a.traits.learned_positions:
             # v is a view of the fused projection's output, which stays whole beside the rotated q and k.
@@ -192,6 +197,13 @@ class LayerKept:
             scores = self.a.heads * self.row * self.t
             return kept + repeated + (self.softmax_kept() + (c if self.a.traits.capped else 0)) * scores
         return kept + c * self.q + 4 * self.a.heads * self.t
+
+    def qk_norms_kept(self) -> int:
+        """The norms of q and k keep their inputs in fp32, and what they normalized where their weights train."""
+        if not (self.a.traits.qk_norm or self.a.traits.wide_qk_norm):
+            return 0
+        normalized = 4 if self.a.traits.fp32_norm_weight else self.answered
+        return (4 + (normalized if self.s.full or self.s.norms else 0)) * (self.q + self.k)
 
     def softmax_kept(self) -> int:
         """Bytes a score of eager attention's softmax: its result in fp32, and that cast to compute dtype."""

@@ -7,19 +7,23 @@ from tunescope.memory.layer_kept import LayerKept
 class LayerLinears(LayerKept):
     """The matrices of one layer on its meter."""
 
-    def linear_backward(self, linear: Linear, count_in: int, saved: int) -> int:
+    def linear_backward(self, linear: Linear, count_in: int, saved: int, graded: bool = True) -> int:
         """Backward of one linear that reads ``count_in`` numbers and kept ``saved`` bytes of them.
 
-        Returns the bytes of the gradient it leaves for its input. The adapter's path runs first (it was recorded
-        last) and lets its saved input go, then the frozen matrix adds into the same buffer.
+        Returns the bytes of the gradient it leaves for its input, if that is ``graded``. The adapter's path runs first (it was
+        recorded last) and lets its saved input go, then the frozen matrix adds into the same buffer.
         """
         m, s = self.meter, self.s
         c = s.compute
         reading = self.reading(linear)
         gradient_in = reading * count_in
-        if linear.path in s.targets and not s.full:
+        adapted = linear.path in s.targets and not s.full
+        if adapted:
             scaled = m.take(c * self.t * linear.outputs)
             m.free(scaled)
+        if not graded:
+            return 0
+        if adapted:
             path = m.take(gradient_in if s.autocast else s.adapter * count_in)
             masks = count_in if s.dropout and saved else 0
             m.free(saved - masks)
@@ -48,6 +52,14 @@ class LayerLinears(LayerKept):
                 m.take(gradient_in)
                 m.free(narrow)
         return gradient_in
+
+    def constants(self, linear: Linear) -> int:
+        """Those of a 4-bit matrix that are quantized too, in fp32."""
+        return 4 * -(-linear.weight_count // 64) if self.s.nested else 0
+
+    def in_four_bit(self, linear: Linear) -> bool:
+        """Whether bitsandbytes keeps it so."""
+        return self.s.quantized in ("nf4", "fp4") and linear.path not in self.layer.unquantized
 
     def input_gradient(self, reading: int, count_in: int) -> int:
         """The product's gradient in compute dtype, then cast to the type of what was read."""
@@ -78,7 +90,9 @@ class LayerLinears(LayerKept):
         gathered for every input where those are reordered (``qlinear_cuda_old.py``, ``qlinear_cuda.py``).
         """
         if not self.s.keeps_weights:
-            return self.dequantized(linear)
+            # bitsandbytes' product adds the nested constants' offset out of place (``backends/cuda/ops.py`` _dequant_linear_fallback).
+            again = self.constants(linear) if self.in_four_bit(linear) else 0
+            return self.meter.take(again) + self.dequantized(linear)
         narrow, wide = 2 if self.s.quantized == "gptq-int8" else 1, 2
         scaled = 2 * narrow + wide + (wide if self.s.reordered else 0)
         return self.meter.take(max(4 + narrow, scaled) * linear.weight_count)
@@ -86,10 +100,9 @@ class LayerLinears(LayerKept):
     def dequantized(self, linear: Linear) -> int:
         """The frozen matrix restored for the product: whole in compute dtype, and its nested constants in fp32."""
         count = linear.weight_count
-        whole = self.s.keeps_weights or linear.path in self.layer.unquantized
-        kind = "none" if whole else self.s.quantized
-        if kind in ("nf4", "fp4"):
-            return self.meter.take(self.s.compute * count + (4 * -(-count // 64) if self.s.nested else 0))
+        kind = "none" if self.s.keeps_weights or linear.path in self.layer.unquantized else self.s.quantized
+        if self.in_four_bit(linear):
+            return self.meter.take(self.s.compute * count + self.constants(linear))
         if kind in ("int8", "gptq-int4", "gptq-int8"):
             return self.meter.take(self.s.compute * count)
         return 0

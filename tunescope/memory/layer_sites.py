@@ -21,12 +21,11 @@ class LayerKind:
     kept: int
     """By its forward, where nothing is recomputed."""
     climb: int
-    """The highest point of its backward, what it recomputes included, above what lived before."""
+    """The highest point of its backward, what it recomputes included but for casts, above what lived before."""
     passing: int
     """What forward needs at its height beyond what it keeps."""
-    weight_casts: int
-    """Autocast's copies of its matrices."""
-    adapter_casts: int
+    casts: int
+    """Autocast's copies of its matrices, or of its adapters."""
     gradients: int
 
 
@@ -39,17 +38,19 @@ def layer_kinds(
 ) -> Iterator[LayerKind]:
     """The layers' bytes with what comes on top for adapters and autocast."""
     copied = settings.autocast and settings.full and settings.weight == 4 and settings.compute != 4
-    cast = settings.autocast and settings.adapter == 4 and not settings.full
+    other = {spec.precision.dtype, spec.precision.adapter_dtype} == {"bfloat16", "float16"}
+    cast = settings.autocast and (settings.adapter == 4 or other) and not settings.full
     for layer, item, added, on_experts in zip(
         architecture.layers, each, persistent.layer_adapter_elements, persistent.layer_expert_elements, strict=True
     ):
         kept = item.kept + _adapter_inner(spec, layer, settings, persistent.targets, on_experts)
-        casts = 2 * (added - on_experts) if cast else 0
+        casts = settings.compute * (added - on_experts) if cast else 0
+        if copied:
+            casts = settings.compute * sum(linear.weight_count for linear in layer.linears)
         yield LayerKind(
             kept,
-            item.backward + (kept + casts if settings.checkpointing else 0),
+            item.backward + (kept if settings.checkpointing else 0),
             item.passing,
-            settings.compute * sum(linear.weight_count for linear in layer.linears) if copied else 0,
             casts,
             persistent.trained[-1].width * layer.parameter_count(architecture.hidden)
             if settings.full
@@ -101,6 +102,8 @@ class LayersOfStep:
     shared: tuple[tuple[int, int], ...]
     """(first layer that is given it, bytes) of every mask and rotary table: all are among what lives through the step, but go with
     that layer."""
+    first_climb: int | None = None
+    """The first layer's, where no gradient is asked of its input."""
 
     @cached_property
     def kept(self) -> int:
@@ -108,12 +111,9 @@ class LayersOfStep:
         return self._kept(len(self.order) - 1)
 
     @cached_property
-    def weight_casts(self) -> int:
-        return self._weight_casts(self._counts(len(self.order) - 1))
-
-    @cached_property
-    def adapter_casts(self) -> int:
-        return sum(self.kinds[kind].adapter_casts for kind in self.order)
+    def casts(self) -> int:
+        """Of all layers: autocast keeps them to the end of forward, and backward of what is not recomputed needs them."""
+        return self._casts(self._counts(len(self.order) - 1))
 
     @cached_property
     def passing(self) -> int:
@@ -140,9 +140,10 @@ class LayersOfStep:
 
     def _moment(self, index: int, made: int) -> Moment:
         counts, kind = self._counts(index), self.kinds[self.order[index]]
-        casts = kind.weight_casts if self.checkpointed else self._weight_casts(counts)
+        casts = kind.casts if self.checkpointed else self._casts(counts)
         gone = sum(size for first, size in self.shared if first > index)
-        return Moment(self._kept(index) + kind.climb - gone, casts, max(self.gradients_there, made))
+        climb = kind.climb if index or self.first_climb is None else self.first_climb
+        return Moment(self._kept(index) + climb - gone, casts, max(self.gradients_there, made))
 
     def _made(self, index: int) -> int:
         """Gradients that this backward made before it comes to a layer."""
@@ -157,8 +158,8 @@ class LayersOfStep:
         counts = self._counts(index)
         return sum(count * kind.kept for count, kind in zip(counts, self.kinds, strict=True)) + self.lasting
 
-    def _weight_casts(self, counts: list[int]) -> int:
-        return sum(count * kind.weight_casts for count, kind in zip(counts, self.kinds, strict=True))
+    def _casts(self, counts: list[int]) -> int:
+        return sum(count * kind.casts for count, kind in zip(counts, self.kinds, strict=True))
 
     def _counts(self, index: int) -> list[int]:
         """Layers of each kind up to one."""

@@ -14,8 +14,14 @@ from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 
 def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSettings) -> LayerBytes:
     """Bytes of one layer: kept by forward, and the peak of backward above what was kept before it began."""
-    step = _LayerStep(architecture, layer, settings)
-    return step.run()
+    return _LayerStep(architecture, layer, settings.of(layer)).run()
+
+
+def first_layer_backward(architecture: Architecture, layer: Layer, settings: LayerSettings) -> int:
+    """The peak of backward above what is kept where no gradient is asked of the layer's input: it ends at the first adapter."""
+    step = _LayerStep(architecture, layer, settings.of(layer))
+    step.begin_at_first_adapter()
+    return step.run().backward
 
 
 def norm_backward_bytes(architecture: Architecture) -> int:
@@ -93,6 +99,8 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
             + self.dora_kept()
             + sum(self.saved_weight(linear) for linear in self.layer.linears)
         )
+        if not self.input_graded:
+            kept -= self.for_input_only(norm, middle)
         # Backward: the gradient of the layer's output.
         m.take(kept)
         m.take(s.stream * self.h)
@@ -108,7 +116,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
                 self.recompute_end(product, product_kept, after)
                 self.passing = self.passed(product)
             m.take(s.stream * self.h if s.reentrant else 0)
-        elif not self.experts:
+        elif not self.experts and self.input_graded:
             self.passing = self.end_of_forward(product, product_kept, after)
         if after:
             m.at("norm")
@@ -133,14 +141,21 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         if self.parallel:
             # The norm's output collects both gradients before its own backward.
             m.take(self.normed * self.h)
-        else:
+        elif self.mlp_graded:
             m.at("norm")
             self.norm_backward(norm)
-        if after:
+        if after and self.mlp_graded:
             self.norm_backward(after)
-        self.attention_backward(first_norm, attention_inputs, out_input)
-        if s.checkpointing and s.attention in ("eager", "math"):
+        if self.parallel or self.mlp_graded:
+            self.attention_backward(first_norm, attention_inputs, out_input)
+        if s.attention in ("eager", "math") and self.input_graded and not (self.experts and not s.checkpointing):
             passing = self.scores_passing() if s.attention == "eager" else self.products_passing()
+            if not s.checkpointing:
+                # Beyond what the layer will keep, of which no more than this is there yet.
+                there = norm + attention_inputs + self.qk_norms_kept()
+                passing += (
+                    there + self.stream_held() - (self.normed * self.h if self.kept_as_it_is(self.qkv) else 0) - kept
+                )
             self.passing = max(self.passing, passing)
         held = 0
         if s.quantized == "int8":
@@ -151,9 +166,13 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         """Forward without a graph inside eager attention: masked scores, the same in fp32 (which only fp16 is spared) and their softmax
         (torch ``SoftMax.cpp``), beside what attention read, q, k, v and the latter two repeated."""
         c, a = self.s.compute, self.a
-        repeated = 2 * c * self.q if self.repeats_eagerly else 0
         scores = a.heads * self.row * self.t
-        return (c + (4 if c != 4 else 0) + 4) * scores + c * (self.q + 2 * self.k) + repeated + self.normed * self.h
+        # Rotated by fp32 tables q and k are fp32, and the sum with an fp32 mask is.
+        rotated = max(c, self.s.embedded)
+        given = 4 if rotated == 4 else c + 4
+        repeated = (rotated + c) * self.q if self.repeats_eagerly else 0
+        inputs = rotated * (self.q + self.k) + c * self.k + self.normed * self.h
+        return (given + 4) * scores + inputs + repeated
 
     def products_passing(self) -> int:
         """The same inside SDPA's plain products: scores and their softmax, a mask of a row's tokens, q, k and v, q scaled, and k and v
@@ -184,10 +203,14 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         assert self.down is not None
         m.at("mlp")
         own = m.take(self.own_gradient())
-        gradient = self.linear_backward(self.down, product, product_kept)
+        gradient = self.linear_backward(self.down, product, product_kept, self.product_graded)
         m.free(own)
+        if not self.product_graded:
+            return
+        # Nothing else wants the gradient of the layer's output where the stream beside has none.
+        m.free(0 if self.mlp_graded or self.parallel else s.stream * self.h)
         if self.a.traits.gated:
-            silu, up = m.take(self.answered * product), m.take(self.answered * product)
+            silu, up = (m.take(self.answered * product if graded else 0) for graded in self.gate_and_up_graded)
             m.free(gradient)
             backward = self.apart_backward if len(self.ups) > 1 else self.together_backward
             total = backward(silu, up, up_inputs, middle)
@@ -198,7 +221,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
                 wide = 4 if s.autocast else c
                 m.free(m.take(2 * wide * product))
             m.free(gradient + middle)
-            total = self.linear_backward(self.ups[0], self.h, up_inputs)
+            total = self.linear_backward(self.ups[0], self.h, up_inputs, self.mlp_graded)
             m.free(act)
         m.free(total)
 
@@ -207,11 +230,11 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         m = self.meter
         m.free(2 * middle // 3)
         gate_matrix, up_matrix = self.ups
-        total = self.linear_backward(up_matrix, self.h, up_inputs // 2)
+        total = self.linear_backward(up_matrix, self.h, up_inputs // 2, self.mlp_graded)
         m.free(up)
         gate = m.take(silu)
         m.free(silu)
-        m.free(self.linear_backward(gate_matrix, self.h, up_inputs // 2))
+        m.free(self.linear_backward(gate_matrix, self.h, up_inputs // 2, self.mlp_graded))
         m.free(gate + middle - 2 * middle // 3)
         return total
 
@@ -223,7 +246,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         m.free(silu + middle - middle // 3)
         whole = m.take(gate + up)
         m.free(gate + up)
-        total = self.linear_backward(self.ups[0], self.h, up_inputs)
+        total = self.linear_backward(self.ups[0], self.h, up_inputs, self.mlp_graded)
         m.free(whole)
         return total
 
@@ -232,59 +255,83 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         c = s.compute
         m.at("attention")
         own = m.take(self.own_gradient())
-        gradient = self.linear_backward(self.out, self.q, out_input)
+        gradient = self.linear_backward(self.out, self.q, out_input, any(self.qkv_graded))
         m.free(own)
-        kept = self.attention_kept()
+        if not any(self.qkv_graded):
+            return
+        q_graded, k_graded, v_graded = self.qkv_graded
+        kept = self.attention_kept() - (0 if self.input_graded else self.of_other_inputs())
         if s.attention == "eager":
-            scores = a.heads * self.row * self.t
-            value = m.take(c * self.q)
-            grads = m.take(c * scores)
-            # The values go with their product; those of a fused projection are views of it.
-            values = c * self.q if self.repeats_eagerly else c * self.k if len(self.qkv) > 1 else 0
-            m.free(gradient + (self.softmax_kept() - 4) * scores + values)
+            kept -= self.scores_backward(gradient)
+        elif s.attention == "math":
+            kept -= self.products_backward(gradient)
+        else:
+            padded = s.batch * (-(-s.sequence // 128) * 128)
+            head = -(-a.head_dim // 32) * 32
+            scratch = m.take(4 * padded * a.heads * head + 4 * padded * a.heads)
+            m.take(c * (self.q + 2 * self.k))
+            grouped = m.take(2 * c * self.q) if a.kv_heads != a.heads else 0
+            m.free(scratch + grouped + gradient + c * (self.q + 2 * self.k))
+        dq, dkv = m.take(c * self.q * q_graded), m.take(c * self.k * (k_graded + v_graded))
+        m.free(kept)
+        rotated = m.take(2 * c * max(self.q * q_graded, self.k * k_graded))
+        m.free(rotated)
+        total = 0
+        for index, linear in enumerate(reversed(self.qkv)):
+            added = self.linear_backward(linear, self.h, inputs // len(self.qkv), self.input_graded)
+            if index:
+                m.free(added)
+            else:
+                total = added
+        m.free(dq + dkv + total)
+        if self.input_graded:
+            self.norm_backward(norm)
+
+    def scores_backward(self, gradient: int) -> int:
+        """Eager attention's, to the gradients of q, k and v where these have one. Returns the bytes of what was kept that it let go."""
+        m, c = self.meter, self.s.compute
+        q_graded, k_graded, v_graded = self.qkv_graded
+        inner = q_graded or k_graded
+        scores = self.a.heads * self.row * self.t
+        value = m.take(c * self.q * v_graded)
+        grads = m.take(c * scores * inner)
+        # The values go with their product; those of a fused projection are views of it.
+        gone = (c * self.q if self.repeats_eagerly else c * self.k if len(self.qkv) > 1 else 0) * inner
+        gone += (self.softmax_kept() - 4) * scores * v_graded
+        m.free(gradient + gone)
+        soft = 4 * scores * (inner or c == 4)
+        if inner:
             # The softmax runs in fp32: its gradient, its saved result and what it returns live at once.
             wide = grads
             if c != 4:
                 wide = m.take(4 * scores)
                 m.free(grads)
             returned = m.take(4 * scores)
-            m.free(wide + 4 * scores)
+            m.free(wide + soft)
             back = m.take(c * scores)
             m.free(returned)
-            if a.traits.capped:
+            if self.a.traits.capped:
                 m.free(m.take(c * scores) + c * scores)
-                kept -= c * scores
-            both = m.take(2 * c * self.q)
-            m.free(back + value + both)
-            kept -= self.softmax_kept() * scores + values
-            dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
-        elif s.attention == "math":
-            scores = c * a.heads * self.row * self.t
-            value = m.take(c * self.q)
-            grads = m.take(scores)
-            m.free(gradient + c * self.q)
-            back = m.take(scores)
-            m.free(grads + scores)
-            both = m.take(2 * c * self.q)
-            m.free(back + value + both)
-            kept -= scores + c * self.q
-            dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
+                gone += c * scores
+            both = m.take(c * self.q * (q_graded + k_graded))
+            m.free(back + both)
         else:
-            padded = s.batch * (-(-s.sequence // 128) * 128)
-            head = -(-a.head_dim // 32) * 32
-            scratch = m.take(4 * padded * a.heads * head + 4 * padded * a.heads)
-            dq, dkv = m.take(c * self.q), m.take(2 * c * self.k)
-            grouped = m.take(2 * c * self.q) if a.kv_heads != a.heads else 0
-            m.free(scratch + grouped + gradient)
-        m.free(kept)
-        rotated = m.take(2 * c * self.q)
-        m.free(rotated)
-        total = 0
-        for index, linear in enumerate(reversed(self.qkv)):
-            added = self.linear_backward(linear, self.h, inputs // len(self.qkv))
-            if index:
-                m.free(added)
-            else:
-                total = added
-        m.free(dq + dkv + total)
-        self.norm_backward(norm)
+            m.free(soft)
+        m.free(value)
+        return gone + soft
+
+    def products_backward(self, gradient: int) -> int:
+        """The same of SDPA's plain products."""
+        m, c = self.meter, self.s.compute
+        q_graded, k_graded, v_graded = self.qkv_graded
+        inner = q_graded or k_graded
+        scores = c * self.a.heads * self.row * self.t
+        value = m.take(c * self.q * v_graded)
+        grads = m.take(scores * inner)
+        repeated = c * self.q * inner
+        m.free(gradient + repeated)
+        back = m.take(scores * inner)
+        m.free(grads + scores)
+        both = m.take(c * self.q * (q_graded + k_graded))
+        m.free(back + value + both)
+        return scores + repeated

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
 from tunescope.memory.layer_sites import LayersOfStep, layer_kinds
-from tunescope.memory.layer_step import layer_bytes, norm_backward_bytes
+from tunescope.memory.layer_step import first_layer_backward, layer_bytes, norm_backward_bytes
 from tunescope.memory.loss_path import (
     AUTOCAST_ON_LABELS,
     FLOAT_ON_LABELS,
@@ -67,9 +67,12 @@ def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int
 
     Also where bitsandbytes' layers answer an fp32 LayerNorm in fp32, and the sum takes that type from the first layer on.
     """
-    if spec.precision.quantization != "none" and stack.upcast == "all":
-        return 4
-    if _layers_widen(spec, architecture, stack) or _fp32_embedding(spec, stack):
+    return 4 if _layers_widen(spec, architecture, stack) else embedded_width(spec, stack)
+
+
+def embedded_width(spec: JobSpec, stack: Stack) -> int:
+    """Bytes of one number that the embedding gives."""
+    if (spec.precision.quantization != "none" and stack.upcast == "all") or _fp32_embedding(spec, stack):
         return 4
     return max(computing_width(spec), WIDTHS[spec.precision.dtype])
 
@@ -105,6 +108,7 @@ def layer_settings(
         sequence=work.sequence,
         batch=work.batch,
         stream=stream_width(spec, stack, architecture),
+        embedded=embedded_width(spec, stack),
         compute=WIDTHS[spec.precision.dtype],
         autocast=autocast,
         full=full,
@@ -153,11 +157,14 @@ def training_sites(
     held = 0
     if not stack.reentrant:
         held = sum(layer.count * item.held_by_frames for layer, item in zip(architecture.layers, each, strict=True))
-    ungraded = 0 if checkpointed or _embedding_trains(spec) else each[architecture.order[0]].without_input_gradient
+    ungraded, first_climb = 0, None
+    if not checkpointed and not _embedding_trains(spec):
+        ungraded = each[architecture.order[0]].without_input_gradient
+        first_climb = first_layer_backward(architecture, architecture.layers[architecture.order[0]], settings)
     # What the embedding gives is in compute dtype even where the layers' sums are not.
-    narrower = hidden * (settings.stream - settings.compute) if _layers_widen(spec, architecture, stack) else 0
-    tables = _rotary_tables(spec, architecture, work, settings.stream if not narrower else settings.compute)
-    masks = _masks(spec, architecture, work)
+    narrower = hidden * (settings.stream - settings.embedded)
+    tables = _rotary_tables(spec, architecture, work, settings.embedded)
+    masks = _masks(spec, architecture, work, settings)
     # Checkpointing keeps them as inputs of the layers; without it they go when the layers' forward ends.
     always = _inputs(spec, work) + sum(size for _, size in tables) + (masks if checkpointed else 0)
     multiplied = (
@@ -185,24 +192,32 @@ def training_sites(
         earlier_gradients=table_gradient,
         gradients_there=accumulated + waiting,
         head_gradients=head_gradient,
-        shared=(*(_masks_until(spec, architecture, work) if checkpointed else ()), *tables),
+        shared=(*(_masks_until(spec, architecture, work, settings) if checkpointed else ()), *tables),
+        first_climb=first_climb,
     )
     at_end = layers.kept + head, forward
     # With the loss in tiles, forward may be higher inside a layer than at the loss.
-    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work)
+    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work, settings)
     if not checkpointed:
         # The embeddings are held by the model's frame, also where the first layer keeps nothing of them.
         inside += masks + (settings.compute * hidden if ungraded or settings.stream == 2 else 0)
     if sum(at_end) < inside:
         at_end = inside, 0
     at_end = at_end[0] + _cache(architecture, work, settings, stack), at_end[1]
+    # Of 16-bit adapters the copies in another type are not cached.
+    cached = not checkpointed or settings.full or settings.adapter == 4
     last, first = layers.backward()
     # Of embeddings in 16 bit the first layer's norms keep copies in fp32, beside its input and its residual.
-    copied = narrower and (settings.stream + settings.compute) * hidden if checkpointed and not settings.norms else 0
-    # The head's own backward: 16-bit gradient of the logits, and those of its weight and its input.
+    copied = narrower and (settings.stream + settings.embedded) * hidden if checkpointed and not settings.norms else 0
+    # The head's own backward: gradient of the logits, and those of its weight and its input.
     head_backward = 0
     if head_gradient and not spec.memory_savers.fused_loss:
-        head_backward = settings.compute * work.tokens * (architecture.vocab + architecture.hidden) + head_gradient
+        of_input = settings.compute * hidden
+        head_backward = settings.compute * work.tokens * architecture.vocab + of_input
+        head_backward += head_casts or head_gradient
+        if head_casts:
+            # The weight's is made in 16 bit and cast to fp32 when the logits' and the head's own copy have gone.
+            head_backward = max(head_backward, of_input + head_gradient)
     at_loss = layers.kept + head_kept, max(backward, head_backward)
     # The last norm's own backward, which is higher with the loss in tiles of many tokens.
     made = waiting if settings.accumulates else head_gradient
@@ -223,10 +238,10 @@ def training_sites(
     given = always - multiplied if checkpointed and stack.reentrant else inputs
     return (
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
-        Site("forward_end", *at_end, 0, layers.weight_casts + layers.adapter_casts + head_casts, accumulated),
+        Site("forward_end", *at_end, 0, (layers.casts if cached else 0) + head_casts, accumulated),
         Site(
             "loss_backward", *at_loss, 0,
-            head_casts + (0 if checkpointed else layers.weight_casts), accumulated,
+            head_casts + (0 if checkpointed else layers.casts), accumulated,
         ),
         Site("layer_backward_last", last.activations + always, 0, 0, last.casts, last.gradients),
         Site("layer_backward_first", first.activations + always + copied, 0, 0, first.casts, first.gradients),
@@ -284,30 +299,31 @@ def _saved_width(spec: JobSpec, stack: Stack) -> int:
     return adapter_width(spec) if stack.saved_modules_follow_adapters else weight_width(spec)
 
 
-def _masks(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
+def _masks(spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings) -> int:
     """Those that the layers are given."""
     windows = {layer.window for layer in architecture.layers}
     attention = spec.memory_savers.attention
-    return len(masked_windows(windows, work.sequence, attention, uneven(spec, work))) * _mask(spec, work)
+    return len(masked_windows(windows, work.sequence, attention, uneven(spec, work))) * _mask(spec, work, settings)
 
 
-def _masks_for_nobody(spec: JobSpec, architecture: Architecture, work: Workload) -> int:
+def _masks_for_nobody(spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings) -> int:
     windows = {layer.window for layer in architecture.layers}
     count = masks_for_nobody(architecture.traits.windows, windows, spec.memory_savers.attention, uneven(spec, work))
-    return count * _mask(spec, work)
+    return count * _mask(spec, work, settings)
 
 
-def _mask(spec: JobSpec, work: Workload) -> int:
-    attention = spec.memory_savers.attention
+def _mask(spec: JobSpec, work: Workload, settings: LayerSettings) -> int:
     row = work.tokens if spec.data.packing else work.sequence
-    return (WIDTHS[spec.precision.dtype] if attention == "eager" else 1) * work.tokens * row
+    return (settings.embedded if spec.memory_savers.attention == "eager" else 1) * work.tokens * row
 
 
-def _masks_until(spec: JobSpec, architecture: Architecture, work: Workload) -> tuple[tuple[int, int], ...]:
+def _masks_until(
+    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings
+) -> tuple[tuple[int, int], ...]:
     """(first layer that is given it, bytes) of every mask: backward lets it go with that layer."""
     each = [architecture.layers[kind].window for kind in architecture.order]
     masked = masked_windows(set(each), work.sequence, spec.memory_savers.attention, uneven(spec, work))
-    return tuple((each.index(window), _mask(spec, work)) for window in masked)
+    return tuple((each.index(window), _mask(spec, work, settings)) for window in masked)
 
 
 def _rotary_tables(

@@ -90,9 +90,10 @@ def _int8(linear: torch.nn.Linear) -> Linear8bitLt:
 
 def _four_bit_product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
     """``_dequant_linear_fallback``: fp32 absmax twice where it is nested, and the whole weight in 16 bit."""
+    # Given by name they are told apart by place all the same: (A, B, shapeB, absmax, blocksize, quant_type, bias, absmax_8bit, ...).
     inputs, shape = args[0], args[2]
     scratch: list[torch.Tensor] = []
-    nested = kwargs.get("absmax_8bit")
+    nested = args[7] if len(args) > 7 else kwargs.get("absmax_8bit")
     if nested is not None:
         scratch += [torch.empty_like(nested, dtype=torch.float32) for _ in range(2)]
     return [*scratch, torch.empty(tuple(shape), dtype=inputs.dtype, device=inputs.device)]

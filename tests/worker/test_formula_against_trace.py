@@ -59,6 +59,7 @@ ARCHITECTURES = {
     "granite": model("granite", tie_word_embeddings=True, logits_scaling=8.0),
     "smollm3": model("smollm3", vocab_size=128256, tie_word_embeddings=True, pad_token_id=0),
     "phi3": model("phi3", pad_token_id=0, eos_token_id=1),
+    "seed_oss": model("seed_oss", head_dim=128),
 }  # fmt: skip
 PLAIN = {"quantization": "none"}
 MASTERS = {**PLAIN, "master_weights": True}
@@ -399,6 +400,12 @@ LONE: dict[str, tuple[str, dict[str, Any]]] = {
             "data": {"dataset": "d", "max_length": 512},
         },
     ),
+    "experts are asked in fp32 by norms that train": (
+        "qwen3_moe",
+        {"precision": PLAIN, "adaptation": {"modules_to_save": ["norm"], **ON_QUERIES_AND_VALUES}, "memory_savers": TILED},
+    ),
+    "experts in fp32": ("qwen3_moe", {"precision": FLOAT, "adaptation": FULL}),
+    "scores that are dropped": ("seed_oss", {"precision": PLAIN, "adaptation": FULL, "memory_savers": {**KEEPING, **EAGER}}),
     "scores in forward that keeps all": (
         "qwen3",
         {"precision": PLAIN, "adaptation": FULL, "memory_savers": {**TILED, **KEEPING, **EAGER}, "data": {"dataset": "d", "max_length": 4096}},
@@ -460,7 +467,7 @@ def test_every_site_agrees(architecture: str, recipe: str) -> None:
 
 @pytest.mark.parametrize("name", LONE)
 def test_single_moments_agree(name: str) -> None:
-    config, spec = {**ARCHITECTURES, **WINDOWS, "gemma 2": GEMMA2}[LONE[name][0]], spec_of(name)
+    config, spec = {**ARCHITECTURES, **WINDOWS, **MIXTURES, "gemma 2": GEMMA2}[LONE[name][0]], spec_of(name)
     assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
 
 

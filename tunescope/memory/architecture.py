@@ -190,7 +190,7 @@ def architecture_from_config(config: dict[str, Any], name: str = "") -> Architec
     plan = _plan(read, family, experts, count)
     stored = stored_weights(read)
     tied = read.switch("tie_word_embeddings", family.tied)
-    family = _capped(config, family)
+    family = _without_dropout(config, _capped(config, family))
     read.finish()
     if family.halved_intermediate:
         intermediate //= 2
@@ -211,6 +211,18 @@ def _capped(config: dict[str, Any], family: Family) -> Family:
         family,
         capped="attn_logit_softcapping" not in off,
         scaled_logits=0 if "final_logit_softcapping" in off else family.scaled_logits,
+    )
+
+
+def _without_dropout(config: dict[str, Any], family: Family) -> Family:
+    """The family without the dropout that this config.json turns off."""
+    if not (family.attention_dropout or family.residual_dropout):
+        return family
+    on = {name: config.get(name) != 0 for name in ("attention_dropout", "residual_dropout")}
+    return replace(
+        family,
+        attention_dropout=family.attention_dropout and on["attention_dropout"],
+        residual_dropout=family.residual_dropout and on["residual_dropout"],
     )
 
 

@@ -12,9 +12,9 @@ from tunescope.memory.stack import Stack
 from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
 
-EXACT_IN_FP32 = frozenset(("llama", "mistral", "qwen2", "qwen3", "gemma", "granite", "smollm3"))
+EXACT_IN_FP32 = frozenset(("llama", "mistral", "qwen2", "qwen3", "gemma", "granite", "smollm3", "seed_oss"))
 """Families whose sites agree with the trace where adapters train on an fp32 model."""
-MISSED_IN_FP32 = {"gpt_bigcode": 24, "seed_oss": 21, "phi": 3}
+MISSED_IN_FP32 = {"gpt_bigcode": 24, "phi": 3}
 """How far others miss, in percent, where it is more than 2."""
 
 
@@ -40,8 +40,6 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
         yield Doubt(5, say("doubt_experts_even"))
     if not architecture.traits.certain:
         yield Doubt(5, say("doubt_family", family=architecture.family))
-    if architecture.family == "seed_oss":
-        yield Doubt(3, say("doubt_seed_oss"))
     if lora and adaptation.use_dora:
         yield Doubt(20, say("doubt_dora"))
     if lora and precision.quantization == "int8":
@@ -58,8 +56,9 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     ):
         yield Doubt(8, say("doubt_two_sixteens"))
     saved = {module.split(".")[-1] for module in adaptation.modules_to_save} if lora else set[str]()
-    exact = HEADS | EMBEDDINGS if precision.quantization != "none" else HEADS | EMBEDDINGS | {"norm"}
-    if saved - exact:
+    if saved - HEADS - EMBEDDINGS - {"norm"}:
         yield Doubt(5, say("doubt_layers_in_full"))
+    elif "norm" in saved and (precision.quantization != "none" or architecture.is_mixture):
+        yield Doubt(2, say("doubt_layers_in_full"))
     if lora and outer_targets(spec):
         yield Doubt(2, say("doubt_outer_adapters"))

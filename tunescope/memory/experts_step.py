@@ -23,6 +23,8 @@ class ExpertsStep(LayerKept):
         """Of what the experts compute in: their weights' own type, whatever autocast says."""
         self.chosen = self.t * per_token
         self.chosen_rows = self.width * self.chosen * architecture.hidden
+        self.read_rows = self.normed * self.chosen * architecture.hidden
+        """The same rows in the type of what they are taken from."""
         self.inner_rows = self.width * self.chosen * inner
         self.weighted = (
             max(self.width, 4 if architecture.traits.fp32_routing else 0) * self.chosen * architecture.hidden
@@ -61,7 +63,7 @@ class ExpertsStep(LayerKept):
         highest = max(
             4 * self.inner_rows + self.up_copy, self.chosen_rows + max(2 * self.weighted, self.inner_rows) + copies
         )
-        return frames + self.chosen_rows + highest
+        return frames + self.read_rows + highest
 
     def experts_recomputed(self, input_kept: bool) -> None:
         """The end of recomputation: what forward's names still hold, and the weighed rows.
@@ -69,8 +71,11 @@ class ExpertsStep(LayerKept):
         ``input_kept``: a shared expert's adapters keep the MLP's input itself.
         """
         m = self.meter
-        frames = self.s.stream * self.h + (0 if self.router_trains or input_kept else self.normed * self.h)
-        frames += 0 if self.up_trains else self.chosen_rows
+        # An fp32 stream is itself what the norm keeps of it.
+        frames = (0 if self.s.stream == 4 else self.s.stream * self.h) + (
+            0 if self.router_trains or input_kept else self.normed * self.h
+        )
+        frames += self.read_rows if not self.up_trains or self.read_rows != self.chosen_rows else 0
         last = max(self.weighted, 0 if self.down_trains else self.inner_rows)
         if self.shared_gate is not None:
             last += self.weighted - self.shared_gate_kept()
@@ -108,6 +113,10 @@ class ExpertsStep(LayerKept):
         m.free(2 * self.inner_rows)
         weights = m.take(self.up_gradient if self.up_trains else 0)
         rows = m.take(self.chosen_rows)
+        if self.read_rows != self.chosen_rows:
+            read = m.take(self.read_rows)
+            m.free(rows)
+            rows = read
         m.free(2 * self.inner_rows + self.up_copy + (self.chosen_rows if self.up_trains else 0))
         m.free(0 if s.full and not s.accumulates else weights)
         total = m.take(hidden)

@@ -65,6 +65,10 @@ class Family:
     """Attention scores and logits are soft-capped unless config.json turns it off: the tanh of each is kept."""
     attentions: tuple[str, ...] = ("sdpa", "flash_attention_2", "eager")
     """The implementations that transformers 5 has for it."""
+    attention_dropout: bool = False
+    """Attention drops scores unless config.json turns it off. Fused kernels keep nothing for it."""
+    residual_dropout: bool = False
+    """So does each half of a layer with what it adds to the stream: a mask of a byte a number is kept."""
     scaled_logits: int = 0
     """Extra copies of the 16-bit logits: 1 for granite's logits_scaling, and for the tanh of a soft cap."""
     multipliers: bool = False
@@ -96,7 +100,7 @@ FAMILIES: dict[str, Family] = {
     "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj", windows="all", default_window=None),
     "granite": Family(multipliers=True, out_bias=None),
     "smollm3": Family(kv_heads=4, out_bias=None, tied=True, windows="without_rope", default_window=None),
-    "seed_oss": Family(kv_heads=8, head_dim=128, qkv_bias=True),
+    "seed_oss": Family(kv_heads=8, head_dim=128, qkv_bias=True, attention_dropout=True, residual_dropout=True),
     "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, certain=False),
     "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, windows="but_every_fourth", rotary="by_window", certain=False),
     "mimo": Family(qkv_bias=True, certain=False),

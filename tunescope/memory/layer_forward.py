@@ -69,14 +69,18 @@ class LayerForward(LayerLinears):
             return
         m, s = self.meter, self.s
         held = m.take(self.residual_held() + self.mlp_input_held())
-        m.free(after + product_kept)
+        dropped = self.residual_mask()
+        m.free(after + product_kept + dropped)
         self.last_opened(product)
-        whole_matrix = whole or after > 0
+        # What saves a tensor after the matrix needs what it gives.
+        whole_matrix = whole or after > 0 or dropped > 0
         if self.runs_last(whole_matrix):
             self.last_matrix(product, product_kept, whole_matrix)
         else:
             m.take(product_kept)
-        m.take(after)
+        m.take(after + dropped)
+        if dropped:
+            m.free(m.take(2 * self.answered * self.h))
         m.free(held)
         if after:
             # The residual, the norm's input, and in fp32 what it normalized; to the end that multiplied, then in the stream's type.
@@ -162,7 +166,11 @@ class LayerForward(LayerLinears):
         """Of what a half of the layer gives, where it is not the stream's: normed or multiplied before it is added, or of another type."""
         traits = self.a.traits
         other = self.s.stream != self.s.compute and self.answered == self.s.compute
-        return self.s.compute * self.h if other or traits.multipliers or traits.norms_per_layer > 2 else 0
+        return (
+            self.s.compute * self.h
+            if other or traits.multipliers or traits.residual_dropout or traits.norms_per_layer > 2
+            else 0
+        )
 
     def recompute_end(self, product: int, product_kept: int, after: int) -> None:
         """The end of recomputation under checkpointing.
@@ -178,7 +186,9 @@ class LayerForward(LayerLinears):
         if s.reentrant:
             self.to_the_end(product, product_kept, after)
             return
-        if after:
+        if self.residual_mask():
+            gradient = 0
+        elif after:
             gradient = (4 if self.answered != 4 else 0) * self.h
         elif self.runs_last(whole=False):
             gradient = self.own_gradient() + (c * self.h if self.adapted(self.down) else 0)

@@ -206,8 +206,14 @@ class LayerKept:
         return (4 + (normalized if self.s.full or self.s.norms else 0)) * (self.q + self.k)
 
     def softmax_kept(self) -> int:
-        """Bytes a score of eager attention's softmax: its result in fp32, and that cast to compute dtype."""
-        return 4 + (self.s.compute if self.s.compute != 4 else 0)
+        """Bytes a score of eager attention's softmax: its result in fp32, and that cast to compute dtype, or with some left out
+        and the mask of which."""
+        dropped = self.a.traits.attention_dropout
+        return 4 + (self.s.compute if self.s.compute != 4 or dropped else 0) + dropped
+
+    def residual_mask(self) -> int:
+        """Of the dropout of what a half of the layer adds to the stream."""
+        return self.h if self.a.traits.residual_dropout else 0
 
     def mlp_kept(self, width: int, rows: int) -> int:
         if self.a.traits.gated:

@@ -96,6 +96,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
             attention
             + mlp
             + 2 * after
+            + 2 * self.residual_mask()
             + self.dora_kept()
             + sum(self.saved_weight(linear) for linear in self.layer.linears)
         )
@@ -203,6 +204,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         assert self.down is not None
         m.at("mlp")
         own = m.take(self.own_gradient())
+        m.free(self.residual_mask())
         gradient = self.linear_backward(self.down, product, product_kept, self.product_graded)
         m.free(own)
         if not self.product_graded:
@@ -255,6 +257,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         c = s.compute
         m.at("attention")
         own = m.take(self.own_gradient())
+        m.free(self.residual_mask())
         gradient = self.linear_backward(self.out, self.q, out_input, any(self.qkv_graded))
         m.free(own)
         if not any(self.qkv_graded):
@@ -297,8 +300,13 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         grads = m.take(c * scores * inner)
         # The values go with their product; those of a fused projection are views of it.
         gone = (c * self.q if self.repeats_eagerly else c * self.k if len(self.qkv) > 1 else 0) * inner
-        gone += (self.softmax_kept() - 4) * scores * v_graded
+        dropped = scores if self.a.traits.attention_dropout else 0
+        gone += ((self.softmax_kept() - 4) * scores - dropped) * v_graded
         m.free(gradient + gone)
+        if dropped:
+            undropped = m.take(grads)
+            m.free(grads + dropped)
+            grads, gone = undropped, gone + dropped
         soft = 4 * scores * (inner or c == 4)
         if inner:
             # The softmax runs in fp32: its gradient, its saved result and what it returns live at once.

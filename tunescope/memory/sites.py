@@ -65,7 +65,7 @@ def uneven(spec: JobSpec, work: Workload) -> bool:
 def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int:
     """Bytes of one number of the residual stream: 4 when norms or embeddings were cast to fp32.
 
-    Also where bitsandbytes' layers answer an fp32 LayerNorm in fp32, and the sum takes that type from the first layer on.
+    Also where bitsandbytes' layers or experts answer an fp32 norm in fp32, and the sum takes that type from the first layer on.
     """
     return 4 if _layers_widen(spec, architecture, stack) else embedded_width(spec, stack)
 
@@ -84,7 +84,9 @@ def _fp32_embedding(spec: JobSpec, stack: Stack) -> bool:
 
 
 def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
-    if spec.precision.quantization not in ("nf4", "fp4", "int8"):
+    # Stacked experts answer in the type that they are asked in, quantized or not.
+    stacked = architecture.is_mixture and stack.transformers > 4
+    if spec.precision.quantization not in ("nf4", "fp4", "int8") and not stacked:
         return False
     if architecture.traits.fp32_norm_weight:
         # Such norms give the type that they are asked in, whatever that of their weight is.

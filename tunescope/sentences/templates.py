@@ -293,7 +293,6 @@ DOUBTS = {
     "doubt_sharding": "sharding and communication are by formula and less certain",
     "doubt_experts_even": "experts run one after the other and are taken to be evenly loaded: by analogy",
     "doubt_family": "{family}: weights are exact, activations by analogy",
-    "doubt_seed_oss": "seed_oss: quantized or without checkpointing, activations are up to 3 % low",
     "doubt_dora": "DoRA: what its norms need for a moment is only estimated",
     "doubt_int8": "int8: what its layers keep of their inputs is only estimated",
     "doubt_fp32_model": "adapters on an fp32 model: activations within {percent} %",

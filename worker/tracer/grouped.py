@@ -13,7 +13,7 @@ class _Grouped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         of_rows, of_weights = ctx.needs_input_grad
-        ctx.rows, ctx.weights = rows.shape, weights.shape
+        ctx.rows, ctx.weights = rows.shape, (weights.shape, weights.stride())
         ctx.save_for_backward(rows if of_weights else None, weights if of_rows else None)
         return rows.new_empty(rows.shape[0], weights.shape[2])
 
@@ -21,7 +21,8 @@ class _Grouped(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         _held = ctx.saved_tensors
         of_rows, of_weights = ctx.needs_input_grad
-        made = gradient.new_empty(ctx.weights) if of_weights else None
+        # Laid out as the weights are, so that it is taken for their gradient as it is.
+        made = gradient.new_empty_strided(*ctx.weights) if of_weights else None
         return (gradient.new_empty(ctx.rows) if of_rows else None), made
 
 

@@ -18,8 +18,6 @@ from tunescope.spec import Precision
 
 BLOCK, NESTED_BLOCK = 64, 256
 """bitsandbytes' block sizes: weights, and their absmax when it is quantized too (``functional.py:884``)."""
-FUSED_ROWS = 1536
-"""Above this many rows a 4-bit product is always dequantize + linear (``backends/cuda/ops.py``)."""
 
 
 def _empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -89,7 +87,10 @@ def _int8(linear: torch.nn.Linear) -> Linear8bitLt:
 
 
 def _four_bit_product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """``_dequant_linear_fallback``: fp32 absmax twice where it is nested, and the whole weight in 16 bit."""
+    """``_dequant_linear_fallback``: fp32 absmax twice where it is nested, and the whole weight in 16 bit.
+
+    Up to 1,536 rows (``backends/cuda/ops.py``) a GPU may choose to multiply without restoring it. Backward restores it all the same.
+    """
     # Given by name they are told apart by place all the same: (A, B, shapeB, absmax, blocksize, quant_type, bias, absmax_8bit, ...).
     inputs, shape = args[0], args[2]
     scratch: list[torch.Tensor] = []

@@ -63,6 +63,21 @@ def test_a_model_that_cannot_be_asked_has_succeeded_all_the_same(
     assert any("could not be asked" in line and "CUDA out of memory" in line for line in lines)
 
 
+def test_answers_share_the_time_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, given = [100.0], list[float]()
+    monkeypatch.setattr(answers.time, "monotonic", lambda: now[0])
+
+    def take_all(_speaker: answers.Speaker, _question: answers.Question, seconds: float) -> str:
+        given.append(seconds)
+        now[0] += seconds / 2
+        return ""
+
+    monkeypatch.setattr(answers.Speaker, "_answer", take_all)
+    speaker = object.__new__(answers.Speaker)
+    assert speaker.answer([answers.Question("", "")] * 3) == ["", "", ""]
+    assert given == [20.0, 25.0, 37.5], "the first gets a third, the others what is left of it too"
+
+
 def test_the_last_turn_of_the_assistant_is_asked_for() -> None:
     hello = {"role": "user", "content": "Hello"}
     turns = [hello, {"role": "assistant", "content": "a"}, hello, {"role": "assistant", "content": "b"}, hello]

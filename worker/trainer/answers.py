@@ -154,9 +154,13 @@ class Speaker:
         return list(told["input_ids"])
 
     def answer(self, asked: list[Question]) -> list[str]:
-        """One answer each. Together they take ``MOST_SECONDS`` and a token each at most."""
+        """One answer each, which share ``MOST_SECONDS``: what one does not take is left to those after it."""
         ends = time.monotonic() + MOST_SECONDS
-        return [self._answer(question, max(0.0, ends - time.monotonic())) for question in asked]
+        waiting = range(len(asked), 0, -1)
+        return [
+            self._answer(question, max(0.0, ends - time.monotonic()) / those_left)
+            for question, those_left in zip(asked, waiting, strict=True)
+        ]
 
     @torch.no_grad()
     def _answer(self, question: Question, seconds: float) -> str:

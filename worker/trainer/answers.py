@@ -33,6 +33,9 @@ MOST_NEW_TOKENS = 128
 MOST_SECONDS = 60.0
 """For all answers of one model together: on a machine without a GPU a single one may take minutes."""
 
+ROWS_LOOKED_AT = 1000
+"""A data set may have millions of rows, none of them with a question that fits."""
+
 Asked = str | list[dict[str, str]]
 """A text to go on with, or the turns of a conversation up to the assistant's last."""
 
@@ -122,7 +125,7 @@ def save(
 
 def questions(rows: TrainingData) -> Iterator[Question]:
     """What the rows ask: those kept aside for evaluation, where there are some."""
-    for row in rows.train if rows.evaluation is None else rows.evaluation:
+    for row in islice(rows.train if rows.evaluation is None else rows.evaluation, ROWS_LOOKED_AT):
         values: Any = row
         if "prompt" in values:
             yield Question(values["prompt"], values["completion"])

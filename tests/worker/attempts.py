@@ -1,6 +1,7 @@
 """An attempt of the trainer's own program, in this process, on the tiny model."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,13 @@ import pytest
 from tests.worker.tiny import save_rows, save_tiny
 from tunescope.spec import JobSpec
 from worker.trainer.__main__ import Attempt
+
+
+def kill_children_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every Python that this process starts end by SIGKILL, as the kernel does it when memory is full."""
+    (tmp_path / "killed").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "killed").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "killed"))
 
 
 def make_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: JobSpec, longer: int = 0) -> Attempt:

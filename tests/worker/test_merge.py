@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
-from tests.worker.attempts import make_attempt
+from tests.worker.attempts import kill_children_at_start, make_attempt
 from tests.worker.measured_run import spec_of
 from tests.worker.tiny import save_tiny
-from tunescope.events import ArtifactEvent, PlanEvent, StageEvent, StateEvent
+from tunescope.events import ArtifactEvent, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import FailureReason
 from tunescope.wire import ModelRef
 from worker.outbox import read_events
@@ -58,7 +57,7 @@ def test_a_job_leaves_its_adapter_and_the_merged_model(
     assert run(mine) == SUCCEEDED
     names = told(mine)
     assert {"adapter_model.safetensors", "merged/model.safetensors", "merged/tokenizer.json"} <= names
-    assert {"README.md", "merged/README.md", "merged/config.json"} <= names
+    assert {"README.md", "merged/README.md", "merged/spec.yaml", "merged/config.json"} <= names
     assert "merging the adapter" in [event.stage for event in read_events(mine.folder) if isinstance(event, StageEvent)]
     artifacts, base = mine.folder / "artifacts", Path(mine.order.model.location)
     with_adapter = logits(PeftModel.from_pretrained(load(base), str(artifacts)))
@@ -81,7 +80,7 @@ def adapt(folder: Path, tmp_path: Path, **config: Any) -> tuple[Any, Path]:
             parameter.data += 0.1 * torch.randn_like(parameter)
     adapter = tmp_path / "adapter"
     adapted.save_pretrained(str(adapter))
-    (merge.load_tokenizer(folder)).save_pretrained(adapter)
+    merge.load_tokenizer(folder).save_pretrained(adapter)
     return adapted, adapter
 
 
@@ -106,14 +105,21 @@ def test_a_merged_model_answers_as_base_and_adapter_do(tmp_path: Path, config: A
 @pytest.mark.slow
 def test_a_merge_that_fails_keeps_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = make_attempt(tmp_path, monkeypatch, spec_of(**MERGED))
-    (tmp_path / "killed").write_text("#!/bin/sh\nkill -9 $$\n")
-    (tmp_path / "killed").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "killed"))
-    assert run(mine) == FAILED
+    with monkeypatch.context() as patch:
+        kill_children_at_start(tmp_path, patch)
+        assert run(mine) == FAILED
     end = [event for event in read_events(mine.folder) if isinstance(event, StateEvent)][-1]
     assert end.failure and end.failure.reason in (FailureReason.TRAINER_KILLED, FailureReason.OUT_OF_MEMORY)
     assert "its adapter saved" in end.failure.detail and "while merging the adapter" in end.failure.detail
     assert "adapter_model.safetensors" in told(mine) and "without training" in end.failure.advice
+    again = mine.folder.parent / "2"
+    again.mkdir()
+    order = mine.order.model_copy(update={"attempt": 2, "fence": 2, "resume_from_attempt": 1})
+    (again / "order.json").write_text(order.model_dump_json())
+    retried = Attempt(again / "order.json")
+    assert run(retried) == SUCCEEDED
+    assert not [event for event in read_events(again) if isinstance(event, StepEvent)], "it only merges"
+    assert {"adapter_model.safetensors", "merged/model.safetensors"} <= told(retried)
 
 
 def test_what_cannot_be_merged_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

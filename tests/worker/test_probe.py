@@ -1,11 +1,10 @@
 """placement.probe: the longest batch first, in a process of its own, then the run proper from fresh weights."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.worker.attempts import make_attempt
+from tests.worker.attempts import kill_children_at_start, make_attempt
 from tests.worker.measured_run import spec_of
 from tunescope.events import LedgerEvent, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import FailureReason
@@ -49,9 +48,7 @@ def test_a_probe_that_fails_ends_the_job_at_once(tmp_path: Path, monkeypatch: py
 
 
 def test_a_killed_probe_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "killed"))
-    (tmp_path / "killed").write_text("#!/bin/sh\nkill -9 $$\n")
-    (tmp_path / "killed").chmod(0o755)
+    kill_children_at_start(tmp_path, monkeypatch)
     failure = probe.probe_beside(tmp_path, StopSwitch())
     assert failure and failure.reason in (FailureReason.TRAINER_KILLED, FailureReason.OUT_OF_MEMORY)
     assert "while probing the longest batch" in failure.detail

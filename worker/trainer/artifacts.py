@@ -14,6 +14,7 @@ from worker.outbox import Outbox
 from worker.trainer import card
 
 FOLDER = "artifacts"
+SPEC_FILE = "spec.yaml"
 CHUNK_BYTES = 1 << 20
 
 
@@ -22,7 +23,7 @@ def save(trainer: SFTTrainer, tokenizer: PreTrainedTokenizerBase, run: card.Run,
     folder.mkdir(parents=True, exist_ok=True)
     trainer.save_model(str(folder))
     tokenizer.save_pretrained(str(folder))
-    (folder / "spec.yaml").write_text(dump_spec(run.spec), encoding="utf-8")
+    (folder / SPEC_FILE).write_text(dump_spec(run.spec), encoding="utf-8")
     lora = run.spec.adaptation.method == "lora"
     card.write(folder, run, "adapter" if lora else "full")
     if lora:

@@ -1,4 +1,7 @@
-"""Whether torch can compute on the GPU that an order names. Where it cannot, it would train on the CPU without a word."""
+"""Whether torch can compute on the GPU that an order names, and giving memory back to it and to the machine.
+
+Where torch cannot, it would train on the CPU without a word.
+"""
 
 import ctypes
 import gc

@@ -30,7 +30,6 @@ from worker.trainer.model import load_tokenizer
 from worker.trainer.quiet import without_notes_to_programmers
 from worker.trainer.train import StopSwitch
 
-MODULE = "worker.trainer.merge"
 STAGE = "merging the adapter"
 FOLDER = "merged"
 
@@ -73,7 +72,7 @@ def told_in(file: Path) -> dict[str, Any]:
 def merge_beside(attempt_dir: Path, run: card.Run, stop: StopSwitch) -> Failure | None:
     """Merge what the run left in a process of its own, without a GPU; why that failed, or None. Ends early with the switch."""
     without_gpu = {"CUDA_VISIBLE_DEVICES": ""}
-    failure = beside.run_beside(MODULE, attempt_dir, stop, STAGE, [str(run.base_folder)], without_gpu)
+    failure = beside.run_beside(__name__, attempt_dir, stop, STAGE, [str(run.base_folder)], without_gpu)
     if failure is None:
         return None
     advice = say("merge_again")
@@ -82,8 +81,9 @@ def merge_beside(attempt_dir: Path, run: card.Run, stop: StopSwitch) -> Failure 
 
 
 def tell(attempt_dir: Path, run: card.Run, outbox: Outbox) -> None:
-    """Tell the files of the merged model, and write its card."""
+    """Tell the files of the merged model, with a card and the spec of its own: the folder may be handed on without the adapter."""
     folder = attempt_dir / artifacts.FOLDER
+    shutil.copy(folder / artifacts.SPEC_FILE, folder / FOLDER)
     card.write(folder / FOLDER, run, "merged")
     artifacts.tell(folder / FOLDER, folder, outbox)
 
@@ -136,4 +136,4 @@ def main() -> int:
         traceback.print_exc()
         shutil.rmtree(adapter / FOLDER, ignore_errors=True)
         failure = explain(error, STAGE)
-    return beside.exit_status(MODULE, attempt_dir, failure)
+    return beside.exit_status(__name__, attempt_dir, failure)

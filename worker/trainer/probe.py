@@ -30,13 +30,12 @@ from worker.trainer.meter.meter import Meter
 
 STEPS = 3
 """The second and third have optimizer states; between them each kind of micro batch meets gradients that accumulate."""
-MODULE = "worker.trainer.probe"
 STAGE = "probing the longest batch"
 
 
 def probe_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
     """Run the probe of an attempt in a process of its own; why the job cannot go on, or None. Ends early with the switch."""
-    failure = beside.run_beside(MODULE, attempt_dir, stop, STAGE)
+    failure = beside.run_beside(__name__, attempt_dir, stop, STAGE)
     return failure and failure.within(lambda detail: say("in_probe_run", failure=detail))
 
 
@@ -117,4 +116,4 @@ def probe(order: Order, attempt_dir: Path) -> Failure | None:
 def main() -> int:
     attempt_dir = Path(sys.argv[1])
     failure = probe(Order.model_validate_json((attempt_dir / "order.json").read_text()), attempt_dir)
-    return beside.exit_status(MODULE, attempt_dir, failure)
+    return beside.exit_status(__name__, attempt_dir, failure)

@@ -27,6 +27,7 @@ from tunescope.spec import JobSpec, parse_spec
 from worker.outbox import Outbox
 from worker.trainer import arithmetic, data, demo, model, train
 from worker.trainer.ledger.measuring import FIRST_STEPS
+from worker.trainer.lookout import Lookout
 from worker.trainer.meter.meter import Meter
 
 WARM_UP_STEPS = FIRST_STEPS
@@ -112,8 +113,9 @@ def our_trainer(spec: JobSpec, weights: Path, folder: Path, opened: ExitStack) -
     outbox, meter = Outbox(folder, job="benchmark", attempt=1), Meter()
     opened.callback(outbox.close)
     opened.callback(meter.close)
-    switch = train.StopSwitch()
-    return train.build_trainer(spec, model.load_model(weights, spec), tokenizer, rows, folder, outbox, switch, meter)
+    switch, lookout = train.StopSwitch(), Lookout(outbox, stop_in_time=False, where=lambda said: said)
+    loaded = model.load_model(weights, spec)
+    return train.build_trainer(spec, loaded, tokenizer, rows, folder, outbox, switch, meter, lookout)
 
 
 def plain_trainer(spec: JobSpec, weights: Path, folder: Path) -> SFTTrainer:

@@ -3,6 +3,7 @@
 Sequences start at 1 and have no holes within an attempt. Readers ignore unknown fields, so that old rows stay readable.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
@@ -12,15 +13,28 @@ from tunescope.memory.trace import Phase
 from tunescope.sentences import Sentence
 from tunescope.states import FailureReason, JobState
 
-OTHERS = "others."
-"""Begins the source of a figure that is the highest of a job's GPUs other than the first."""
+OF_GPU = re.compile(r"gpu(\d+)\.(.+)")
+"""The source of a figure of one of a job's GPUs after the first: its number among them, from 2 on, and who measured it there."""
+
+
+def source_on_gpu(gpu: int, source: str) -> str:
+    """The source of what ``source`` measured on one of a job's GPUs after the first."""
+    return f"gpu{gpu}.{source}"
+
+
+def gpu_of_source(source: str) -> tuple[int, str]:
+    """Which of a job's GPUs (from 1) the figures of ``source`` are of, and who measured them there."""
+    found = OF_GPU.fullmatch(source)
+    return (int(found[1]), found[2]) if found else (1, source)
 
 
 class MemoryFigure(BaseModel):
     """One memory figure in bytes, or why it is unknown."""
 
     model_config = ConfigDict(extra="ignore")
-    source: str = Field(description="Who measured it, e.g. 'nvml.device', 'torch.allocated', 'host.rss'.")
+    source: str = Field(
+        description="Who measured it, e.g. 'nvml.device', 'torch.allocated', 'host.rss'; of a second GPU 'gpu2.nvml.process'."
+    )
     bytes: int | None = None
     peak_bytes: int | None = Field(default=None, description="Highest value seen within the step.")
     unknown_because: str | None = None
@@ -176,7 +190,7 @@ class StepEvent(EventBase):
     memory: list[MemoryFigure] = Field(default_factory=list)
     phases: list[PhaseMemory] = Field(default_factory=list)
     meter_seconds: float | None = Field(default=None, description="Time within the step that measuring itself took.")
-    longest_tokens: int | None = Field(default=None, description="Length of the longest row in this step.")
+    longest_tokens: int | None = Field(default=None, description="Length of the longest row in this step, of all GPUs.")
     allocator: AllocatorFigures | None = Field(default=None, description="None without CUDA.")
 
 

@@ -5,18 +5,38 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from os import SEEK_END
 from pathlib import Path
 from typing import Literal
 
 Stream = Literal["stdout", "stderr"]
 
+FILE = "trainer.log"
 LINE_CHARACTERS = 2000
 LINES_PER_SECOND = 50.0
 BURST_LINES = 200
 UNFINISHED_BYTES = 64 * 1024
 LAST_LINES = 20
+TAIL_BYTES = 16 * 1024
 
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def shown(raw: bytes) -> str:
+    """A line as a terminal would show it in the end."""
+    text = raw.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace").replace("\0", "")
+    return TERMINAL_CODES.sub("", text).rstrip()
+
+
+def last_lines(attempt_dir: Path) -> list[str]:
+    """The end of what the processes of an attempt have printed so far; nothing where nobody keeps it."""
+    try:
+        with (attempt_dir / FILE).open("rb") as file:
+            file.seek(max(0, file.seek(0, SEEK_END) - TAIL_BYTES))
+            lines = [line for raw in file.read().split(b"\n") if (line := shown(raw))]
+    except OSError:
+        return []
+    return [line[:LINE_CHARACTERS] for line in lines[-LAST_LINES:]]
 
 
 class ChildLog:
@@ -55,8 +75,7 @@ class ChildLog:
         self._file.close()
 
     def _line(self, stream: Stream, raw: bytes) -> None:
-        text = raw.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace").replace("\0", "")
-        text = TERMINAL_CODES.sub("", text).rstrip()
+        text = shown(raw)
         if not text:
             return
         if len(text) > LINE_CHARACTERS:

@@ -1,7 +1,7 @@
 """The event log of one attempt on disk, and its delivery to Redis at least once.
 
 An event is in the file before anyone else hears of it, so whatever ends the trainer, the supervisor can deliver what it wrote.
-Trainer and supervisor append to the same file in turn, under flock; a line's sequence is one more than that of the line before.
+The processes of a trainer and its supervisor append to the same file in turn, under flock; a line's sequence is one more than that of the line before.
 """
 
 import fcntl
@@ -19,6 +19,7 @@ from tunescope.events import ArtifactEvent, CheckpointEvent, EventBase, JobEvent
 FILE = "outbox.jsonl"
 BELL_ENV = "TUNESCOPE_BELL_FD"
 """Environment variable with the file descriptor of the pipe on which the trainer tells the supervisor of new events."""
+TAIL_BYTES = 64 * 1024
 DURABLE = (StateEvent, CheckpointEvent, ArtifactEvent)
 """Events that must outlive a power cut: the file is flushed to disk after each."""
 
@@ -67,18 +68,26 @@ class Outbox:
         os.close(self._file)
 
     def _catch_up(self) -> None:
-        """Learn what the other process appended, and drop a last line that was never finished."""
+        """Learn what other processes appended, and drop a last line that was never finished."""
         size = os.fstat(self._file).st_size
         if size == self._end:
             return
-        tail = os.pread(self._file, size - self._end, self._end)
-        complete = tail.rfind(b"\n") + 1
-        if complete:
-            last = tail[:complete].rstrip(b"\n").rsplit(b"\n", 1)[-1]
+        last, end = self._last_line(size)
+        if last:
             self._sequence = int(json.loads(last)["sequence"])
-        self._end += complete
+        self._end = end
         if self._end < size:  # its writer died in the middle of the write: nobody was told of it
             os.ftruncate(self._file, self._end)
+
+    def _last_line(self, size: int) -> tuple[bytes, int]:
+        """The last complete line of those appended since, and where it ends. A process that seldom speaks reads no more than it needs."""
+        length = TAIL_BYTES
+        while True:
+            begin = max(self._end, size - length)
+            *lines, _unfinished = os.pread(self._file, size - begin, begin).split(b"\n")
+            if begin == self._end or len(lines) > 1:  # the first may have begun before
+                return lines[-1] if lines else b"", size - len(_unfinished)
+            length *= 8
 
     def _write(self, line: bytes) -> None:
         written = 0

@@ -22,6 +22,7 @@ from tunescope.launch import tied_to_parent
 from tunescope.states import TERMINAL, JobState
 from tunescope.wire import Order
 from worker.allocator_settings import with_segments
+from worker.childlog import FILE as LOG_FILE
 from worker.childlog import ChildLog, Stream
 from worker.death import explain_death, oom_kills
 from worker.oom import last_memory
@@ -74,7 +75,7 @@ class Supervisor:
         self._asked = Ask.GO_ON
         self._ask_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._log = ChildLog(attempt_dir / "trainer.log", self._tell_line)
+        self._log = ChildLog(attempt_dir / LOG_FILE, self._tell_line)
         self._seen = 0
         self._memory_lines: dict[bytes, bytes] = {}
         """The newest line of each kind that says something about memory."""

@@ -11,7 +11,6 @@ from typing import get_args
 
 from tunescope.memory.trace import Phase
 
-FILE = "whereabouts"
 _RECORD = struct.Struct("<q56s")
 """The step at hand, or ``_BEFORE``; the name of the phase or stage, filled up with zeros."""
 _BEFORE = -1
@@ -26,11 +25,16 @@ class Whereabouts:
     phase: Phase | None = None
 
 
+def file_of(attempt_dir: Path, rank: int) -> Path:
+    """Where a process of an attempt tells it; the trainer itself is 0, those of its other GPUs follow."""
+    return attempt_dir / (f"whereabouts-{rank}" if rank else "whereabouts")
+
+
 class Trail:
     """The trainer's side."""
 
-    def __init__(self, attempt_dir: Path) -> None:
-        path = attempt_dir / FILE
+    def __init__(self, attempt_dir: Path, rank: int = 0) -> None:
+        path = file_of(attempt_dir, rank)
         path.write_bytes(bytes(_RECORD.size))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _RECORD.size)
@@ -40,10 +44,10 @@ class Trail:
         _RECORD.pack_into(self._map, 0, _BEFORE if step is None else step, name.encode())
 
 
-def last_whereabouts(attempt_dir: Path) -> Whereabouts:
+def last_whereabouts(attempt_dir: Path, rank: int = 0) -> Whereabouts:
     """What was told last; that it trained, where nothing was."""
     try:
-        step, said = _RECORD.unpack((attempt_dir / FILE).read_bytes())
+        step, said = _RECORD.unpack(file_of(attempt_dir, rank).read_bytes())
     except (OSError, struct.error):
         return Whereabouts()
     name = said.rstrip(b"\0").decode(errors="replace")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from backend.jobs.tables import JobRow
-from tunescope.events import OTHERS, MemoryFigure
+from tunescope.events import MemoryFigure, gpu_of_source
 from tunescope.stored_spec import stored_spec
 
 PROVEN_STEPS = 20
@@ -58,14 +58,19 @@ def measured_peak(step: Measured, context: int | None) -> int | None:
 
 
 def held_of_gpu(peaks: Mapping[str, int], context: int | None) -> int | None:
-    """What a process held of its GPU, by who measured it: as the driver says, else torch's cache and the predicted context.
+    """What a job held of its GPU, by who measured it: as the driver says, else torch's cache and the predicted context.
 
-    Of several, the one that held most."""
+    Of several, the one of which it held most.
+    """
+    of_gpus: dict[int, dict[str, int]] = {}
+    for source, peak in peaks.items():
+        gpu, who = gpu_of_source(source)
+        of_gpus.setdefault(gpu, {})[who] = peak
 
-    def most(source: str) -> int | None:
-        return max(peaks[source], peaks.get(OTHERS + source, 0)) if source in peaks else None
+    def held(of_gpu: Mapping[str, int]) -> int | None:
+        process, cache = of_gpu.get("nvml.process"), of_gpu.get("torch.reserved")
+        if process is not None:
+            return process
+        return None if cache is None or context is None else cache + context
 
-    process, cache = most("nvml.process"), most("torch.reserved")
-    if process is not None:
-        return process
-    return None if cache is None or context is None else cache + context
+    return max((found for of_gpu in of_gpus.values() if (found := held(of_gpu)) is not None), default=None)

@@ -168,6 +168,12 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, device *found) {
         if (!strcmp(cards[i].uuid, uuid)) { *found = handle(cards[i].gpu, cards[i].mig); OUT(failing(__func__, cards[i].gpu)); }
     OUT(6);
 }
+int nvmlDeviceGetIndex(device d, unsigned int *index) {
+    ON(d);
+    *index = 0;
+    for (int i = 0; i < card_count && &cards[i] != c; i++) *index += cards[i].mig < 0;
+    OUT(0);
+}
 int nvmlDeviceGetUUID(device d, char *text, unsigned int size) { ON(d); snprintf(text, size, "%s", c->uuid); OUT(0); }
 int nvmlDeviceGetName(device d, char *text, unsigned int size) { ON(d); snprintf(text, size, "%s", c->name); OUT(0); }
 

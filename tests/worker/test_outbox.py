@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,21 @@ def test_two_writers_number_without_holes(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [event.sequence for event in read_events(tmp_path)] == list(range(1, 401))
+
+
+def test_one_who_seldom_speaks_goes_on_with_the_numbers_and_reads_the_end_only(tmp_path: Path) -> None:
+    seldom, often = outbox(tmp_path), outbox(tmp_path)
+    say(seldom, "first")
+    for length in (10, 100_000, 1_000_000, 500_000):  # longer than any piece that is read at once
+        say(often, *["x" * length for _ in range(3)])
+        say(seldom, "again")
+    say(often, *["x" * 1000 for _ in range(5000)])
+    tracemalloc.start()
+    say(seldom, "last")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [event.sequence for event in read_events(tmp_path)] == list(range(1, 5019))
+    assert peak < 1_000_000, "of five million bytes that others have told meanwhile"
 
 
 def test_line_torn_by_a_crash_is_dropped_and_its_number_used_again(tmp_path: Path) -> None:

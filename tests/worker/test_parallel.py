@@ -56,7 +56,7 @@ def test_two_processes_learn_what_one_does_from_twice_the_rows(job: Job) -> None
     assert [step.loss for step in together] == pytest.approx([step.loss for step in alone], rel=1e-4)
     assert [step.grad_norm for step in together] == pytest.approx([step.grad_norm for step in alone], rel=1e-3)
     for step in together:
-        (other,) = (figure for figure in step.memory if figure.source == "others.host.rss")
+        (other,) = (figure for figure in step.memory if figure.source == "gpu2.host.rss")
         assert other.bytes and other.peak_bytes and other.peak_bytes >= other.bytes > 10**8, "a process of its own"
     assert [step.tokens for step in together] == [2 * step.tokens for step in alone], "those of all"
     told = next(event for event in job.events(1) if isinstance(event, PlanEvent))
@@ -82,6 +82,7 @@ def test_all_stop_after_the_same_step_go_on_from_it_and_one_that_is_killed_ends_
     failure = job.end(2).failure
     assert failure is not None and failure.reason == FailureReason.TRAINER_KILLED
     assert failure.detail.startswith("On GPU 2 of 2: The trainer was killed")
+    assert failure.memory and failure.memory.phase and failure.memory.step and failure.memory.step > saved.step
 
 
 PROGRAM = """
@@ -111,11 +112,21 @@ sys.exit(1)
 """
 
 
+A_LIBRARY_ENDS_IT = """
+if rank == 1:
+    with (folder / "trainer.log").open("w") as log:
+        log.write("Error out of memory at line 88 in file /src/csrc/ops.cu\\n")
+    sys.exit(1)
+time.sleep(20)
+"""
+
+
 @pytest.mark.parametrize(
     ("script", "told"),
     [
         pytest.param(FIRST_SPEAKS, "On GPU 2 of 3: no room on GPU-b", id="the first to speak"),
         pytest.param(ONE_IS_KILLED, "On GPU 3 of 3: The trainer was killed", id="one that could not speak"),
+        pytest.param(A_LIBRARY_ENDS_IT, "On GPU 2 of 3: Out of memory", id="one whose library spoke for it"),
     ],
 )
 def test_of_several_that_fail_the_one_is_told_that_broke_the_others(

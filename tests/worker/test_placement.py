@@ -222,8 +222,11 @@ def test_measured_peak_is_the_drivers_figure_else_torchs_with_the_context() -> N
     assert measured_peak(told, None) is None
     told.memory.append(MemoryFigure(source="nvml.process", bytes=80, peak_bytes=99))
     assert measured_peak(told, None) == 99
-    told.memory.append(MemoryFigure(source="others.nvml.process", bytes=110, peak_bytes=120))
+    told.memory.append(MemoryFigure(source="gpu2.nvml.process", bytes=110, peak_bytes=120))
     assert measured_peak(told, None) == 120, "of several GPUs the one that holds most"
+    told.memory.append(MemoryFigure(source="gpu3.torch.reserved", bytes=130, peak_bytes=130))
+    assert measured_peak(told, None) == 120, "its context is not known"
+    assert measured_peak(told, 5) == 135, "whoever measured it"
 
 
 def test_a_gpu_that_does_not_tell_its_memory_comes_last() -> None:

@@ -10,7 +10,7 @@ from tunescope.events import CheckpointEvent, StateEvent, StepEvent, WarningEven
 from tunescope.states import FailureReason
 from tunescope.units import GIB
 from worker.outbox import read_events
-from worker.trainer import train
+from worker.trainer import lookout
 from worker.trainer.__main__ import FAILED, SUCCEEDED, run
 from worker.trainer.meter.meter import StepFigures
 from worker.trainer.watch import StepFacts
@@ -27,7 +27,7 @@ def other_process_grows(step: int, _figures: StepFigures) -> StepFacts:
 def test_a_warning_always_and_an_early_stop_if_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_before_oom: bool
 ) -> None:
-    monkeypatch.setattr(train, "facts_of", other_process_grows)
+    monkeypatch.setattr(lookout, "facts_of", other_process_grows)
     spec = spec_of(schedule={"max_steps": 5, "save_steps": 1000}, placement={"stop_before_oom": stop_before_oom})
     mine = make_attempt(tmp_path, monkeypatch, spec)
     assert run(mine) == (FAILED if stop_before_oom else SUCCEEDED)

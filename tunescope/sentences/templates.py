@@ -81,6 +81,7 @@ FIGURES = {
     "no_peak_from_kernel": "this kernel does not tell a process's peak memory",
     "no_such_figure": "there is no such figure here",
     "nvml_silent": "NVML does not tell it",
+    "other_process_untold": "the process that trains on this GPU could not measure it",
     "less_than_reserved": "NVML attributes less to this process than torch has reserved",
     "phase_too_short": "the phase was shorter than the time between two samples",
     "cpu_no_fragmentation": "on the CPU memory comes from the C library, which does not tell what it holds in reserve",
@@ -137,6 +138,7 @@ FAILURES = {
     "this machine has {total_bytes}.",
     "merged_not_kept": "The merged model needs {needed_bytes} of disk in the data directory, where {free_bytes} are free.",
     "on_gpu": "On GPU {gpu} of {gpus}: {failure}",
+    "on_gpu_of_machine": "On GPU {index} (number {gpu} of the job's {gpus}): {failure}",
     "printed_nothing": "{ended} It had printed nothing.",
     "machine_lost": "The worker on {machine} stopped answering, {times} times without a checkpoint in between.",
     "machine_stopped": "The worker on {machine} stopped, or stopped answering.",
@@ -179,8 +181,8 @@ NOTES = {
     "template_does_not_mark": "This chat template does not mark the assistant's turns: the loss is over every token.",
     "computes_in_float32": "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, "
     "which is many times faster here.",
-    "first_gpu_measured": "It trains on {gpus} GPUs, with a copy of the model on each: measured are the first of them and the "
-    "highest of the others; tokens are those of all.",
+    "first_gpu_measured": "It trains on {gpus} GPUs, with a copy of the model on each: memory and its climbs are watched on all of them, "
+    "phases and tensors measured on the first; tokens are those of all.",
     "not_asked": "The model could not be asked for answers, which changes nothing of the result: {said}",
     "nothing_to_ask": "No row of the data has a question that fits into data.max_length, so the model was not asked for answers.",
     "bfloat16_is_emulated": "This GPU ({device}) has no arithmetic in bfloat16: torch emulates it, and steps take several times as long. "

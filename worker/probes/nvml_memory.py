@@ -84,3 +84,8 @@ def _listed(kind: str, handle: Any) -> list[Any]:
 def device_memory(uuid: str) -> Memory | Unknown:
     """Memory of the GPU with this UUID. For a process that opened NVML itself with ``Nvml().open()``."""
     return ask(lambda: memory(call("nvmlDeviceGetHandleByUUID", uuid)))
+
+
+def device_index(uuid: str) -> int | Unknown:
+    """The number that the driver has for the GPU with this UUID, as nvidia-smi shows it. For the same as ``device_memory``."""
+    return ask(lambda: int(call("nvmlDeviceGetIndex", call("nvmlDeviceGetHandleByUUID", uuid))))

@@ -129,6 +129,7 @@ def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int |
     from worker.trainer import answers, arithmetic, artifacts, card, data, model, other_ranks, parallel, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
+    from worker.trainer.lookout import Lookout
     from worker.trainer.meter.hooks import trained_model
     from worker.trainer.meter.meter import Meter
 
@@ -145,7 +146,8 @@ def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int |
     notes = logged(attempt, [*rows.notes, *([note] if note else []), *parallel.notes(spec)])
     measuring = Meter()
     checkpoints = attempt.folder / "checkpoints"
-    trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring)
+    lookout = Lookout(attempt.outbox, spec.placement.stop_before_oom, parallel.where(order, 0))
+    trainer = train.build_trainer(spec, loaded, tokenizer, rows, checkpoints, attempt.outbox, stop, measuring, lookout)
     attempt.memory = lambda: failing_memory(trainer.measuring, measuring)
     notes += logged(attempt, train.left_out(trainer, rows, spec))
     trainable, everything = train.parameter_counts(trained_model(trainer))
@@ -170,8 +172,8 @@ def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int |
     if attempt.others:
         parallel.leave()
         attempt.others.wait()
-    if stop.exhausted and not stop.cancelled:
-        return attempt.fail(stopped_in_time(stop.exhausted, attempt.memory()))
+    if lookout.exhausted and not stop.cancelled:
+        return attempt.fail(parallel.failed_on(stopped_in_time(lookout.exhausted, attempt.memory()), order, 0))
     if stop.pressed:
         return left(attempt, stop.cancelled)
     attempt.enter("saving")
@@ -195,10 +197,13 @@ def main() -> int:
         traceback.print_exc()
         from worker.trainer.failure import explain
         from worker.trainer.other_ranks import is_lost_connection
+        from worker.trainer.parallel import OF_ONE_GPU, failed_on
 
         if attempt.others and is_lost_connection(error):
             attempt.others.yield_to_failure()
-        return attempt.fail(explain(error, attempt.stage, attempt.memory() if attempt.memory else None))
+        failure = explain(error, attempt.stage, attempt.memory() if attempt.memory else None)
+        of_this_gpu = attempt.others and failure.reason in OF_ONE_GPU
+        return attempt.fail(failed_on(failure, attempt.order, 0) if of_this_gpu else failure)
 
 
 if __name__ == "__main__":

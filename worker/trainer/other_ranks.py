@@ -13,13 +13,15 @@ import torch
 
 from tunescope.events import Failure
 from tunescope.launch import tied_to_parent
-from tunescope.sentences import say
 from tunescope.states import FailureReason
 from tunescope.wire import Order
+from worker.childlog import last_lines
 from worker.death import explain_death, oom_kills
 from worker.libraries import AS_PROGRAM
+from worker.oom import last_memory
 from worker.outbox import BELL_ENV
-from worker.trainer.parallel import RENDEZVOUS_FILE, processes
+from worker.trainer.parallel import RENDEZVOUS_FILE, failed_on, processes
+from worker.whereabouts import last_whereabouts
 
 RANK = (sys.executable, *AS_PROGRAM, "worker.trainer.rank")
 LOOK_SECONDS = 0.05
@@ -52,7 +54,7 @@ class OtherRanks:
     """The processes beside the first. ``lost`` is called, from a thread, with why one of them failed; it does not return."""
 
     def __init__(self, order: Order, order_file: Path, model: Path, lost: Callable[[Failure], None]) -> None:
-        self._dir = order_file.parent
+        self._order, self._dir = order, order_file.parent
         self._lost = lost
         self._oom_before = oom_kills()
         self._failed = threading.Event()
@@ -84,14 +86,15 @@ class OtherRanks:
         failure = self._told(rank)
         if failure.reason in FOUND_BY_ALL:
             time.sleep(AFTERMATH_SECONDS)
-        all_of_them = len(self._children) + 1
-        self._lost(failure.within(lambda detail: say("on_gpu", gpu=rank + 1, gpus=all_of_them, failure=detail)))
+        self._lost(failed_on(failure, self._order, rank))
 
     def _told(self, rank: int) -> Failure:
         said, status = failure_file(self._dir, rank), self._children[rank].poll()
         if said.is_file() or status is None:
             return Failure.model_validate_json(said.read_text())
-        return explain_death(status, self._oom_before, oom_kills(), [])
+        where = last_whereabouts(self._dir, rank)
+        lines = last_lines(self._dir)
+        return explain_death(status, self._oom_before, oom_kills(), lines, last_memory([], where), where.stage)
 
     def _first_to_fail(self) -> int | None:
         """The rank whose end broke the others: one that was killed without a word, else the one that spoke first."""

@@ -6,6 +6,7 @@ device that the process does not see (cudaIpcOpenMemHandle).
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,9 +14,14 @@ from pathlib import Path
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from tunescope.events import OTHERS, MemoryFigure
+from tunescope.events import Failure, MemoryFigure, source_on_gpu
 from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec
+from tunescope.states import FailureReason
+from tunescope.wire import Order
+from worker.probes.nvml import Nvml
+from worker.probes.nvml_memory import device_index
+from worker.probes.reading import Unknown, figure
 from worker.trainer.meter.meter import HOST, PROCESS, RESERVED, StepFigures
 
 RENDEZVOUS_FILE = "rendezvous"
@@ -23,6 +29,9 @@ PATIENCE = timedelta(hours=2)
 """How long one process waits for another: while the first writes a checkpoint to a slow disk, the others stand at the next step."""
 HELD = (PROCESS, RESERVED, HOST)
 """What stands for all that a process holds: the first that is known."""
+UNTOLD = Unknown(say("other_process_untold"))
+OF_ONE_GPU = (FailureReason.OUT_OF_MEMORY, FailureReason.GPU_LOST)
+"""What befalls one of several GPUs; the first process meets all else for the job as a whole."""
 
 
 def processes(spec: JobSpec) -> int:
@@ -47,40 +56,66 @@ def join(rank: int, size: int, attempt_dir: Path) -> None:
 
 
 def leave() -> None:
-    """The end of what ``join`` began; nothing where one process trains. All do so at once, as NCCL waits for the others here."""
+    """The end of what ``join`` began; nothing where one process trains. None goes before all have come, the first with its last checkpoint."""
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 
+def on_gpu(said: Sentence | str, order: Order, rank: int) -> Sentence:
+    """What is told of one of a job's several GPUs, with its number: the one that the Machines page and nvidia-smi have, if the driver tells it."""
+    gpus = processes(order.spec)
+    index = (Nvml().open() or device_index(order.gpus[rank])) if order.gpus else UNTOLD
+    if isinstance(index, Unknown):
+        return say("on_gpu", gpu=rank + 1, gpus=gpus, failure=said)
+    return say("on_gpu_of_machine", index=index, gpu=rank + 1, gpus=gpus, failure=said)
+
+
+def where(order: Order, rank: int) -> Callable[[Sentence], Sentence]:
+    """How a process says what it has to tell: of which GPU it is, where there are several."""
+    return (lambda said: on_gpu(said, order, rank)) if processes(order.spec) > 1 else (lambda said: said)
+
+
+def failed_on(failure: Failure, order: Order, rank: int) -> Failure:
+    """The same failure with the GPU it was on, where there are several."""
+    return failure.within(lambda detail: on_gpu(detail, order, rank)) if processes(order.spec) > 1 else failure
+
+
 def together(pressed: bool, figures: StepFigures, device: torch.device) -> tuple[bool, StepFigures]:
-    """At the end of a step: whether any process is to stop, and the figures with the tokens of all and what the others hold.
+    """At the end of a step: whether any process is to stop, and the figures with tokens and longest row of all, and what each other holds.
 
     All of them have to ask.
     """
     if not torch.distributed.is_initialized():
         return pressed, figures
     held = [number for source in HELD for number in _held(figures.of(source))]
-    mine = torch.tensor([int(pressed), figures.tokens, *held], dtype=torch.int64, device=device)
+    counted = [int(pressed), figures.tokens, figures.longest_tokens or 0]
+    mine = torch.tensor([*counted, *held], dtype=torch.int64, device=device)
     of_all = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(of_all, mine)
     rows: list[list[int]] = torch.stack(of_all).tolist()
-    others = [row[2:] for rank, row in enumerate(rows) if rank != torch.distributed.get_rank()]
-    memory = [*figures.memory, *_highest(others)]
-    return any(row[0] for row in rows), replace(figures, tokens=sum(row[1] for row in rows), memory=memory)
+    mine_at = torch.distributed.get_rank()
+    others = [_told_of(rank, row[len(counted) :]) for rank, row in enumerate(rows) if rank != mine_at]
+    return any(row[0] for row in rows), replace(
+        figures,
+        tokens=sum(row[1] for row in rows),
+        longest_tokens=max(row[2] for row in rows) or None,
+        memory=[*figures.memory, *others],
+    )
 
 
-def _held(figure: MemoryFigure) -> tuple[int, int]:
+def _held(own: MemoryFigure) -> tuple[int, int]:
     """Bytes now and at their highest; zeros where that is not known."""
-    return (figure.bytes, figure.peak_bytes or figure.bytes) if figure.bytes else (0, 0)
+    return (own.bytes, own.peak_bytes or own.bytes) if own.bytes else (0, 0)
 
 
-def _highest(held: list[list[int]]) -> list[MemoryFigure]:
-    """The most that one of the other processes holds, by the first of HELD that all of them know."""
+def _told_of(rank: int, held: list[int]) -> MemoryFigure:
+    """What another process holds, by the first of HELD that it knows."""
     for place, source in enumerate(HELD):
-        now, peak = ([row[2 * place + part] for row in held] for part in (0, 1))
-        if all(now):
-            return [MemoryFigure(source=OTHERS + source, bytes=max(now), peak_bytes=max(peak))]
-    return []
+        now, peak = held[2 * place : 2 * place + 2]
+        if now:
+            return figure(source_on_gpu(rank + 1, source), now, peak)
+    return figure(source_on_gpu(rank + 1, PROCESS), UNTOLD)
 
 
 def bucket_bytes(model: object) -> list[int]:

@@ -1,6 +1,6 @@
 """``python -m worker.libraries worker.trainer.rank ORDER RANK MODEL``: a process of data-parallel training other than the first (other_ranks.py starts it).
 
-It trains as the first does, and speaks only if it fails.
+It trains as the first does, and speaks only of the memory of its own GPU, and if it fails.
 """
 
 import sys
@@ -16,24 +16,27 @@ from tunescope.settings import WorkerSettings
 from tunescope.wire import Order
 from worker.outbox import Outbox
 from worker.trainer import arithmetic, data, model, parallel, train
-from worker.trainer.failure import explain
+from worker.trainer.failure import explain, stopped_in_time
 from worker.trainer.ledger.failing import failing_memory
 from worker.trainer.ledger.measuring import Measuring
+from worker.trainer.lookout import Lookout
 from worker.trainer.meter.meter import Meter
 from worker.trainer.other_ranks import tell_failure
 from worker.trainer.quiet import without_notes_to_programmers
+from worker.whereabouts import Trail, last_whereabouts
 
 
 class InStep(TrainerCallback):
-    """Keeps step with the first process: gives it the figures of a step, and leaves when it does."""
+    """Keeps step with the first process: gives it the figures of a step, and leaves when any of them wants to."""
 
-    def __init__(self, meter: Meter, measuring: Measuring) -> None:
-        self._meter, self._measuring = meter, measuring
+    def __init__(self, meter: Meter, measuring: Measuring, lookout: Lookout) -> None:
+        self._meter, self._measuring, self._lookout = meter, measuring, lookout
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         figures = self._meter.end()
         self._measuring.step_ends(state.global_step)
-        pressed, _of_all = parallel.together(False, figures, args.device)
+        exhausted = self._lookout.step(state.global_step, figures)
+        pressed, _of_all = parallel.together(exhausted, figures, args.device)
         if pressed:
             control.should_training_stop = True
             control.should_save = True
@@ -42,28 +45,32 @@ class InStep(TrainerCallback):
 def follow(order: Order, attempt_dir: Path, rank: int, model_dir: Path) -> Failure | None:
     """Train beside the others; why that failed, or None."""
     settings, spec = WorkerSettings(), arithmetic.at_speed(order.spec)[0]
-    outbox = Outbox(attempt_dir, job=order.job, attempt=order.attempt)
+    outbox, trail = Outbox(attempt_dir, job=order.job, attempt=order.attempt), Trail(attempt_dir, rank)
+    lookout = Lookout(outbox, spec.placement.stop_before_oom, parallel.where(order, rank))
     meter, measuring = Meter(), None
-    stage = "starting a process for each GPU"
     try:
+        trail.tell("starting a process for each GPU")
         parallel.join(rank, parallel.processes(spec), attempt_dir)
-        stage = "loading the model"
+        trail.tell("loading the model")
         loaded, tokenizer = model.load_model(model_dir, spec), model.load_tokenizer(model_dir)
-        stage = "building the data"
+        trail.tell("building the data")
         rows = data.build_data(settings.data_dir / order.dataset.path, spec.data, tokenizer, spec.schedule.seed)
         trainer = train.silent_trainer(spec, loaded, tokenizer, rows, attempt_dir / "checkpoints", meter)
-        measuring = trainer.measuring = Measuring(trainer, meter, outbox, spec, follows=False)
-        trainer.add_callback(InStep(meter, measuring))
-        stage = "training"
+        measuring = trainer.measuring = Measuring(trainer, meter, outbox, spec, tells=False)
+        trainer.add_callback(InStep(meter, measuring, lookout))
+        trail.tell("training")
+        meter.listeners.append(lambda phase: trail.tell(phase, trainer.measuring.step))
         checkpoint = train.checkpoint_to_resume(order, settings)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        parallel.leave()
+        return stopped_in_time(lookout.exhausted, failing_memory(measuring, meter)) if lookout.exhausted else None
     except Exception as error:
         traceback.print_exc()
-        return explain(error, stage, failing_memory(measuring, meter) if measuring else None)
+        return explain(
+            error, last_whereabouts(attempt_dir, rank).stage, failing_memory(measuring, meter) if measuring else None
+        )
     finally:
         meter.close()
-    parallel.leave()
-    return None
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from transformers.training_args import TrainingArguments
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent, WarningEvent
+from tunescope.events import CheckpointEvent, EvaluationEvent, LogEvent, StepEvent
 from tunescope.sentences import Sentence, say
 from tunescope.settings import WorkerSettings
 from tunescope.spec import JobSpec
@@ -25,13 +25,12 @@ from worker.outbox import Outbox
 from worker.refusal import Refusal
 from worker.trainer.data import TrainingData
 from worker.trainer.ledger.measuring import Measuring
+from worker.trainer.lookout import Lookout
 from worker.trainer.meter.hooks import mark_phases, trained_model
 from worker.trainer.meter.meter import Meter, StepFigures
 from worker.trainer.model import cast_adapters, lora_config, needs_autocast
 from worker.trainer.paged import keep_paged
 from worker.trainer.parallel import together
-from worker.trainer.watch import Watch
-from worker.trainer.watched import facts_of
 
 KEPT_CHECKPOINTS = 2
 
@@ -45,8 +44,6 @@ class StopSwitch:
     def __init__(self) -> None:
         self.pressed = False
         self.cancelled = False
-        self.exhausted: Sentence | None = None
-        """Why the trainer stopped by itself: memory was about to run out."""
         signal.signal(signal.SIGTERM, self._press)
         signal.signal(signal.SIGUSR1, self._press)
 
@@ -123,12 +120,11 @@ class Telling(TrainerCallback):
         meter: Meter,
         measuring: Measuring,
         stop: StopSwitch,
+        lookout: Lookout,
         log_every: int,
-        stop_before_oom: bool,
     ) -> None:
         self._measuring = measuring
-        self._watch = Watch()
-        self._stop_before_oom = stop_before_oom
+        self._lookout = lookout
         self._outbox = outbox
         self._meter = meter
         self._stop = stop
@@ -138,26 +134,12 @@ class Telling(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._figures = self._meter.end()
         self._measuring.step_ends(state.global_step)
-        self._look_ahead(state.global_step)
+        if self._lookout.step(state.global_step, self._figures):
+            self._stop.pressed = True
         pressed, self._figures = together(self._stop.pressed, self._figures, args.device)
         if pressed:
             control.should_training_stop = True
             control.should_save = True
-
-    def _look_ahead(self, step: int) -> None:
-        """Tell of climbs; stop in time if the spec says so."""
-        for finding in self._watch.step(facts_of(step, self._figures)):
-            self._outbox.emit(
-                WarningEvent,
-                code=finding.code,
-                step=step,
-                message=finding.message,
-                message_sentence=finding.sentence,
-                figures=finding.figures,
-            )
-            if finding.exhausting and self._stop_before_oom:
-                self._stop.exhausted = finding.sentence
-                self._stop.pressed = True
 
     def on_log(
         self,
@@ -246,12 +228,12 @@ def build_trainer(
     outbox: Outbox,
     stop: StopSwitch,
     meter: Meter,
+    lookout: Lookout,
 ) -> MeteredTrainer:
     """The trainer of the run proper: it tells every step."""
     trainer = silent_trainer(spec, model, tokenizer, data, checkpoints, meter)
     trainer.measuring = Measuring(trainer, meter, outbox, spec)
-    in_time = spec.placement.stop_before_oom
-    trainer.add_callback(Telling(outbox, meter, trainer.measuring, stop, spec.schedule.logging_steps, in_time))
+    trainer.add_callback(Telling(outbox, meter, trainer.measuring, stop, lookout, spec.schedule.logging_steps))
     return trainer
 
 

@@ -1,5 +1,6 @@
-/** The figure of memory that stands for a run: what its trainer holds, as the prediction counts it, never the whole GPU's. */
+/** The figure of memory that stands for a run: what its trainer holds, as the prediction counts it, never the whole GPU's; of several GPUs the one that held most. */
 
+import { gpuOfSource } from "./gpuSource";
 import type { Job } from "./types";
 
 /** CUDA's context is in the first as in the prediction; the others are for where it is not told. */
@@ -14,9 +15,14 @@ export type RunMemory = {
 };
 
 export function runMemory({ latest, peaks }: Job): RunMemory | undefined {
-  for (const source of SOURCES) {
-    const figure = latest?.memory?.find((item) => item.source === source);
-    if (figure?.bytes != null) return { source, bytes: figure.bytes, peakBytes: peaks[source] ?? null };
+  for (const who of SOURCES) {
+    const found = (latest?.memory ?? [])
+      .filter(({ source, bytes }) => bytes != null && gpuOfSource(source).who === who)
+      .map(({ source, bytes }) => ({ source, bytes: bytes ?? 0, peakBytes: peaks[source] ?? null }));
+    if (found.length > 0)
+      return found.reduce((most, each) => (heightOf(each) > heightOf(most) ? each : most));
   }
   return undefined;
 }
+
+const heightOf = ({ bytes, peakBytes }: RunMemory) => peakBytes ?? bytes;

@@ -1,5 +1,6 @@
 """Which steps are followed, and telling their account: the first three of an attempt, and those that the page asks for."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from tunescope.memory.persistent import weight_width
 from tunescope.memory.trace import Phase
 from tunescope.sentences import say
 from tunescope.spec import JobSpec
+from tunescope.wire import TrainerRequest
 from worker import requests
 from worker.outbox import Outbox
 from worker.probes.nvml_memory import Memory
@@ -34,6 +36,14 @@ def trained_as(spec: JobSpec) -> Trained:
     return "master_weights" if weight_width(spec) == 4 and spec.precision.dtype != "float32" else "weights"
 
 
+@dataclass(frozen=True)
+class Account:
+    """Bytes by category at the highest moment of a step."""
+
+    step: int
+    categories: dict[str, int]
+
+
 class Measuring:
     """Follows chosen steps of one trainer and emits their LedgerEvent and AnatomyEvent."""
 
@@ -45,17 +55,17 @@ class Measuring:
         spec: JobSpec,
         *,
         probe: bool = False,
-        follows: bool = True,
+        tells: bool = True,
     ) -> None:
-        """``follows``: whether steps are accounted for at all; else it only knows which step is at hand."""
-        self._trainer, self._meter, self._outbox, self._probe, self._follows = trainer, meter, outbox, probe, follows
+        """``tells``: whether accounts are told, and steps followed that the page asks for; else they are kept for a failure only."""
+        self._trainer, self._meter, self._outbox, self._probe, self._tells = trainer, meter, outbox, probe, tells
         self._trained: Trained = trained_as(spec)
         self._dtype = spec.precision.dtype
         self._folder = outbox.path.parent
         self._snapshot = Snapshot(self._folder / "artifacts", outbox)
         self._left = FIRST_STEPS
         self.followed: FollowedStep | None = None
-        self.last: LedgerEvent | None = None
+        self.last: Account | None = None
         """The newest account: what a failure after it can still tell."""
         self.step: int | None = None
         """The step at hand; None before the first."""
@@ -67,11 +77,9 @@ class Measuring:
     def step_begins(self) -> None:
         """Called before the step's data is fetched."""
         self.step = self._trainer.state.global_step + 1
-        if not self._follows:
-            return
-        if requests.take(self._folder, "snapshot"):
+        if self._asked("snapshot"):
             self._snapshot.begin()
-        if self._left > 0 or requests.take(self._folder, "measure"):
+        if self._left > 0 or self._asked("measure"):
             self._left -= 1
             trainer = self._trainer
             buckets = bucket_bytes(trainer.model_wrapped)
@@ -87,7 +95,10 @@ class Measuring:
             return
         peaks = self._meter.allocator_peaks()
         measured = followed.end(peaks[0] if peaks else None)
-        self.last = self._outbox.emit(
+        self.last = Account(step, measured.categories)
+        if not self._tells:
+            return
+        self._outbox.emit(
             LedgerEvent,
             step=step,
             source=f"{'cuda' if peaks else 'cpu'} tensors",
@@ -103,6 +114,9 @@ class Measuring:
             dtype=self._dtype,
         )
         self._outbox.emit(AnatomyEvent, step=step, points=measured.points, probe=self._probe)
+
+    def _asked(self, wish: TrainerRequest) -> bool:
+        return self._tells and requests.take(self._folder, wish)
 
     def _outside(self, measured: Measured, peaks: tuple[int, int] | None) -> list[Any]:
         if peaks is None:

@@ -2,6 +2,7 @@ import { Anchor, SimpleGrid, Text } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
+import { gpuOfSource, sourceOfEachGpu } from "../../api/gpuSource";
 import { type Job, TERMINAL } from "../../api/types";
 import { RangeButtons } from "../../charts/RangeButtons";
 import { type Line, TimeSeries } from "../../charts/TimeSeries";
@@ -37,6 +38,12 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
     job.gpus.length > 0 && job.estimate
       ? { label: t("estimate"), value: job.estimate.total_bytes }
       : undefined;
+  const memory = memoryLines(known);
+  const eachGpu = sourceOfEachGpu(memory.map(({ source }) => source)).flatMap((of) => {
+    const label = t("gpuOfJob", { gpu: gpuOfSource(of).gpu, gpus: job.gpus.length });
+    return memory.filter(({ source }) => source === of).map(({ name }) => ({ name, label }));
+  });
+  const ofFirst = (title: string) => (eachGpu.length > 0 ? t("ofFirstGpu", { title }) : title);
   const phases = phaseLines(known).map(({ phase, name }) => ({ name, label: t(`anatomy:${phase}`) }));
   const evaluated = known.includes(EVALUATED)
     ? [{ name: EVALUATED, label: t("evaluation_loss"), sparse: true }]
@@ -62,17 +69,31 @@ export function Charts({ live, job }: { live: LiveJob; job: Job }) {
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
         <TimeSeries
           {...shared}
-          title={t("memoryPerStep")}
-          lines={memoryLines(known).map((line) => ({ ...line, label: nameOf(line.label) }))}
+          title={ofFirst(t("memoryPerStep"))}
+          lines={memory
+            .filter(({ source }) => gpuOfSource(source).gpu === 1)
+            .map(({ source, name }) => ({ name, label: nameOf(source) }))}
           format={inBytes}
           ticks={bytesTicks}
           marks={bytesMarks}
           marker={marker}
         />
+        {eachGpu.length > 0 && (
+          <TimeSeries
+            {...shared}
+            title={t("memoryPerGpu")}
+            lines={eachGpu}
+            tells="highest"
+            format={inBytes}
+            ticks={bytesTicks}
+            marks={bytesMarks}
+            marker={marker}
+          />
+        )}
         {phases.length > 0 && (
           <TimeSeries
             {...shared}
-            title={t("memoryPerPhase")}
+            title={ofFirst(t("memoryPerPhase"))}
             lines={phases}
             tells="highest"
             format={inBytes}
@@ -119,7 +140,7 @@ function memoryLines(names: string[]) {
       .map((name) => name.slice(name.indexOf(".") + 1)),
   );
   return [...sources].map((source) => ({
-    label: source,
+    source,
     name: names.includes(PEAK + source) ? PEAK + source : NOW + source,
   }));
 }

@@ -2,6 +2,7 @@ import { Button, Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { IconScale } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
+import { gpuOfSource } from "../../api/gpuSource";
 import { type Job, TERMINAL } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
@@ -9,6 +10,7 @@ import { useSourceName } from "../../i18n/source";
 import { ProblemFields } from "../../ui/Problem";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
+import { EachGpu } from "./EachGpu";
 import { Measured } from "./Measured";
 import { TracePanel } from "./TracePanel";
 
@@ -32,7 +34,8 @@ export function Memory({ job }: { job: Job }) {
   const { t } = useTranslation("job");
   const nameOf = useSourceName();
   const said = useSaid();
-  const figures = job.latest?.memory ?? [];
+  const all = job.latest?.memory ?? [];
+  const figures = all.filter(({ source }) => gpuOfSource(source).gpu === 1);
   const ended = TERMINAL.has(job.state);
   return (
     <Stack>
@@ -66,7 +69,7 @@ export function Memory({ job }: { job: Job }) {
       {figures.length > 0 && (
         <section className="card">
           <Title order={2} mb="sm">
-            {t("measured")}
+            {figures.length < all.length ? t("ofFirstGpu", { title: t("measured") }) : t("measured")}
           </Title>
           <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }}>
             {figures.map((figure) => (
@@ -88,6 +91,7 @@ export function Memory({ job }: { job: Job }) {
               </div>
             ))}
           </SimpleGrid>
+          <EachGpu job={job} />
         </section>
       )}
       {job.gpus.length === 0 && <Text className="muted">{t("cpuNote")}</Text>}

@@ -5,13 +5,18 @@ Sequences start at 1 and have no holes within an attempt. Readers ignore unknown
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tunescope.memory.trace import Phase
 from tunescope.sentences import Sentence
 from tunescope.states import FailureReason, JobState
+
+Told = TypeVar("Told")
+Untold = Annotated[Told | None, Field(exclude_if=lambda value: value is None)]
+"""Left out of the JSON where it is None, as in nearly all of the figures that a step tells."""
 
 OF_GPU = re.compile(r"gpu(\d+)\.(.+)")
 """The source of a figure of one of a job's GPUs after the first: its number among them, from 2 on, and who measured it there."""
@@ -22,6 +27,7 @@ def source_on_gpu(gpu: int, source: str) -> str:
     return f"gpu{gpu}.{source}"
 
 
+@lru_cache(1024)
 def gpu_of_source(source: str) -> tuple[int, str]:
     """Which of a job's GPUs (from 1) the figures of ``source`` are of, and who measured them there."""
     found = OF_GPU.fullmatch(source)
@@ -37,8 +43,8 @@ class MemoryFigure(BaseModel):
     )
     bytes: int | None = None
     peak_bytes: int | None = Field(default=None, description="Highest value seen within the step.")
-    unknown_because: str | None = None
-    unknown_sentence: Sentence | None = None
+    unknown_because: Untold[str] = None
+    unknown_sentence: Untold[Sentence] = None
 
 
 class EventBase(BaseModel):
@@ -161,8 +167,8 @@ class PhaseMemory(BaseModel):
     source: str = Field(description="Who measured it, as in MemoryFigure.")
     peak_bytes: int | None = None
     mean_bytes: int | None = None
-    unknown_because: str | None = None
-    unknown_sentence: Sentence | None = None
+    unknown_because: Untold[str] = None
+    unknown_sentence: Untold[Sentence] = None
 
 
 class AllocatorFigures(BaseModel):

@@ -1,4 +1,8 @@
-"""Event streams -> SQL, in batches; acknowledged only after the commit. The only writer of telemetry."""
+"""Event streams -> SQL, in batches; acknowledged only after the commit. The only writer of telemetry.
+
+A stream is acknowledged by setting the group's place in it: one command for a batch. Redis need not note each entry as delivered, and
+what was read but not recorded is read again from that place.
+"""
 
 import logging
 import time
@@ -7,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import redis
-from pydantic import ValidationError
 from redis.exceptions import ResponseError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +27,6 @@ from tunescope.states import TERMINAL
 
 log = logging.getLogger(__name__)
 
-CONSUMER = "recorder"
 BATCH = 5000
 """How many events one transaction holds at most, shared by the streams: a commit costs the same for one as for thousands."""
 LEAST_PER_STREAM = 20
@@ -55,7 +57,7 @@ Entries = list[tuple[str, bytes]]
 
 
 class Recorder:
-    """Reads every stream in ``wire.EVENT_STREAMS`` as the one consumer of a group."""
+    """Reads every stream in ``wire.EVENT_STREAMS`` from the place of the group ``wire.RECORDERS`` on."""
 
     def __init__(
         self, client: "redis.Redis", sessions: sessionmaker[Session], attempt_ended: Callable[[], None] = lambda: None
@@ -65,33 +67,27 @@ class Recorder:
         self._attempt_ended = attempt_ended
         """Called when an attempt's end is recorded: its place is free."""
         self._settle = client.register_script(SETTLE)
+        client.set_response_callback("XREAD", _listed)
         self._recording = Recording()
-        self._grouped: set[str] = set()
-        self._unsure = True
-        """Whether entries may be pending that were delivered to us but not recorded."""
+        self._recorded: dict[str, str] = {}
+        """Stream -> id of the last entry that is recorded."""
 
     def step(self) -> int:
         """Record what is there, waiting for it a moment. Returns how many events. Raises RedisError, SQLAlchemyError."""
         streams = sorted(_text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS)))
         if not streams:
-            self._grouped.clear()
+            self._recorded.clear()
             time.sleep(BLOCK_MILLISECONDS / 1000)
             return 0
         try:
-            self._ensure_groups(streams)
-            if self._unsure:
-                # "0" asks for what was delivered but never acknowledged: after a crash, or a commit that failed.
-                while self._record(self._read(streams, "0")):
-                    pass
-                self._unsure = False
-            return self._record(self._read(streams, ">"))
+            self._find_places(streams)
+            return self._record(self._read())
         except ResponseError as error:
-            if "NOGROUP" in str(error) or "no such key" in str(error):
-                self._grouped.clear()
+            if "NOGROUP" in str(error) or "requires the key to exist" in str(error):
+                self._recorded.clear()  # Redis has lost the stream, or forgotten it
                 return 0
             raise
-        except (redis.RedisError, SQLAlchemyError):
-            self._unsure = True
+        except SQLAlchemyError:
             self._recording.forget()
             raise
 
@@ -114,45 +110,36 @@ class Recorder:
     def _drained(self, stream: str) -> bool:
         try:
             info = self._client.xinfo_stream(stream)
-            groups = self._client.xinfo_groups(stream)
+            group = self._group(stream)
         except ResponseError:
             return True
-        mine = next((group for group in groups if _text(group["name"]) == wire.RECORDERS), None)
-        return bool(mine) and mine["last-delivered-id"] == info["last-generated-id"] and mine["pending"] == 0
+        return bool(group) and group["last-delivered-id"] == info["last-generated-id"] and group["pending"] == 0
 
-    def _ensure_groups(self, streams: list[str]) -> None:
-        self._grouped &= set(streams)
-        for stream in streams:
-            if stream in self._grouped:
-                continue
-            try:
-                self._client.xgroup_create(stream, wire.RECORDERS, id="0", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-            self._client.persist(stream)  # a retried job writes to the stream that its first attempt left to lapse
-            self._grouped.add(stream)
-
-    def _read(self, streams: list[str], start: str) -> dict[str, Entries]:
-        answer = self._client.xreadgroup(
-            wire.RECORDERS,
-            CONSUMER,
-            {stream: start for stream in streams},
-            count=max(LEAST_PER_STREAM, BATCH // len(streams)),
-            block=BLOCK_MILLISECONDS,
+    def _group(self, stream: str) -> dict[str, Any] | None:
+        return next(
+            (group for group in self._client.xinfo_groups(stream) if _text(group["name"]) == wire.RECORDERS), None
         )
-        pairs = cast(Any, answer).items() if isinstance(answer, dict) else cast(Any, answer or [])
-        found: dict[str, Entries] = {}
-        for key, entries in pairs:
-            if entries and isinstance(answer, dict) and isinstance(entries[0], list):
-                entries = entries[0]
-            listed = [
-                (_text(entry), fields.get(wire.EVENT_FIELD.encode(), b"") if fields else b"")
-                for entry, fields in entries
-            ]
-            if listed:
-                found[_text(key)] = listed
-        return found
+
+    def _find_places(self, streams: list[str]) -> None:
+        """Learn where to go on with streams that are new here."""
+        self._recorded = {stream: place for stream, place in self._recorded.items() if stream in streams}
+        for stream in streams:
+            if stream not in self._recorded:
+                self._recorded[stream] = self._place(stream)
+                self._client.persist(stream)  # a retried job writes to the stream that its first attempt left to lapse
+
+    def _place(self, stream: str) -> str:
+        group = self._group(stream) if self._client.exists(stream) else None
+        if group and group["pending"]:  # a release before this one read these, and did not say whether it recorded them
+            self._client.xgroup_destroy(stream, wire.RECORDERS)
+            group = None
+        if group is None:
+            self._client.xgroup_create(stream, wire.RECORDERS, id="0", mkstream=True)
+        return _text(group["last-delivered-id"]) if group else "0-0"
+
+    def _read(self) -> dict[str, Entries]:
+        count = max(LEAST_PER_STREAM, BATCH // len(self._recorded))
+        return cast(Any, self._client.xread(cast(Any, self._recorded), count=count, block=BLOCK_MILLISECONDS))
 
     def _record(self, found: dict[str, Entries]) -> int:
         if not found:
@@ -174,11 +161,13 @@ class Recorder:
             follow(session, by_job)
         pipeline = self._client.pipeline(transaction=False)
         for stream, entries in found.items():
-            pipeline.xack(stream, wire.RECORDERS, *[entry for entry, _ in entries])
-            attempt, _, sequence = entries[-1][0].partition("-")
+            last = entries[-1][0]
+            pipeline.xgroup_setid(stream, wire.RECORDERS, last)
+            attempt, _, sequence = last.partition("-")
             if int(sequence) > KEPT_ENTRIES:
                 pipeline.xtrim(stream, minid=f"{attempt}-{int(sequence) - KEPT_ENTRIES}", approximate=True)
         pipeline.execute()
+        self._recorded |= {stream: entries[-1][0] for stream, entries in found.items()}
         for item in told:
             if isinstance(item.event, StateEvent) and item.event.state in TERMINAL:
                 self._settle_stream(wire.events(item.job))
@@ -187,15 +176,21 @@ class Recorder:
 
     def _settle_stream(self, stream: str) -> None:
         self._settle(keys=[stream, wire.EVENT_STREAMS], args=[wire.RECORDERS, FORGET_SECONDS])
-        self._grouped.discard(stream)
+        self._recorded.pop(stream, None)
 
 
 def _parse(stream: str, entry: str, data: bytes) -> Told | None:
     try:
         return parse(data)
-    except ValidationError as error:
+    except ValueError as error:
         log.error("%s %s cannot be read and is left out; is the worker newer than the server? %s", stream, entry, error)
         return None
+
+
+def _listed(answer: Any, **_: Any) -> dict[str, Entries]:
+    """Streams and their new entries, of what XREAD answers. An entry has the one field ``wire.EVENT_FIELD``."""
+    pairs = cast(Any, answer).items() if isinstance(answer, dict) else cast(Any, answer or [])
+    return {_text(key): [(entry.decode(), fields[1]) for entry, fields in entries] for key, entries in pairs}
 
 
 def _text(value: Any) -> str:

@@ -88,6 +88,7 @@ def follow_steps(session: Session, stepped: Mapping[str, Sequence[Told]]) -> Non
         select(*columns).where(JobRow.id.in_(wanted))
     ):
         mine = [item for item in stepped[job] if item.attempt == attempt]
+        taken = [item.step for item in mine if item.step]
         progress = after_steps(step, latest, mine) if state in ACTIVE else None
         if progress:
             last, latest = progress
@@ -99,8 +100,8 @@ def follow_steps(session: Session, stepped: Mapping[str, Sequence[Told]]) -> Non
                     "of_steps": last.total_steps,
                     "at_stage": None,
                     "told": latest,
-                    "peak": highest(peak, mine, context),
-                    "highest": raised(peaks, (figure for item in mine for figure in item.memory)),
+                    "peak": highest(peak, taken, context),
+                    "highest": raised(peaks, (figure for step in taken for figure in step.memory)),
                 }
             )
     if changes:
@@ -114,16 +115,18 @@ def after_steps(
     mean = (latest or {}).get("mean_step_seconds")
     last: Told | None = None
     for item in told:
-        if item.step is None or item.step < step:
+        taken = item.step
+        if taken is None or taken.step is None or taken.step < step:
             continue
-        last, step = item, item.step
-        mean = item.step_seconds if not mean else mean + SMOOTHING * (item.step_seconds - mean)
+        last, step = item, taken.step
+        seconds = taken.step_seconds or 0.0
+        mean = seconds if not mean else mean + SMOOTHING * (seconds - mean)
     if last is None:
         return None
     try:
         event = last.step_event()
     except ValidationError as error:
-        log.error("step %s of job %s is not shown as its newest: %s", last.step, last.job, error)
+        log.error("step %s of job %s is not shown as its newest: %s", step, last.job, error)
         return None
     evaluated = {name: loss for name, loss in (latest or {}).items() if name == EVALUATED}
     return event, evaluated | {
@@ -229,5 +232,6 @@ def follow_progress(row: JobRow, steps: Sequence[Told]) -> None:
     if progress:
         last, row.latest = progress
         row.step, row.total_steps, row.stage = last.step, last.total_steps, None
-        row.peak_gpu_bytes = highest(row.peak_gpu_bytes, steps, predicted_context(row.estimate))
-        row.peaks = raised(row.peaks, (figure for step in steps for figure in step.memory))
+        taken = [item.step for item in steps if item.step]
+        row.peak_gpu_bytes = highest(row.peak_gpu_bytes, taken, predicted_context(row.estimate))
+        row.peaks = raised(row.peaks, (figure for step in taken for figure in step.memory))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from backend.jobs.tables import JobRow
-from tunescope.events import MemoryFigure, gpu_of_source
+from tunescope.events import gpu_of_source
 from tunescope.stored_spec import stored_spec
 
 PROVEN_STEPS = 20
@@ -38,11 +38,22 @@ def predicted_context(estimate: Mapping[str, Any] | None) -> int | None:
     return context if isinstance(context, int) else None
 
 
-class Measured(Protocol):
-    """What tells the memory of a step: its event, or as much of it as the recorder reads."""
+class Figure(Protocol):
+    """One figure of memory: of a step's event, or as much of it as the recorder reads."""
 
     @property
-    def memory(self) -> Sequence[MemoryFigure]: ...
+    def source(self) -> str: ...
+    @property
+    def bytes(self) -> int | None: ...
+    @property
+    def peak_bytes(self) -> int | None: ...
+
+
+class Measured(Protocol):
+    """What tells the memory of a step."""
+
+    @property
+    def memory(self) -> Sequence[Figure]: ...
 
 
 def highest(peak: int | None, steps: Iterable[Measured], context: int | None) -> int | None:
@@ -53,8 +64,12 @@ def highest(peak: int | None, steps: Iterable[Measured], context: int | None) ->
 
 def measured_peak(step: Measured, context: int | None) -> int | None:
     """Bytes that a step's process held of its GPU at most."""
-    told = (figure for figure in step.memory if figure.bytes is not None)
-    return held_of_gpu({figure.source: max(figure.bytes or 0, figure.peak_bytes or 0) for figure in told}, context)
+    peaks: dict[str, int] = {}
+    for figure in step.memory:
+        held = figure.bytes
+        if held is not None:
+            peaks[figure.source] = max(held, figure.peak_bytes or 0)
+    return held_of_gpu(peaks, context)
 
 
 def held_of_gpu(peaks: Mapping[str, int], context: int | None) -> int | None:

@@ -3,20 +3,26 @@
 A ``Buckets`` holds consecutive spans of one width. Spans add up: the figures of a wide one follow from the narrow ones within it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from math import nan
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from backend.telemetry.told import Step
 
 COUNT, SUM, LEAST, GREATEST = range(4)
 STEP = "step"
 """The step's own number among the figures: its count says how many steps a span holds, its greatest which was the last."""
 SCALARS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "step_seconds", "meter_seconds")
+scalars = attrgetter(*SCALARS)
 
-NUMBERS = frozenset({int, float, type(None)})
-
+Figure = int | float | None
 Values = NDArray[np.float64]
 
 
@@ -77,70 +83,71 @@ def fold(narrow: Buckets, by: int) -> Buckets:
     return Buckets(first, padded.names, values, padded.unknown)
 
 
-def of_steps(steps: Iterable[tuple[int, Mapping[str, Any]]], first: int, count: int) -> Buckets:
-    """One span for each step number from ``first`` on; ``steps`` are pairs of a number and a step event as a mapping."""
+Layout = tuple[tuple[str, ...], tuple[str, ...]]
+"""Which figures a step tells: the sources of its memory; source and phase, in turn, of its phases. Most steps of a run tell the same."""
+
+
+class Row(NamedTuple):
+    """What one step told."""
+
+    step: int
+    layout: Layout
+    figures: "array[float]"
+    """In the order of ``names_of`` the layout; NaN: not told."""
+    unknown: dict[str, str]
+    """Memory source -> why it could not be read."""
+
+
+def row_of(step: int, told: Step) -> Row:
+    figures: list[Figure] = [step, *scalars(told)]
+    sources: list[str] = []
+    phases: list[str] = []
     unknown: dict[str, str] = {}
-    layouts: dict[Layout, tuple[list[int], list[list[Any]]]] = {}
-    for step, event in steps:
-        layout, figures = figures_of(step, event, unknown)
-        places, rows = layouts.setdefault(layout, ([], []))
-        places.append(step - first)
-        rows.append(figures)
-    parts = [of_rows(layout, places, rows, first, count) for layout, (places, rows) in layouts.items()]
-    buckets = combine(parts, first, count)
-    buckets.unknown = unknown
-    return buckets
-
-
-Layout = tuple[tuple[Any, ...], tuple[Any, ...]]
-"""Which figures a step tells: the sources of its memory, and the (source, phase) of its phases. Most steps of a run tell the same."""
-
-
-def figures_of(step: int, event: Mapping[str, Any], unknown: dict[str, str]) -> tuple[Layout, list[Any]]:
-    """Every figure of a step, in the order of ``names_of`` its layout; notes in ``unknown`` why a source could not be read."""
-    memory, phases = objects(event, "memory"), objects(event, "phases")
-    figures: list[Any] = [step, *map(event.get, SCALARS)]
-    for part in memory:
-        figures += (part.get("bytes"), part.get("peak_bytes"))
-    figures += [part.get("peak_bytes") for part in phases]
-    for part in (*memory, *phases):
-        if part.get("unknown_because"):
-            unknown[str(part.get("source"))] = str(part["unknown_because"])
-    sources = tuple([str(part.get("source")) for part in memory])
-    return (sources, tuple([(str(part.get("source")), str(part.get("phase"))) for part in phases])), figures
+    for part in told.memory:
+        sources.append(part.source)
+        figures += (part.bytes, part.peak_bytes)
+        if part.unknown_because:
+            unknown[part.source] = part.unknown_because
+    for part in told.phases:
+        phases += (part.source, part.phase)
+        figures.append(part.peak_bytes)
+        if part.unknown_because:
+            unknown[part.source] = part.unknown_because
+    numbers = array("d", [nan if figure is None else figure for figure in figures])
+    return Row(step, (tuple(sources), tuple(phases)), numbers, unknown)
 
 
 def names_of(layout: Layout) -> list[str]:
     """The series' names of a layout's figures."""
     sources, phases = layout
     memory = [name for source in sources for name in (f"memory.{source}", f"memory_peak.{source}")]
-    return [STEP, *SCALARS, *memory, *[f"phase_peak.{source}.{phase}" for source, phase in phases]]
+    pairs = zip(phases[::2], phases[1::2], strict=True)
+    return [STEP, *SCALARS, *memory, *[f"phase_peak.{source}.{phase}" for source, phase in pairs]]
 
 
-def objects(event: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The objects of a list in an event; none if it is something else, as the recorder does not check a step whole."""
-    found = event.get(name)
-    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []  # pyright: ignore[reportUnknownVariableType]
+def of_rows(rows: Iterable[Row], first: int, count: int) -> Buckets:
+    """One span for each step number from ``first`` on."""
+    alike: defaultdict[Layout, list[Row]] = defaultdict(list)
+    for row in rows:
+        alike[row.layout].append(row)
+    buckets = combine([of_alike(layout, mine, first, count) for layout, mine in alike.items()], first, count)
+    buckets.unknown = {source: why for mine in alike.values() for row in mine for source, why in row.unknown.items()}
+    return buckets
 
 
-def of_rows(layout: Layout, places: list[int], rows: list[list[Any]], first: int, count: int) -> Buckets:
-    """Spans of steps that tell the same figures, at these places."""
+def of_alike(layout: Layout, rows: Sequence[Row], first: int, count: int) -> Buckets:
+    """Spans of steps that tell the same figures."""
     # A source told twice counts once, by what it told last.
     named = {name: column for column, name in enumerate(names_of(layout))}
-    figures = as_numbers(rows)[:, list(named.values())].T
-    told = ~np.isnan(figures)
+    told = np.frombuffer(b"".join([row.figures for row in rows]), np.float64).reshape(len(rows), -1)
+    figures = told[:, list(named.values())].T
+    known = ~np.isnan(figures)
+    places = [row.step - first for row in rows]
     buckets = nothing(list(named), first, count)
-    buckets.values[:, COUNT, places] = told
-    buckets.values[:, SUM, places] = np.where(told, figures, 0)
-    buckets.values[:, LEAST, places] = np.where(told, figures, np.inf)
-    buckets.values[:, GREATEST, places] = np.where(told, figures, -np.inf)
+    buckets.values[:, COUNT, places] = known
+    buckets.values[:, SUM, places] = np.where(known, figures, 0)
+    buckets.values[:, LEAST, places] = np.where(known, figures, np.inf)
+    buckets.values[:, GREATEST, places] = np.where(known, figures, -np.inf)
     shown: NDArray[np.bool_] = buckets.values[:, COUNT].max(axis=1) > 0
     names = [name for name, kept in zip(named, shown, strict=True) if kept]
     return Buckets(first, names, buckets.values[shown])
-
-
-def as_numbers(rows: list[list[Any]]) -> Values:
-    """Rows as numbers; what is none is not told."""
-    if not all(NUMBERS.issuperset(map(type, row)) for row in rows):
-        rows = [[value if type(value) in NUMBERS else None for value in row] for row in rows]
-    return np.array(rows, dtype=np.float64)

@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from backend.telemetry.tables import StepRow
-from backend.telemetry.tiers import Attempt, close_chunks
-from backend.telemetry.told import Told
+from backend.telemetry.tiers import Attempt, Kept, close_chunks
+from backend.telemetry.told import Step, Told
 
 # The text of an event is stored as it came. Both databases take it as JSON, and both know ON CONFLICT. Rows go to the driver as they
 # are: for ten thousand a second, putting names to their values would cost more than writing them.
@@ -17,14 +18,24 @@ INSERT_EVENTS = (
     'INSERT INTO events (job, attempt, sequence, kind, "at", data) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING'
 )
 INSERT_STEPS = "INSERT INTO steps (job, attempt, step, sequence) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-REMEMBERED_ATTEMPTS = 10_000
+MOST_KEPT = 100_000
+"""How many attempts and their steps, of about 500 bytes each, are remembered before all are forgotten."""
+
+
+@dataclass
+class Known:
+    """What is recorded of an attempt."""
+
+    highest: int
+    """Its last step; 0 if there is none."""
+    kept: Kept
 
 
 class Recording:
-    """Records events; remembers the last step of each attempt, so that SQL is asked for it only once."""
+    """Records events; remembers of each attempt its last step and those of its open chunk, so that SQL is not asked for them."""
 
     def __init__(self) -> None:
-        self._highest: dict[tuple[str, int], int] = {}
+        self._attempts: dict[tuple[str, int], Known] = {}
 
     def record(self, session: Session, told: Sequence[Told]) -> None:
         """Record events of any jobs that exist; a repeated (job, attempt, sequence) changes nothing."""
@@ -32,38 +43,43 @@ class Recording:
             return
         rows = [(item.job, item.attempt, item.sequence, item.kind, item.at, item.data) for item in told]
         insert(session, INSERT_EVENTS, rows)
-        steps: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
+        steps: defaultdict[tuple[str, int], dict[int, Step]] = defaultdict(dict)
         for item in told:
-            if item.step is not None:
-                steps[item.job, item.attempt].setdefault(item.step, item.sequence)
+            if item.step and item.step.step:
+                steps[item.job, item.attempt].setdefault(item.step.step, item.step)
         if steps:
             self._record_steps(session, steps)
 
     def forget(self) -> None:
         """What was recorded last may have been rolled back."""
-        self._highest.clear()
+        self._attempts.clear()
 
-    def _record_steps(self, session: Session, told: dict[tuple[str, int], dict[int, int]]) -> None:
-        before = {key: self._highest_step(session, *key) for key in told}
+    def _record_steps(self, session: Session, told: dict[tuple[str, int], dict[int, Step]]) -> None:
+        known = {key: self._known(session, *key) for key in told}
         rows = [
-            (job, attempt, step, sequence) for (job, attempt), steps in told.items() for step, sequence in steps.items()
+            (job, attempt, number, step.sequence)
+            for (job, attempt), steps in told.items()
+            for number, step in steps.items()
         ]
         insert(session, INSERT_STEPS, rows)
         for (job, attempt), steps in told.items():
-            known = before[job, attempt]
-            highest = max(known, *steps)
+            before = known[job, attempt]
+            for number, step in steps.items():
+                before.kept.add(number, step)
+            highest = max(before.highest, *steps)
             # The step before may have been the last of a chunk that is complete only now.
-            close_chunks(Attempt(session.connection(), job, attempt), {known, *steps}, highest)
-            self._highest[job, attempt] = highest
+            close_chunks(Attempt(session.connection(), job, attempt, before.kept), {before.highest, *steps}, highest)
+            before.kept.drop_closed(highest)
+            before.highest = highest
+        if sum(1 + len(known.kept.rows) for known in self._attempts.values()) > MOST_KEPT:
+            self._attempts.clear()
 
-    def _highest_step(self, session: Session, job: str, attempt: int) -> int:
-        """The last step recorded before; 0 if there is none."""
-        if len(self._highest) > REMEMBERED_ATTEMPTS:
-            self._highest.clear()
-        if (job, attempt) not in self._highest:
+    def _known(self, session: Session, job: str, attempt: int) -> Known:
+        if (job, attempt) not in self._attempts:
             statement = select(func.max(StepRow.step)).where(StepRow.job == job, StepRow.attempt == attempt)
-            self._highest[job, attempt] = session.scalar(statement) or 0
-        return self._highest[job, attempt]
+            highest = session.scalar(statement) or 0
+            self._attempts[job, attempt] = Known(highest, Kept(highest + 1 if highest else 0))
+        return self._attempts[job, attempt]
 
 
 def insert(session: Session, statement: str, rows: list[tuple[Any, ...]]) -> None:

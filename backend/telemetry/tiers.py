@@ -6,13 +6,15 @@ is not in a chunk yet is found in the levels below.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 from sqlalchemy import Connection, text
 
-from backend.telemetry.buckets import Buckets, combine, fold, of_steps
+from backend.telemetry.buckets import Buckets, Row, combine, fold, of_rows, row_of
+from backend.telemetry.told import Step, read_step
 
 FAN = 4
 CHUNK = 64
@@ -39,18 +41,41 @@ def chunk_steps(level: int) -> int:
     return CHUNK * FAN**level
 
 
+@dataclass
+class Kept:
+    """All steps of an attempt from ``first`` on, so that closing a chunk need not read again what was just written."""
+
+    first: int
+    rows: dict[int, Row] = field(default_factory=dict[int, Row])
+
+    def add(self, step: int, told: Step) -> None:
+        if step >= self.first:
+            self.rows.setdefault(step, row_of(step, told))
+
+    def drop_closed(self, highest: int) -> None:
+        """Keep only steps of the chunk that step ``highest`` left open."""
+        begin = highest // chunk_steps(1) * chunk_steps(1)
+        if begin > self.first:
+            self.first = begin
+            self.rows = {step: row for step, row in self.rows.items() if step >= begin}
+
+
 class Attempt(NamedTuple):
     """One attempt's steps, and the connection to read and write them by."""
 
     connection: Connection
     job: str
     attempt: int
+    kept: Kept | None = None
 
     def steps(self, first: int, last: int) -> Buckets:
         """Steps from ``first`` to ``last`` (included), one a span."""
-        rows = self.connection.execute(READ_STEPS, {**self._key(), "first": first, "last": last})
-        told = ((int(step), orjson.loads(data)) for step, data in rows)
-        return of_steps(told, first, last - first + 1)
+        if self.kept and self.kept.first <= first:
+            rows = [row for step, row in self.kept.rows.items() if first <= step <= last]
+        else:
+            found = self.connection.execute(READ_STEPS, {**self._key(), "first": first, "last": last})
+            rows = [row_of(int(step), read_step(data)) for step, data in found]
+        return of_rows(rows, first, last - first + 1)
 
     def chunks(self, level: int, begin: int, end: int) -> Buckets:
         """Spans ``begin`` to ``end`` (excluded), of chunks that are complete. A missing chunk is one without a step."""

@@ -1,33 +1,74 @@
 """Events as the recorder takes them from a stream.
 
-Most are steps, ten thousand a second of them. Of a step only what decides its place in SQL, and its memory, is checked here; the rest is kept as text and
-read when a chart needs it; every other event is checked whole.
+Most are steps, ten thousand a second of them: they are read by msgspec, which takes a third of the time that Pydantic takes, and stored
+as the text that came. Every other event is checked whole by its model.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, NamedTuple, NotRequired
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
 
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict
+import msgspec
 
-from tunescope.events import JobEvent, MemoryFigure, StepEvent, job_event
+from tunescope.events import JobEvent, StepEvent, job_event
 
-Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 """What both databases can hold in an INTEGER column."""
 
 
-class Head(TypedDict):
+class Head(msgspec.Struct, gc=False):
+    """What decides an event's place in SQL."""
+
     job: str
     attempt: Number
     sequence: Number
     at: float
     kind: str
-    step: NotRequired[Number]
-    step_seconds: NotRequired[float]
-    memory: NotRequired[list[MemoryFigure]]
+    step: Number | None = None
+    step_seconds: float | None = None
 
 
-head: TypeAdapter[Head] = TypeAdapter(Head)
+class StepMemory(msgspec.Struct, gc=False):
+    """The part of ``MemoryFigure`` that is followed and drawn. Bytes."""
+
+    source: str
+    bytes: int | None = None
+    peak_bytes: int | None = None
+    unknown_because: str | None = None
+
+
+class StepPhase(msgspec.Struct, gc=False):
+    """The part of ``PhaseMemory`` that is drawn. Bytes."""
+
+    phase: str
+    source: str
+    peak_bytes: int | None = None
+    unknown_because: str | None = None
+
+
+class Step(Head, gc=False):
+    """The figures of ``StepEvent`` that are followed and drawn."""
+
+    loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    tokens_per_second: float | None = None
+    meter_seconds: float | None = None
+    memory: list[StepMemory] = []
+    phases: list[StepPhase] = []
+
+
+heads = msgspec.json.Decoder(Head)
+steps = msgspec.json.Decoder(Step)
+
+
+def read_step(data: bytes | str) -> Step:
+    """A step, or as much of another event as they share. One with figures that are none keeps its place, and tells none.
+
+    Raises msgspec.DecodeError."""
+    try:
+        return steps.decode(data)
+    except msgspec.ValidationError:
+        return msgspec.convert(msgspec.structs.asdict(heads.decode(data)), Step)
 
 
 class Told(NamedTuple):
@@ -39,10 +80,8 @@ class Told(NamedTuple):
     at: float
     kind: str
     data: str
-    step: int | None
-    """The number of the step that a step event tells; None for all other events."""
-    step_seconds: float
-    memory: Sequence[MemoryFigure]
+    step: Step | None
+    """What a step event tells; None for all other events."""
     event: JobEvent | None
     """The event; None for a step."""
 
@@ -52,26 +91,17 @@ class Told(NamedTuple):
 
 
 def parse(data: bytes) -> Told:
-    """Read an event. Raises ValidationError."""
-    found = head.validate_json(data)
+    """Read an event. Raises ValueError."""
+    try:
+        found = read_step(data)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
     if b"\n" in data or b"\r" in data:
         # JSON allows line breaks between its words, an event stream does not.
         data = job_event.validate_json(data).model_dump_json().encode()
-    step = found.get("step") if found["kind"] == "step" else None
-    seconds = found.get("step_seconds")
-    whole = None if step is not None and seconds is not None else job_event.validate_json(data)
-    return Told(
-        found["job"],
-        found["attempt"],
-        found["sequence"],
-        found["at"],
-        found["kind"],
-        data.decode(),
-        step,
-        seconds or 0.0,
-        found.get("memory", ()),
-        whole,
-    )
+    step = found if found.kind == "step" and found.step and found.step_seconds is not None else None
+    whole = None if step else job_event.validate_json(data)
+    return Told(found.job, found.attempt, found.sequence, found.at, found.kind, data.decode(), step, whole)
 
 
 def as_told(events: Iterable[JobEvent]) -> list[Told]:

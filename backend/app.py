@@ -1,6 +1,7 @@
 """create_app(): routers, problems, the page, and what lives as long as the server."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,6 +54,7 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     app.state.redis = redis.Redis.from_url(settings.redis_url, decode_responses=True, socket_timeout=5)
     app.state.async_redis = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
     app.state.hub = Hub(app.state.async_redis)
+    app.state.started_at = time.monotonic()
 
     def register() -> None:
         with transaction(app.state.sessions) as session:

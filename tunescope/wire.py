@@ -70,6 +70,8 @@ CONTROLLER = "tunescope:controller"
 """Key that stands as long as a controller finishes its rounds."""
 CONTROLLER_SECONDS = 20
 """How long it stands after one: more than a round takes on a busy machine."""
+WRITABLE = "tunescope:writable"
+"""Key that is written only to find out whether Redis writes."""
 
 
 def broker_url(redis_url: str) -> str:

@@ -19,7 +19,7 @@ from backend.controller.leases import Leases
 from backend.controller.recorder import Recorder
 from backend.controller.traces import Traces
 from backend.database import make_engine, make_sessions, transaction
-from backend.gpus.reports import reports
+from backend.gpus.reports import reports, unheard
 from tunescope import wire
 from tunescope.settings import ServerSettings
 
@@ -94,7 +94,7 @@ class Controller:
     def _schedule(self) -> None:
         machines = reports(self._client)
         with transaction(self._sessions) as session:
-            assign_queued(session, machines)
+            assign_queued(session, machines, None if machines else unheard(self._client))
         with transaction(self._sessions) as session:
             self._dispatcher.send_assigned(session)
         with transaction(self._sessions) as session:

@@ -20,7 +20,7 @@ from backend.models.service import reference
 from tunescope import wire
 from tunescope.events import Failure
 from tunescope.problems import Problem
-from tunescope.sentences import say
+from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.states import ACTIVE, FailureReason, JobState
 from tunescope.stored_spec import runnable_spec, stored_spec
@@ -68,8 +68,11 @@ def busy_job(row: JobRow) -> Busy:
     )
 
 
-def assign_queued(session: Session, machines: Sequence[MachineReport]) -> int:
-    """Give queued jobs their places, and write down why the others wait. Returns how many got one."""
+def assign_queued(session: Session, machines: Sequence[MachineReport], unheard: Sentence | None = None) -> int:
+    """Give queued jobs their places, and write down why the others wait. Returns how many got one.
+
+    ``unheard``: why there are no machines, where it is another reason than that no worker runs.
+    """
     queued = {row.id: row for row in session.scalars(select(JobRow).where(JobRow.state == JobState.QUEUED))}
     if not queued:
         return 0
@@ -77,7 +80,8 @@ def assign_queued(session: Session, machines: Sequence[MachineReport]) -> int:
     busy = [busy_job(row) for row in active if row.machine]
     plan = place([waiting_job(row) for row in queued.values()], machines, busy)
     assigned = sum(assign(session, queued[assignment.job], assignment) for assignment in plan.assignments)
-    for job, reason in plan.reasons.items():
+    for job, found in plan.reasons.items():
+        reason = unheard or found
         # By its text, whose bytes are rounded: what others hold changes a little with every report of a machine.
         if queued[job].waiting_because != reason.text or queued[job].waiting_sentence is None:
             session.execute(

@@ -7,7 +7,9 @@ from typing import Any
 import redis
 from pydantic import ValidationError
 
+from backend.redis_writes import refusal
 from tunescope import wire
+from tunescope.sentences import Sentence, say
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,12 @@ def reports(connection: redis.Redis) -> list[wire.MachineReport]:
     values: list[Any] = connection.mget(keys) if keys else []  # pyright: ignore[reportAssignmentType]
     read = (_report(key, value) for key, value in zip(keys, values, strict=True) if value)
     return [report for report in read if report]
+
+
+def unheard(connection: redis.Redis) -> Sentence | None:
+    """Why no machine is heard of though its worker may run; None where that is not known. Raises redis.RedisError."""
+    said = refusal(connection)
+    return say("redis_refuses", said=said) if said else None
 
 
 def connected_gpus(connection: redis.Redis) -> list[tuple[str, wire.GpuReport]]:

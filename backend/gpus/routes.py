@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from backend.dependencies import CurrentUser, RedisDep, SessionDep
-from backend.gpus.reports import reports
+from backend.gpus.reports import reports, unheard
 from backend.jobs.reservation import reservation
 from backend.jobs.tables import JobRow
 from backend.users.tables import UserRow
@@ -46,8 +46,11 @@ def list_gpus(connection: RedisDep, session: SessionDep, _user: CurrentUser) -> 
     """Connected machines with their GPUs, memory by holder, and the jobs at work there."""
     try:
         found = reports(connection)
+        why = None if found else unheard(connection)
     except redis.RedisError as error:
         raise Unavailable(say("redis_silent"), say("try_again")) from error
+    if why:
+        raise Unavailable(why, say("free_redis_disk"))
     jobs = jobs_by_machine(session)
     return Machines(machines=[Machine(**dict(report), jobs=jobs.get(report.name, [])) for report in found])
 

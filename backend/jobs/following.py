@@ -198,10 +198,9 @@ def catch_up(session: Session, row: JobRow, event: StateEvent) -> None:
 
 def follow_plan(session: Session, row: JobRow, event: PlanEvent) -> None:
     """The length of the run; of one that goes on from a checkpoint also how far it is, which no step of its own may ever tell."""
-    row.total_steps = event.total_steps
+    row.total_steps, row.step = event.total_steps, event.resumed_step
     if not event.resumed_step:
         return
-    row.step = event.resumed_step
     before = (
         select(EventRow.data)
         .join(

@@ -1,4 +1,4 @@
-"""What to change so that a job that ran out of memory fits: the VRAM model's advice for the very device that it died on."""
+"""What to change so that a job that ran out of memory, or was most likely killed for it, fits: the VRAM model's advice for the very device that it died on."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def suggestions(
     session: Session, settings: ServerSettings, row: JobRow, language: Language = "en"
 ) -> list[FailureSuggestion]:
     """Changes in the order of their price, those that make it fit first; none for other failures and unknown models."""
-    if not row.failure or row.failure.get("reason") != FailureReason.OUT_OF_MEMORY:
+    if not row.failure or not (row.failure.get("reason") == FailureReason.OUT_OF_MEMORY or perhaps_for_memory(row)):
         return []
     told = row.failure.get("memory")
     memory = FailureMemory.model_validate(told) if told else None
@@ -47,3 +47,9 @@ def suggestions(
         return []
     items = [FailureSuggestion.model_validate(item) for item in found.to_dict()["suggestions"]]
     return items if device else [item.model_copy(update={"fits": None}) for item in items]
+
+
+def perhaps_for_memory(row: JobRow) -> bool:
+    """Whether a job without a GPU was killed, and by nobody who is known: most often that is the kernel, of which not every container is told."""
+    advised = (row.failure or {}).get("advice_sentence") or {}
+    return advised.get("kind") == "see_kernel_log" and not row.gpus

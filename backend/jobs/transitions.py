@@ -7,6 +7,7 @@ from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
 
 from backend.jobs.tables import AttemptRow, JobRow
+from backend.telemetry.lineage import last_checkpoint
 from tunescope.states import TERMINAL, TRANSITIONS, JobState
 
 NOT_WAITING: dict[str, Any] = {"waiting_because": None, "waiting_sentence": None}
@@ -54,10 +55,11 @@ def requeue(
 ) -> bool:
     """Start over as the next attempt with a new fence, so that nothing late from the old one counts.
 
-    Besides the table's own rules, a failed or cancelled job may be queued again: that is what a retry is. ``failure`` says why an
+    A job that goes on from a checkpoint is as far as that until its worker says otherwise. Besides the table's own rules, a failed or cancelled job may be queued again: that is what a retry is. ``failure`` says why an
     attempt ended that has no state of its own for it. How it ended stays, as a row of ``attempts``.
     """
     ended = ended_attempt(row, failure)
+    kept = last_checkpoint(session, row.id, resume_from_attempt) if resume_from_attempt else None
     statement = (
         update(JobRow)
         .where(JobRow.id == row.id, JobRow.fence == row.fence, JobRow.state == row.state)
@@ -68,7 +70,7 @@ def requeue(
             resume_from_attempt=resume_from_attempt,
             machine=None,
             gpus=[],
-            step=0,
+            step=kept or 0,
             stage=None,
             latest=None,
             failure=None,

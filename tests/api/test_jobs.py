@@ -246,7 +246,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_as_far_as_its_worker_says(
     run(sessions, job, steps=3)
     saved = CheckpointEvent(job=job, attempt=1, sequence=6, at=1006.0, step=3, path="checkpoints/checkpoint-3")
     tell(sessions, job, [saved, state(job, 7, JobState.FAILED)])
-    member.post(f"/api/jobs/{job}/retry")
+    assert member.post(f"/api/jobs/{job}/retry").json()["progress"]["step"] == 3, "before anything is heard of it"
     assign(sessions, job)
     counts = {"total_steps": 3, "train_rows": 9, "trainable_parameters": 1, "all_parameters": 2}
     plan = PlanEvent(job=job, attempt=2, sequence=2, at=1010.0, device="CPU", resumed_step=3, **counts)
@@ -260,6 +260,21 @@ def test_a_run_that_goes_on_from_a_checkpoint_is_as_far_as_its_worker_says(
     )
     body = member.get(f"/api/jobs/{job}").json()
     assert (body["state"], body["progress"]["step"], body["latest"]["loss"]) == ("succeeded", 3, 3.0)
+
+
+def test_a_run_whose_checkpoint_is_gone_begins_at_its_first_step(member: TestClient, sessions: Sessions) -> None:
+    job = create(member)
+    run(sessions, job, steps=3)
+    saved = CheckpointEvent(job=job, attempt=1, sequence=6, at=1006.0, step=3, path="checkpoints/checkpoint-3")
+    tell(sessions, job, [saved, state(job, 7, JobState.FAILED)])
+    member.post(f"/api/jobs/{job}/retry")
+    assign(sessions, job)
+    counts = {"total_steps": 3, "train_rows": 9, "trainable_parameters": 1, "all_parameters": 2}
+    plan = PlanEvent(job=job, attempt=2, sequence=2, at=1010.0, device="CPU", resumed_step=0, **counts)
+    tell(sessions, job, [state(job, 1, JobState.STARTING, attempt=2), plan])
+    assert member.get(f"/api/jobs/{job}").json()["progress"]["step"] == 0
+    tell(sessions, job, [state(job, 3, JobState.RUNNING, attempt=2), step(job, 4, 1, attempt=2)])
+    assert member.get(f"/api/jobs/{job}").json()["progress"]["step"] == 1
 
 
 def test_a_retry_goes_on_from_the_newest_checkpoint_though_a_later_attempt_left_none(

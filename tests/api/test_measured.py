@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from backend.estimates.devices import device_of_estimate
 from backend.jobs.reservation import reservation
 from backend.jobs.tables import JobRow
+from backend.jobs.transitions import move
 from backend.measured.probed import with_probe, with_trace
 from tests.api.make import assign, spec, state
 from tests.api.test_jobs import tell
@@ -28,6 +29,7 @@ from tunescope.events import (
 from tunescope.settings import ServerSettings
 from tunescope.states import JobState
 from tunescope.wire import Control
+from worker.death import explain_death
 
 Sessions = sessionmaker[Session]
 PERSISTENT = {"weights": 1000, "quantization_state": 10, "adapters": 50, "optimizer_states": 100}
@@ -290,6 +292,21 @@ def test_on_the_cpu_nothing_is_said_to_fit(member: TestClient, sessions: Session
     assert suggestions and all(item["fits"] is None for item in suggestions)
     listed = member.get("/api/jobs").json()["items"][0]["failure"]
     assert listed["reason"] == "out_of_memory" and listed["suggestions"] == []
+
+
+@pytest.mark.parametrize(("signal", "on", "offered"), [(9, [], True), (15, [], False), (9, ["GPU-0"], False)])
+def test_one_that_was_killed_on_the_cpu_most_likely_for_memory_comes_with_changes(
+    member: TestClient, sessions: Sessions, signal: int, on: list[str], offered: bool
+) -> None:
+    """Also while it loaded its model, of which nothing was measured."""
+    job = member.post("/api/jobs", json=spec(**LARGE)).json()["id"]
+    with sessions.begin() as session:
+        assert move(session, job, JobState.ASSIGNED, machine="m1", gpus=on)
+    tell(sessions, job, [state(job, 1, JobState.STARTING)])
+    failure = explain_death(-signal, None, None, [], None, "loading the model")
+    tell(sessions, job, [StateEvent(**key(job, 2), state=JobState.FAILED, failure=failure)])
+    told = member.get(f"/api/jobs/{job}").json()["failure"]
+    assert told["reason"] == "trainer_killed" and bool(told["suggestions"]) is offered
 
 
 @pytest.mark.parametrize("source", ["cpu tensors", "cuda tensors"])

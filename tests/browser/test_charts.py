@@ -329,3 +329,23 @@ def test_the_running_time_goes_on_between_two_answers(page: Page, long_job: str)
     figure = page.locator(".figure").last
     first = figure.inner_text()
     expect(figure).not_to_have_text(first)
+
+
+def test_values_that_are_all_zero_have_an_axis_near_them(page: Page, long_job: str) -> None:
+    """Of the loss alone, whose marks are then found among all that is drawn: no other chart of this job reaches 100 in tens."""
+
+    def zeros(route: Route) -> None:
+        told = route.fetch().json()
+        told["series"] = {"loss": {name: [0.0 for _ in column] for name, column in told["series"]["loss"].items()}}
+        route.fulfill(json=told)
+
+    page.add_init_script(
+        "window.drawn = new Set(); const draw = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...rest)"
+        " { window.drawn.add(String(text)); return draw.call(this, text, ...rest); };"
+    )
+    page.route(f"**/api/jobs/{long_job}/metrics*", zeros)
+    page.goto(f"/jobs/{long_job}")
+    expect(page.get_by_role("group", name=re.compile("^Loss"))).to_have_attribute("aria-label", re.compile("^Loss: 0"))
+    page.wait_for_function("window.drawn.has('0.5')")
+    assert not page.evaluate("window.drawn.has('60')")

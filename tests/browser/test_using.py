@@ -258,12 +258,21 @@ def test_a_job_that_could_not_be_cancelled_is_not_shown_as_cancelling(
     ("missing", "told"),
     [
         ({"redis": False, "controller_connected": False, "worker_connected": False}, "Redis does not answer"),
-        ({"controller_connected": False}, "The controller does not run"),
-        ({"worker_connected": False}, "No worker is connected"),
+        (
+            {
+                "redis_refuses": "MISCONF No space left on device",
+                "controller_connected": False,
+                "worker_connected": False,
+            },
+            "Redis writes nothing",
+        ),
+        ({"starting": True, "controller_connected": False, "worker_connected": False}, "Tunescope is starting"),
+        ({"controller_connected": False, "starting": False}, "The controller does not run"),
+        ({"worker_connected": False, "starting": False}, "No worker is connected"),
     ],
 )
 def test_a_job_that_waits_for_a_missing_part_says_once_for_which(
-    page: Page, two_measured_jobs: tuple[str, str], missing: dict[str, bool], told: str
+    page: Page, two_measured_jobs: tuple[str, str], missing: dict[str, bool | str], told: str
 ) -> None:
     page.route("**/api/health", lambda route: route.fulfill(json=route.fetch().json() | missing))
     sentence = {"kind": "no_worker", "text": "No worker is connected.", "values": {}}

@@ -2,6 +2,7 @@
 
 WAITING = {
     "no_worker": "No worker is connected.",
+    "redis_refuses": "Redis writes nothing, so that no machine is heard of: {said}",
     "gpus_cannot_be_used": "The GPUs cannot be used. {faults}.",
     "machine_fault": "{machine}: {because}",
     "gpu_fault": "{machine}, GPU {index}: {because}",
@@ -519,6 +520,7 @@ PROBLEMS = {
     "upload_again": "Upload it again, then run the job again.",
     "redis_silent": "Redis does not answer, so machines are unknown.",
     "try_again": "Try again in a moment.",
+    "free_redis_disk": "Most often its disk is full: free space there.",
     "worker_unreachable": "The worker cannot be reached at the moment.",
 }
 """What the API refuses, and what to do then."""

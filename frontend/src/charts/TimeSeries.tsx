@@ -207,6 +207,12 @@ function show(plot: uPlot, source: Source, lines: Line[], marker: Props["marker"
   return columns.map((column) => column.mean.findLast((value) => value !== null) ?? null);
 }
 
+/** uPlot's own range, but for values that are all 0, for which that ends at 100. */
+function heightOf(_plot: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
+  if (least === null || most === null) return [null, null];
+  return least === 0 && most === 0 ? [0, 1] : uPlot.rangeNum(least, most, 0.1, true);
+}
+
 type Look = Omit<Props, "help" | "tells" | "height"> & { dark: boolean };
 
 function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
@@ -219,7 +225,7 @@ function plotOptions(look: Look): Omit<uPlot.Options, "width" | "height"> {
   const marked = { stroke: dark ? "#ff8787" : "#c92a2a", dash: [6, 4], points: { show: false }, value };
   return {
     cursor: { sync: { key: syncKey, setSeries: false }, drag: { x: true, y: false, setScale: false } },
-    scales: { x: { time: false } },
+    scales: { x: { time: false }, y: { range: heightOf } },
     axes: [
       { ...axis, ...named, label: stepLabel, size: 34, incrs: WHOLE_STEPS },
       {

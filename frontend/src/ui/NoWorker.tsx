@@ -9,17 +9,23 @@ export function NoWorker() {
   const health = useHealth().data;
   if (!health) return null;
   if (!health.redis) return <Missing title={t("noRedis")} fix={t("noRedisFix")} />;
+  if (health.redis_refuses)
+    return <Missing title={t("redisRefuses")} fix={t("redisRefusesFix")} code={health.redis_refuses} />;
+  if (health.starting)
+    return <Missing title={t("serverStarting")} fix={t("serverStartingAbout")} colour="blue" />;
   if (!health.controller_connected)
-    return <Missing title={t("noController")} fix={t("noControllerFix")} command="tunescope controller" />;
+    return <Missing title={t("noController")} fix={t("noControllerFix")} code="tunescope controller" />;
   if (!health.worker_connected)
-    return <Missing title={t("noWorker")} fix={t("noWorkerFix")} command="tunescope worker" />;
+    return <Missing title={t("noWorker")} fix={t("noWorkerFix")} code="tunescope worker" />;
   return null;
 }
 
-function Missing({ title, fix, command }: { title: string; fix: string; command?: string }) {
+type Told = { title: string; fix: string; code?: string; colour?: string };
+
+function Missing({ title, fix, code, colour = "yellow" }: Told) {
   return (
-    <Alert color="yellow" icon={<IconPlugConnectedX size={18} aria-hidden />} title={title}>
-      {fix} {command && <Code>{command}</Code>}
+    <Alert color={colour} icon={<IconPlugConnectedX size={18} aria-hidden />} title={title}>
+      {fix} {code && <Code>{code}</Code>}
     </Alert>
   );
 }

@@ -38,7 +38,11 @@ export function Failure({ failure, live, jobId }: Props) {
           <b>{t("whatNext")}</b> {said(failure.advice, failure.advice_sentence)}
         </Text>
       )}
-      <Relaunch jobId={jobId} suggestions={failure.suggestions ?? []} />
+      <Relaunch
+        jobId={jobId}
+        suggestions={failure.suggestions ?? []}
+        certain={failure.reason === "out_of_memory"}
+      />
       {lines.length > 0 && (
         <details style={{ marginTop: 10 }}>
           <summary>{t("lastLines")}</summary>

@@ -9,10 +9,15 @@ import { Suggestion } from "../../ui/Suggestion";
 
 const SHOWN = 4;
 
-type Suggestions = NonNullable<NonNullable<Job["failure"]>["suggestions"]>;
+type Props = {
+  jobId: string;
+  suggestions: NonNullable<NonNullable<Job["failure"]>["suggestions"]>;
+  /** Whether memory is known to have been what was missing. */
+  certain: boolean;
+};
 
 /** Changes that would have fitted the device that ran out of memory; each starts the job anew by one click. */
-export function Relaunch({ jobId, suggestions }: { jobId: string; suggestions: Suggestions }) {
+export function Relaunch({ jobId, suggestions, certain }: Props) {
   const { t } = useTranslation("job");
   const navigate = useNavigate();
   const relaunch = useMutation({
@@ -23,7 +28,7 @@ export function Relaunch({ jobId, suggestions }: { jobId: string; suggestions: S
   return (
     <Stack gap="xs" mt="sm">
       <Text fw={600} size="sm">
-        {t("wouldFit")}
+        {t(certain ? "wouldFit" : "mayFit")}
       </Text>
       {suggestions.slice(0, SHOWN).map((item) => (
         <Suggestion

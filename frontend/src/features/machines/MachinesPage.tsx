@@ -1,8 +1,9 @@
-import { Alert, Code, Skeleton, Stack } from "@mantine/core";
+import { Skeleton, Stack } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { call } from "../../api/client";
 import type { Machine } from "../../api/types";
+import { NoWorker } from "../../ui/NoWorker";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
 import { remember } from "./history";
@@ -29,11 +30,7 @@ export default function MachinesPage() {
       <Stack>
         {machines.error && <Problem error={machines.error} />}
         {machines.isPending && <Skeleton height={160} />}
-        {machines.data?.machines.length === 0 && (
-          <Alert color="yellow" title={t("none")} styles={{ label: { color: "var(--mantine-color-text)" } }}>
-            {t("noneFix")} <Code>tunescope worker</Code>
-          </Alert>
-        )}
+        {machines.data?.machines.length === 0 && <NoWorker />}
         {machines.data?.machines.map((machine) => (
           <MachineCard key={machine.name} machine={machine} />
         ))}

@@ -55,9 +55,7 @@ def driver(driver_library: Path, tmp_path: Path) -> SimulatedDriver:
 
 
 @pytest.fixture(scope="module")
-def light_collections() -> Iterator[None]:
+def light_collections() -> None:
     """Each trace collects garbage; what other tests have loaded is left out of it, which halves the time."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()

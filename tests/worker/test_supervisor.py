@@ -1,10 +1,13 @@
 """The supervisor with real child processes that behave badly."""
 
+import json
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -143,6 +146,30 @@ def test_child_sees_its_gpus_and_no_secrets(tmp_path: Path) -> None:
     assert said(tmp_path)[0] == "'' False"
 
 
+ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+
+
+def taken_by_torch(environment: dict[str, str | None]) -> str:
+    """The allocator's settings, which torch reads once in a process: in a fork of one that has loaded it."""
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["torch", __name__])
+    answers, telling = forks.Pipe(duplex=False)
+    process = forks.Process(target=_tell_settings, args=(environment, telling))
+    process.start()
+    assert answers.poll(60)
+    process.join()
+    return str(answers.recv())
+
+
+def _tell_settings(environment: dict[str, str | None], telling: Connection) -> None:
+    import torch
+
+    for name in ALLOCATOR_VARIABLES:
+        os.environ.pop(name, None)
+    os.environ.update({name: value for name, value in environment.items() if value is not None})
+    telling.send(torch._C._accelerator_getAllocatorSettings())
+
+
 @pytest.mark.parametrize(
     ("expandable", "environment", "settings"),
     [
@@ -168,19 +195,18 @@ def test_child_sees_its_gpus_and_no_secrets(tmp_path: Path) -> None:
 def test_the_spec_decides_whether_segments_expand_beside_what_the_operator_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expandable: bool, environment: dict[str, str], settings: str
 ) -> None:
-    """Torch itself says what it took; it reads two variables, of which only one may be left to it."""
-    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+    """Torch itself says what it takes; it reads two variables, of which only one may be left to it."""
+    for name in ALLOCATOR_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    program = (
-        "import os, torch; print(torch._C._accelerator_getAllocatorSettings(), 'PYTORCH_CUDA_ALLOC_CONF' in os.environ)"
-    )
+    program = f"import json, os; print(json.dumps({{name: os.environ.get(name) for name in {ALLOCATOR_VARIABLES}}}))"
     wish = order(memory_savers={"expandable_segments": expandable})
     command = [sys.executable, "-c", program]
     outbox = Outbox(tmp_path, job="j", attempt=1)
     Supervisor(wish, tmp_path, outbox, ring=lambda: None, grace_seconds=1, command=command).run()
-    assert said(tmp_path)[0] == f"{settings} False"
+    given = json.loads(said(tmp_path)[0])
+    assert given["PYTORCH_CUDA_ALLOC_CONF"] is None and taken_by_torch(given) == settings
 
 
 def test_lines_are_cut_cleaned_and_progress_bars_shown_once(tmp_path: Path) -> None:

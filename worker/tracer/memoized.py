@@ -12,6 +12,8 @@ _Layout = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
 MOST_REMEMBERED = 20_000
 """Results: some hundred for a model and a recipe, each about a kilobyte."""
+RETURNED = ("Tensor", "List[Tensor]")
+"""What operators return whose results are remembered."""
 
 
 class Memoized:
@@ -58,7 +60,7 @@ class Memoized:
 def _makes_new_tensors(func: Any) -> bool:
     schema = func._schema
     aliased = any(item.alias_info is not None for item in (*schema.arguments, *schema.returns))
-    return not aliased and bool(schema.returns) and all(str(item.type) == "Tensor" for item in schema.returns)
+    return not aliased and bool(schema.returns) and all(str(item.type) in RETURNED for item in schema.returns)
 
 
 def _works_on_lists_in_place(func: Any) -> bool:

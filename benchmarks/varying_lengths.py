@@ -15,11 +15,13 @@ from statistics import NormalDist, quantiles
 
 from tunescope.memory.allocator import Change
 from tunescope.memory.catalogue import catalogue
+from tunescope.memory.head_step import loss_path_of
 from tunescope.memory.persistent import persistent_tensors
 from tunescope.memory.requests import Recorded
-from tunescope.memory.sites import Workload, layer_settings, loss_path_of
 from tunescope.memory.stack import stack_named
 from tunescope.memory.step_sequence import Head, StepSequence, Update
+from tunescope.memory.step_settings import layer_settings
+from tunescope.memory.workload import Workload
 from tunescope.spec import parse_spec
 from worker.tracer.replay import allocator
 

@@ -10,11 +10,13 @@ from tunescope.memory import loss_path
 from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES, Device
 from tunescope.memory.estimate import Estimate, estimate
+from tunescope.memory.head_step import loss_path_of
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.persistent import persistent_tensors
-from tunescope.memory.sites import Workload, layer_settings, loss_path_of
 from tunescope.memory.stack import STACKS
 from tunescope.memory.step_sequence import Head, StepSequence, Update
+from tunescope.memory.step_settings import layer_settings
+from tunescope.memory.workload import Workload
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.units import MIB
 

@@ -10,13 +10,15 @@ from math import log2
 
 from tunescope.memory.allocator import OutOfMemory
 from tunescope.memory.architecture import Architecture
+from tunescope.memory.head_step import FUSED_TILE_TOKENS, FUSED_TILE_VOCAB, loss_path_of
 from tunescope.memory.layer_kept import LayerSettings
 from tunescope.memory.native_allocator import UNIT, NativeAllocator
 from tunescope.memory.persistent import Persistent
 from tunescope.memory.sharding import Share
-from tunescope.memory.sites import FUSED_TILE_TOKENS, FUSED_TILE_VOCAB, Workload, layer_settings, loss_path_of
 from tunescope.memory.stack import Stack
 from tunescope.memory.step_sequence import Head, StepSequence, Update
+from tunescope.memory.step_settings import layer_settings
+from tunescope.memory.workload import Workload
 from tunescope.spec import JobSpec
 
 SETTLING_STEPS = 6

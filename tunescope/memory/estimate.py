@@ -22,9 +22,10 @@ from tunescope.memory.ledger import MemoryLedger
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.persistent import Persistent, persistent_tensors, targets_of, weight_width
 from tunescope.memory.sharding import Share, can_divide, offloads_weights, share
-from tunescope.memory.sites import Site, Workload, training_sites
+from tunescope.memory.sites import Site, training_sites
 from tunescope.memory.stack import DEFAULT, Stack
 from tunescope.memory.stored_weights import StoredWeights
+from tunescope.memory.workload import Workload
 from tunescope.problems import FieldError, InvalidInput
 from tunescope.sentences import Sentence, say
 from tunescope.spec import JobSpec

@@ -4,7 +4,7 @@ Kinds of layers may alternate (sliding windows, a sparse step): each counts wher
 counts for the higher of the two ends, as in a trace (``worker/tracer/stream.py``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,7 +34,7 @@ def layer_kinds(
     architecture: Architecture,
     settings: LayerSettings,
     persistent: Persistent,
-    each: list[LayerBytes],
+    each: Sequence[LayerBytes],
 ) -> Iterator[LayerKind]:
     """The layers' bytes with what comes on top for adapters and autocast."""
     copied = settings.autocast and settings.full and settings.weight == 4 and settings.compute != 4

@@ -5,6 +5,8 @@ highest sequence number first, an input gradient is freed after its node ran, sa
 the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 """
 
+from typing import NamedTuple
+
 from tunescope.memory.architecture import Architecture, Experts, Layer
 from tunescope.memory.experts_step import ExpertsStep
 from tunescope.memory.first_layer import FirstLayer
@@ -28,6 +30,27 @@ def norm_backward_bytes(architecture: Architecture) -> int:
     """The height of a norm's backward, in bytes a number that it reads, beside what it kept of its input."""
     # RMSNorm: the gradient that came straight, and through the mean of squares those of ``norm_backward``.
     return 8 if architecture.traits.layer_norm else 5 * 4
+
+
+class Kept(NamedTuple):
+    """What a layer's forward keeps for its backward. Bytes, but for ``product``."""
+
+    whole: int
+    norm: int
+    """Of each norm but the first."""
+    first_norm: int
+    attention_inputs: int
+    out_input: int
+    product: int
+    """Numbers that the MLP's last matrix reads."""
+    product_kept: int
+    up_inputs: int
+    middle: int
+    """Between the MLP's matrices."""
+    looped: int
+    """By experts that run one by one."""
+    after: int
+    """Of each norm of what attention and MLP give."""
 
 
 class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
@@ -66,62 +89,94 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
 
     def run(self) -> LayerBytes:
         s, m = self.s, self.meter
-        c = s.compute
-        width = self.layer.mlp_width
+        kept = self.kept_by_forward()
+        # Backward: the gradient of the layer's output.
+        m.take(kept.whole)
+        m.take(s.stream * self.h)
+        spread = self.spread_gradient() if self.experts and self.shared_gate is None else 0
+        self.forward_again(kept)
+        if kept.after:
+            m.at("norm")
+            self.norm_backward(kept.after)
+        m.free(self.feed_forward_backward(kept, spread))
+        if self.parallel:
+            # The norm's output collects both gradients before its own backward.
+            m.take(self.normed * self.h)
+        elif self.mlp_graded:
+            m.at("norm")
+            self.norm_backward(kept.norm)
+        if kept.after and self.mlp_graded:
+            self.norm_backward(kept.after)
+        if self.parallel or self.mlp_graded:
+            self.attention_backward(kept.first_norm, kept.attention_inputs, kept.out_input)
+        if s.attention in ("eager", "math") and self.input_graded and not (self.experts and not s.checkpointing):
+            self.passing = max(self.passing, self.attention_passing(kept))
+        held = 0
+        if s.quantized == "int8":
+            held = s.compute * ((2 if self.ups else 1) * self.h + self.q + kept.product)
+        ungraded = self.for_input_only(kept.norm, kept.middle)
+        return LayerBytes(kept.whole, m.peak - kept.whole, m.where, ungraded, self.passing, held)
+
+    def kept_by_forward(self) -> Kept:
+        s, width = self.s, self.layer.mlp_width
         attention_inputs = self.input_kept(self.qkv, self.h, False)
         out_input = self.input_kept([self.out], self.q, s.attention not in ("eager", "math"))
         norm = self.norm_kept()
         # An fp32 stream is itself what the first norm keeps of it: under checkpointing the layer's own input.
-        boundary = self.s.stream * self.h if s.checkpointing and s.stream == 4 else 0
-        first_norm = norm - boundary
-        attention = first_norm + attention_inputs + self.attention_kept() + out_input
+        first_norm = norm - (s.stream * self.h if s.checkpointing and s.stream == 4 else 0)
         mlp = 0 if self.parallel else norm
-        experts = self.layer.experts
         product = self.rows * width
-        product_kept = up_inputs = middle = 0
+        product_kept = up_inputs = middle = looped = 0
         if self.down is not None:
             product_kept = self.input_kept([self.down], product, False)
             up_inputs = self.input_kept(self.ups, self.h, False)
             middle = self.mlp_kept(width, self.rows)
             mlp += up_inputs + middle + product_kept
-        looped = 0
         if self.experts:
             mlp += self.experts_kept()
-        elif experts:
-            looped = self.looped_experts(experts)
+        elif self.layer.experts:
+            looped = self.looped_experts(self.layer.experts)
             mlp += looped
         # Gemma 2 and 3 also norm what attention and MLP give (four norms a layer).
         after = norm if self.a.traits.norms_per_layer > 2 else 0
-        kept = (
-            attention
-            + mlp
-            + 2 * after
-            + 2 * self.residual_mask()
-            + self.dora_kept()
-            + sum(self.saved_weight(linear) for linear in self.layer.linears)
-        )
+        whole = first_norm + attention_inputs + self.attention_kept() + out_input + mlp + 2 * after
+        whole += 2 * self.residual_mask() + self.dora_kept()
+        whole += sum(self.saved_weight(linear) for linear in self.layer.linears)
         if not self.input_graded:
-            kept -= self.for_input_only(norm, middle)
-        # Backward: the gradient of the layer's output.
-        m.take(kept)
-        m.take(s.stream * self.h)
-        spread = self.spread_gradient() if self.experts and self.shared_gate is None else 0
+            whole -= self.for_input_only(norm, middle)
+        return Kept(
+            whole,
+            norm,
+            first_norm,
+            attention_inputs,
+            out_input,
+            product,
+            product_kept,
+            up_inputs,
+            middle,
+            looped,
+            after,
+        )
+
+    def forward_again(self, kept: Kept) -> None:
+        """Checkpointing's second forward, at its height; without it the height of the only one."""
+        s, m = self.s, self.meter
         if s.checkpointing:
             m.at("recompute")
             if self.experts:
-                self.experts_recomputed(
-                    input_kept=0 < up_inputs <= c * self.h and not s.dropout and self.inner(self.ups[0]) == c
-                )
+                asked = 0 < kept.up_inputs <= s.compute * self.h
+                self.experts_recomputed(input_kept=asked and not s.dropout and self.inner(self.ups[0]) == s.compute)
                 self.passing = self.experts_passing()
             else:
-                self.recompute_end(product, product_kept, after)
-                self.passing = self.passed(product)
+                self.recompute_end(kept.product, kept.product_kept, kept.after)
+                self.passing = self.passed(kept.product)
             m.take(s.stream * self.h if s.reentrant else 0)
         elif not self.experts and self.input_graded:
-            self.passing = self.end_of_forward(product, product_kept, after)
-        if after:
-            m.at("norm")
-            self.norm_backward(after)
+            self.passing = self.end_of_forward(kept.product, kept.product_kept, kept.after)
+
+    def feed_forward_backward(self, kept: Kept, spread: int) -> int:
+        """MLP or experts; ``spread`` is the gradient that the experts are given. Returns what is held until they are through."""
+        m, experts = self.meter, self.layer.experts
         held = 0
         if self.experts:
             m.at("mlp")
@@ -132,36 +187,23 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
             held += self.experts_backward(spread) + shared
         elif experts:
             m.at("mlp")
-            wide = 3 * m.take(c * self.t * experts.per_token * experts.intermediate)
+            wide = 3 * m.take(self.s.compute * self.t * experts.per_token * experts.intermediate)
             m.take(wide - wide // 3)
             m.free(wide)
-            m.free(looped)
+            m.free(kept.looped)
         if self.down is not None:
-            self.mlp_backward(product, product_kept, up_inputs, middle)
-        m.free(held)
-        if self.parallel:
-            # The norm's output collects both gradients before its own backward.
-            m.take(self.normed * self.h)
-        elif self.mlp_graded:
-            m.at("norm")
-            self.norm_backward(norm)
-        if after and self.mlp_graded:
-            self.norm_backward(after)
-        if self.parallel or self.mlp_graded:
-            self.attention_backward(first_norm, attention_inputs, out_input)
-        if s.attention in ("eager", "math") and self.input_graded and not (self.experts and not s.checkpointing):
-            passing = self.scores_passing() if s.attention == "eager" else self.products_passing()
-            if not s.checkpointing:
-                # Beyond what the layer will keep, of which no more than this is there yet.
-                there = norm + attention_inputs + self.qk_norms_kept()
-                passing += (
-                    there + self.stream_held() - (self.normed * self.h if self.kept_as_it_is(self.qkv) else 0) - kept
-                )
-            self.passing = max(self.passing, passing)
-        held = 0
-        if s.quantized == "int8":
-            held = c * ((2 if self.ups else 1) * self.h + self.q + product)
-        return LayerBytes(kept, m.peak - kept, m.where, self.for_input_only(norm, middle), self.passing, held)
+            self.mlp_backward(kept.product, kept.product_kept, kept.up_inputs, kept.middle)
+        return held
+
+    def attention_passing(self, kept: Kept) -> int:
+        """The height of forward inside attention that computes its scores, beyond what the layer keeps."""
+        passing = self.scores_passing() if self.s.attention == "eager" else self.products_passing()
+        if self.s.checkpointing:
+            return passing
+        # Beyond what the layer will keep, of which no more than this is there yet.
+        there = kept.norm + kept.attention_inputs + self.qk_norms_kept()
+        as_it_is = self.normed * self.h if self.kept_as_it_is(self.qkv) else 0
+        return passing + there + self.stream_held() - as_it_is - kept.whole
 
     def scores_passing(self) -> int:
         """Forward without a graph inside eager attention: masked scores, the same in fp32 (which only fp16 is spared) and their softmax

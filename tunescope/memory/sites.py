@@ -3,34 +3,27 @@
 load · forward_end · loss_backward · layer_backward_last · layer_backward_first · embedding_backward · optimizer_step
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tunescope.memory.architecture import Architecture
-from tunescope.memory.layer_kept import LayerSettings
+from tunescope.memory.head_step import head_casts, head_widths, loss_bytes
+from tunescope.memory.layer_inputs import input_bytes, mask_bytes, masks_for_nobody_bytes, masks_until, rotary_tables
+from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 from tunescope.memory.layer_sites import LayersOfStep, layer_kinds
 from tunescope.memory.layer_step import first_layer_backward, layer_bytes, norm_backward_bytes
-from tunescope.memory.loss_path import (
-    AUTOCAST_ON_LABELS,
-    FLOAT_ON_LABELS,
-    SHIFTED_SIXTEEN,
-    SHIFTED_THEN_FLOAT,
-    LossBytes,
-    LossPath,
-)
-from tunescope.memory.persistent import (
-    WIDTHS,
-    Persistent,
-    adapter_width,
-    computing_adapter_width,
-    computing_width,
-    weight_width,
-)
+from tunescope.memory.persistent import Persistent
 from tunescope.memory.stack import Stack
-from tunescope.memory.windows import masked_windows, masks_for_nobody
+from tunescope.memory.step_settings import layer_settings
+from tunescope.memory.trained_modules import (
+    embedding_gradient,
+    embedding_temporary,
+    embedding_trains,
+    head_gradient,
+)
+from tunescope.memory.workload import Workload
 from tunescope.spec import JobSpec
-
-FUSED_TILE_TOKENS, FUSED_TILE_VOCAB = 4096, 32768
-"""TRL 1.16's fused head works on tiles of this size, however small the vocabulary (``trl/kernels/chunked_logprob.py``)."""
 
 
 @dataclass(frozen=True)
@@ -45,406 +38,218 @@ class Site:
     gradients: int = 0
 
 
-@dataclass(frozen=True)
-class Workload:
-    """Tokens of one micro batch as padded: ``batch`` rows of ``sequence`` tokens."""
-
-    batch: int
-    sequence: int
-
-    @property
-    def tokens(self) -> int:
-        return self.batch * self.sequence
-
-
-def uneven(spec: JobSpec, work: Workload) -> bool:
-    """Whether rows end at different tokens: packed into one, or several of a batch, of which the shorter ones are padded."""
-    return spec.data.packing or work.batch > 1
-
-
-def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int:
-    """Bytes of one number of the residual stream: 4 when norms or embeddings were cast to fp32.
-
-    Also where bitsandbytes' layers or experts answer an fp32 norm in fp32, and the sum takes that type from the first layer on.
-    """
-    return 4 if _layers_widen(spec, architecture, stack) else embedded_width(spec, stack)
-
-
-def embedded_width(spec: JobSpec, stack: Stack) -> int:
-    """Bytes of one number that the embedding gives."""
-    if (spec.precision.quantization != "none" and stack.upcast == "all") or _fp32_embedding(spec, stack):
-        return 4
-    return max(computing_width(spec), WIDTHS[spec.precision.dtype])
-
-
-def _fp32_embedding(spec: JobSpec, stack: Stack) -> bool:
-    """A trained copy of the embedding in fp32 begins the stream in fp32, and sums and norms keep that type."""
-    lora = spec.adaptation.method == "lora"
-    return lora and stack.saved_modules_follow_adapters and _embedding_trains(spec) and adapter_width(spec) == 4
-
-
-def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
-    # Stacked experts answer in the type that they are asked in, quantized or not.
-    stacked = architecture.is_mixture and stack.transformers > 4
-    if spec.precision.quantization not in ("nf4", "fp4", "int8") and not stacked:
-        return False
-    if architecture.traits.fp32_norm_weight:
-        # Such norms give the type that they are asked in, whatever that of their weight is.
-        return False
-    wide = architecture.traits.layer_norm or _norm_width(spec, stack) == 4
-    return stack.upcast == "norms" or (wide and stack.autocast_adapters and stack.upcast == "nothing")
-
-
-def layer_settings(
-    spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent
-) -> LayerSettings:
-    full = spec.adaptation.method == "full"
-    width = computing_width(spec)
-    # DeepSpeed runs the 16-bit model as it is, without autocast.
-    deepspeed = spec.parallelism.strategy.startswith("zero")
-    autocast = (
-        (stack.autocast_adapters if not full else width == 4) and spec.precision.dtype != "float32" and not deepspeed
-    )
-    return LayerSettings(
-        tokens=work.tokens,
-        sequence=work.sequence,
-        batch=work.batch,
-        stream=stream_width(spec, stack, architecture),
-        embedded=embedded_width(spec, stack),
-        compute=WIDTHS[spec.precision.dtype],
-        autocast=autocast,
-        full=full,
-        weight=width,
-        # Without adapters nothing is cast to their type.
-        adapter=WIDTHS[spec.precision.dtype] if full else computing_adapter_width(spec),
-        dropout=spec.adaptation.lora_dropout > 0 and not full,
-        attention=_kernel(spec, architecture, work),
-        quantized=spec.precision.quantization,
-        nested=spec.precision.double_quant,
-        targets=persistent.targets,
-        checkpointing=spec.memory_savers.gradient_checkpointing,
-        accumulates=spec.batch.gradient_accumulation_steps > 1,
-        uneven=uneven(spec, work),
-        packed=spec.data.packing,
-        dora=spec.adaptation.use_dora and not full,
-        expert_runs=next(
-            (layer.experts.count for layer in architecture.layers if layer.experts and stack.transformers == 4), 1
-        ),
-        keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
-        norms=_norm_width(spec, stack),
-        reentrant=stack.reentrant and spec.memory_savers.gradient_checkpointing,
-        reordered=architecture.stored is not None and architecture.stored.activation_order,
-    )
-
-
-def _kernel(spec: JobSpec, architecture: Architecture, work: Workload) -> str:
-    """The attention that runs. Of SDPA's kernels flash takes 16-bit numbers only, and the memory-efficient one no grouped heads
-    (``transformers/cuda/sdp_utils.cpp``): what is left for both is ``math``, plain products. With a mask no heads are grouped."""
-    grouped = architecture.kv_heads != architecture.heads and not uneven(spec, work)
-    if spec.memory_savers.attention == "sdpa" and spec.precision.dtype == "float32" and grouped:
-        return "math"
-    return spec.memory_savers.attention
-
-
 def training_sites(
     spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent
 ) -> tuple[Site, ...]:
     """All sites of one steady step."""
     settings = layer_settings(spec, architecture, work, stack, persistent)
-    hidden = work.tokens * architecture.hidden
-    checkpointed = settings.checkpointing
-    boundary = settings.stream * hidden
     each = [layer_bytes(architecture, layer, settings) for layer in architecture.layers]
-    table_gradient = _embedding_gradient(spec, architecture, persistent, stack)
-    held = 0
-    if not stack.reentrant:
-        held = sum(layer.count * item.held_by_frames for layer, item in zip(architecture.layers, each, strict=True))
-    ungraded, first_climb = 0, None
-    if not checkpointed and not _embedding_trains(spec):
-        ungraded = each[architecture.order[0]].without_input_gradient
-        first_climb = first_layer_backward(architecture, architecture.layers[architecture.order[0]], settings)
-    # What the embedding gives is in compute dtype even where the layers' sums are not.
-    narrower = hidden * (settings.stream - settings.embedded)
-    tables = _rotary_tables(spec, architecture, work, settings.embedded)
-    masks = _masks(spec, architecture, work, settings)
-    # Checkpointing keeps them as inputs of the layers; without it they go when the layers' forward ends.
-    always = _inputs(spec, work) + sum(size for _, size in tables) + (masks if checkpointed else 0)
-    multiplied = (
-        boundary - narrower if architecture.traits.multipliers and checkpointed and not _embedding_trains(spec) else 0
-    )
-    always += multiplied
-    head_casts = _head_casts(spec, architecture, settings, stack)
-    head, head_kept = (always + count * hidden for count in _head_widths(spec, architecture, settings))
-    gradients = persistent.gradients
-    accumulated = gradients if settings.accumulates else 0
-    loss = _loss_bytes(spec, architecture, work, settings, stack)
-    forward, backward = loss.forward, loss.backward
-    head_gradient = _head_gradient(spec, architecture, persistent)
-    # A tied table's new gradient waits for the embedding's share before it is added to an older one.
-    waiting = head_gradient if settings.full and settings.accumulates and architecture.tied else 0
-    # Norms that train keep what they normalized, in the first layer in the embeddings' type.
-    unwidened = 2 * narrower if settings.norms else 0
-    layers = LayersOfStep(
-        tuple(layer_kinds(spec, architecture, settings, persistent, each)),
-        architecture.order,
-        checkpointed,
-        boundary,
-        lasting=held - narrower if checkpointed else -ungraded - unwidened,
-        gradients=gradients,
-        earlier_gradients=table_gradient,
-        gradients_there=accumulated + waiting,
-        head_gradients=head_gradient,
-        shared=(*(_masks_until(spec, architecture, work, settings) if checkpointed else ()), *tables),
-        first_climb=first_climb,
-    )
-    at_end = layers.kept + head, forward
-    # With the loss in tiles, forward may be higher inside a layer than at the loss.
-    inside = always + layers.passing + _masks_for_nobody(spec, architecture, work, settings)
-    if not checkpointed:
-        # The embeddings are held by the model's frame, also where the first layer keeps nothing of them.
-        inside += masks + (settings.compute * hidden if ungraded or settings.stream == 2 else 0)
-    if sum(at_end) < inside:
-        at_end = inside, 0
-    at_end = at_end[0] + _cache(architecture, work, settings, stack), at_end[1]
-    # Of 16-bit adapters the copies in another type are not cached.
-    cached = not checkpointed or settings.full or settings.adapter == 4
-    last, first = layers.backward()
-    # Of embeddings in 16 bit the first layer's norms keep copies in fp32, beside its input and its residual.
-    copied = narrower and (settings.stream + settings.embedded) * hidden if checkpointed and not settings.norms else 0
-    # The head's own backward: gradient of the logits, and those of its weight and its input.
-    head_backward = 0
-    if head_gradient and not spec.memory_savers.fused_loss:
-        of_input = settings.compute * hidden
-        head_backward = settings.compute * work.tokens * architecture.vocab + of_input
-        head_backward += head_casts or head_gradient
-        if head_casts:
-            # The weight's is made in 16 bit and cast to fp32 when the logits' and the head's own copy have gone.
-            head_backward = max(head_backward, of_input + head_gradient)
-    at_loss = layers.kept + head_kept, max(backward, head_backward)
-    # The last norm's own backward, which is higher with the loss in tiles of many tokens.
-    made = waiting if settings.accumulates else head_gradient
-    normal = layers.kept + always + (4 + norm_backward_bytes(architecture)) * hidden, made
-    at_loss = max(at_loss, normal, key=sum)
-    # Gradients are zeroed to None after each optimizer step, so only accumulation carries them into a forward.
-    embedding = (
-        held
-        + multiplied
-        + (boundary - narrower) * (0 if ungraded else 1 if settings.full or _embedding_trains(spec) else 2)
-    )
-    if settings.full and architecture.tied:
-        embedding = waiting
-    elif settings.accumulates:
-        embedding += table_gradient
-    inputs = _inputs(spec, work)
-    # What the layers are given goes with the first layer's backward; reentrant checkpointing's node holds it to the end.
-    given = always - multiplied if checkpointed and stack.reentrant else inputs
+    step = Step(spec, architecture, work, stack, persistent, settings, each)
+    layers = _layers(step)
     return (
         Site("load", workspace=_largest_matrix(architecture) if spec.precision.quantization != "none" else 0),
-        Site("forward_end", *at_end, 0, (layers.casts if cached else 0) + head_casts, accumulated),
-        Site(
-            "loss_backward", *at_loss, 0,
-            head_casts + (0 if checkpointed else layers.casts), accumulated,
-        ),
-        Site("layer_backward_last", last.activations + always, 0, 0, last.casts, last.gradients),
-        Site("layer_backward_first", first.activations + always + copied, 0, 0, first.casts, first.gradients),
-        Site("embedding_backward", embedding + given, _embedding_temporary(spec, architecture, persistent), 0, 0, gradients),
-        Site("optimizer_step", inputs, gradients=gradients),
-    )  # fmt: skip
+        _forward_end(step, layers),
+        _loss_backward(step, layers),
+        *_layers_backward(step, layers),
+        _embedding_backward(step),
+        Site("optimizer_step", input_bytes(spec, work), gradients=persistent.gradients),
+    )
 
 
-def _head_widths(spec: JobSpec, architecture: Architecture, settings: LayerSettings) -> tuple[int, int]:
-    """Bytes of a hidden number above the layers: (at the end of forward, kept for backward)."""
-    read = _head_reads(architecture, settings)
-    # What the last norm read, in fp32, and what it normalized where its weight trains.
-    normal = 4
-    if settings.full or settings.norms:
-        normal += 4 if architecture.traits.fp32_norm_weight else settings.stream
-    if not _head_trains(spec) or spec.memory_savers.fused_loss:
-        # The loss in tiles keeps its own copy of what a head that trains reads.
-        return normal + read, normal
-    if read == settings.compute:
-        return normal + read, normal + read
-    return normal + read + settings.compute, normal + settings.compute
+@dataclass(frozen=True)
+class Step:
+    """A steady step, and what several of its sites have in common. Bytes, but for ``hidden``."""
+
+    spec: JobSpec
+    architecture: Architecture
+    work: Workload
+    stack: Stack
+    persistent: Persistent
+    settings: LayerSettings
+    each: Sequence[LayerBytes]
+    """Of each kind of layer."""
+
+    @cached_property
+    def hidden(self) -> int:
+        """Numbers that a layer hands to the next."""
+        return self.work.tokens * self.architecture.hidden
+
+    @cached_property
+    def boundary(self) -> int:
+        """What a layer hands to the next."""
+        return self.settings.stream * self.hidden
+
+    @cached_property
+    def narrower(self) -> int:
+        """What the embedding gives is in compute dtype even where the layers' sums are not: by so much it is less than they."""
+        return self.hidden * (self.settings.stream - self.settings.embedded)
+
+    @cached_property
+    def embedding_trains(self) -> bool:
+        return embedding_trains(self.spec)
+
+    @cached_property
+    def held(self) -> int:
+        """By the layers' frames, to the end of the step."""
+        if self.stack.reentrant:
+            return 0
+        kinds = zip(self.architecture.layers, self.each, strict=True)
+        return sum(layer.count * item.held_by_frames for layer, item in kinds)
+
+    @cached_property
+    def ungraded(self) -> int:
+        """What the first layer does not keep, as nobody asks for the gradient of its input."""
+        if self.settings.checkpointing or self.embedding_trains:
+            return 0
+        return self.each[self.architecture.order[0]].without_input_gradient
+
+    @cached_property
+    def masks(self) -> int:
+        return mask_bytes(self.spec, self.architecture, self.work, self.settings)
+
+    @cached_property
+    def tables(self) -> tuple[tuple[int, int], ...]:
+        return rotary_tables(self.spec, self.architecture, self.work, self.settings.embedded)
+
+    @cached_property
+    def multiplied(self) -> int:
+        """The embeddings before they were multiplied, where the product is what the first layer is given."""
+        multiplies = self.architecture.traits.multipliers and self.settings.checkpointing
+        return self.boundary - self.narrower if multiplies and not self.embedding_trains else 0
+
+    @cached_property
+    def given(self) -> int:
+        """Batch, tables and masks. Checkpointing keeps masks as inputs of the layers; without it they go when the layers' forward ends."""
+        masks = self.masks if self.settings.checkpointing else 0
+        tables = sum(size for _, size in self.tables)
+        return input_bytes(self.spec, self.work) + tables + masks + self.multiplied
+
+    @cached_property
+    def head_casts(self) -> int:
+        return head_casts(self.spec, self.architecture, self.settings, self.stack)
+
+    @cached_property
+    def head_gradient(self) -> int:
+        return head_gradient(self.spec, self.architecture, self.persistent)
+
+    @cached_property
+    def embedding_gradient(self) -> int:
+        return embedding_gradient(self.spec, self.architecture, self.persistent, self.stack)
+
+    @cached_property
+    def accumulated(self) -> int:
+        """Gradients are zeroed to None after each optimizer step, so only accumulation carries them into a forward."""
+        return self.persistent.gradients if self.settings.accumulates else 0
+
+    @cached_property
+    def waiting(self) -> int:
+        """A tied table's new gradient waits for the embedding's share before it is added to an older one."""
+        waits = self.settings.full and self.settings.accumulates and self.architecture.tied
+        return self.head_gradient if waits else 0
 
 
-def _head_reads(architecture: Architecture, settings: LayerSettings) -> int:
-    """Bytes of a number that the last norm gives: RMSNorms give the type of the stream or of their weight, whichever is wider,
-    and autocast runs nn.LayerNorm in fp32."""
-    if architecture.traits.layer_norm and settings.autocast:
-        return 4
-    return max(settings.stream, settings.compute, 0 if architecture.traits.fp32_norm_weight else settings.norms)
+def _layers(step: Step) -> LayersOfStep:
+    settings, architecture = step.settings, step.architecture
+    first_climb = None
+    if not settings.checkpointing and not step.embedding_trains:
+        first_climb = first_layer_backward(architecture, architecture.layers[architecture.order[0]], settings)
+    # Norms that train keep what they normalized, in the first layer in the embeddings' type.
+    unwidened = 2 * step.narrower if settings.norms else 0
+    masks = masks_until(step.spec, architecture, step.work, settings) if settings.checkpointing else ()
+    return LayersOfStep(
+        tuple(layer_kinds(step.spec, architecture, settings, step.persistent, step.each)),
+        architecture.order,
+        settings.checkpointing,
+        step.boundary,
+        lasting=step.held - step.narrower if settings.checkpointing else -step.ungraded - unwidened,
+        gradients=step.persistent.gradients,
+        earlier_gradients=step.embedding_gradient,
+        gradients_there=step.accumulated + step.waiting,
+        head_gradients=step.head_gradient,
+        shared=(*masks, *step.tables),
+        first_climb=first_climb,
+    )
 
 
-def _cache(architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack) -> int:
+def _forward_end(step: Step, layers: LayersOfStep) -> Site:
+    spec, settings = step.spec, step.settings
+    read, _ = head_widths(spec, step.architecture, settings)
+    logits = loss_bytes(spec, step.architecture, step.work, settings, step.stack).forward
+    activations = layers.kept + step.given + read * step.hidden
+    # With the loss in tiles, forward may be higher inside a layer than at the loss.
+    inside = step.given + layers.passing + masks_for_nobody_bytes(spec, step.architecture, step.work, settings)
+    if not settings.checkpointing:
+        # The embeddings are held by the model's frame, also where the first layer keeps nothing of them.
+        embedded = settings.compute * step.hidden if step.ungraded or settings.stream == 2 else 0
+        inside += step.masks + embedded
+    if activations + logits < inside:
+        activations, logits = inside, 0
+    activations += _cache(step)
+    # Of 16-bit adapters the copies in another type are not cached.
+    cached = not settings.checkpointing or settings.full or settings.adapter == 4
+    casts = (layers.casts if cached else 0) + step.head_casts
+    return Site("forward_end", activations, logits, 0, casts, step.accumulated)
+
+
+def _cache(step: Step) -> int:
     """The keys and values that a model hands out although nobody generates: views, each of its layer's whole projection."""
-    if not architecture.traits.caches_projection or stack.transformers > 4:
+    architecture, settings = step.architecture, step.settings
+    if not architecture.traits.caches_projection or step.stack.transformers > 4:
         return 0
     width = settings.stream if settings.quantized in ("nf4", "fp4", "int8") else settings.compute
-    return architecture.layer_count * width * work.tokens * (architecture.q_width + 2 * architecture.kv_width)
+    return architecture.layer_count * width * step.work.tokens * (architecture.q_width + 2 * architecture.kv_width)
 
 
-def _embedding_trains(spec: JobSpec) -> bool:
-    names = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
-    return spec.adaptation.method == "full" or bool(names & {"embed_tokens", "wte", "word_embeddings"})
+def _loss_backward(step: Step, layers: LayersOfStep) -> Site:
+    settings = step.settings
+    _, kept = head_widths(step.spec, step.architecture, settings)
+    logits = loss_bytes(step.spec, step.architecture, step.work, settings, step.stack).backward
+    at_loss = layers.kept + step.given + kept * step.hidden, max(logits, _head_backward(step))
+    # The last norm's own backward, which is higher with the loss in tiles of many tokens.
+    made = step.waiting if settings.accumulates else step.head_gradient
+    at_norm = layers.kept + step.given + (4 + norm_backward_bytes(step.architecture)) * step.hidden, made
+    casts = step.head_casts + (0 if settings.checkpointing else layers.casts)
+    return Site("loss_backward", *max(at_loss, at_norm, key=sum), 0, casts, step.accumulated)
 
 
-def _norm_width(spec: JobSpec, stack: Stack) -> int:
-    """Of the norms' weights where they train beside adapters (peft takes every module whose name ends so), else 0."""
-    names = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
-    if spec.adaptation.method == "full" or "norm" not in names:
+def _head_backward(step: Step) -> int:
+    """The head's own backward: gradient of the logits, and those of its weight and its input."""
+    if not step.head_gradient or step.spec.memory_savers.fused_loss:
         return 0
-    return _saved_width(spec, stack)
+    of_input = step.settings.compute * step.hidden
+    of_logits = step.settings.compute * step.work.tokens * step.architecture.vocab
+    if not step.head_casts:
+        return of_logits + of_input + step.head_gradient
+    # The weight's is made in 16 bit and cast to fp32 when the logits' and the head's own copy have gone.
+    return max(of_logits + of_input + step.head_casts, of_input + step.head_gradient)
 
 
-def _saved_width(spec: JobSpec, stack: Stack) -> int:
-    """Bytes of a weight that trains in full beside adapters."""
-    return adapter_width(spec) if stack.saved_modules_follow_adapters else weight_width(spec)
+def _layers_backward(step: Step, layers: LayersOfStep) -> tuple[Site, Site]:
+    """Of the last layer and of the first."""
+    settings = step.settings
+    last, first = layers.backward()
+    # Of embeddings in 16 bit the first layer's norms keep copies in fp32, beside its input and its residual.
+    copies = step.narrower and settings.checkpointing and not settings.norms
+    copied = (settings.stream + settings.embedded) * step.hidden if copies else 0
+    return (
+        Site("layer_backward_last", last.activations + step.given, 0, 0, last.casts, last.gradients),
+        Site("layer_backward_first", first.activations + step.given + copied, 0, 0, first.casts, first.gradients),
+    )
 
 
-def _masks(spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings) -> int:
-    """Those that the layers are given."""
-    windows = {layer.window for layer in architecture.layers}
-    attention = spec.memory_savers.attention
-    return len(masked_windows(windows, work.sequence, attention, uneven(spec, work))) * _mask(spec, work, settings)
-
-
-def _masks_for_nobody(spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings) -> int:
-    windows = {layer.window for layer in architecture.layers}
-    count = masks_for_nobody(architecture.traits.windows, windows, spec.memory_savers.attention, uneven(spec, work))
-    return count * _mask(spec, work, settings)
-
-
-def _mask(spec: JobSpec, work: Workload, settings: LayerSettings) -> int:
-    row = work.tokens if spec.data.packing else work.sequence
-    return (settings.embedded if spec.memory_savers.attention == "eager" else 1) * work.tokens * row
-
-
-def _masks_until(
-    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings
-) -> tuple[tuple[int, int], ...]:
-    """(first layer that is given it, bytes) of every mask: backward lets it go with that layer."""
-    each = [architecture.layers[kind].window for kind in architecture.order]
-    masked = masked_windows(set(each), work.sequence, spec.memory_savers.attention, uneven(spec, work))
-    return tuple((each.index(window), _mask(spec, work, settings)) for window in masked)
-
-
-def _rotary_tables(
-    spec: JobSpec, architecture: Architecture, work: Workload, width: int
-) -> tuple[tuple[int, int], ...]:
-    """(first layer that reads it, bytes) of each pair of cos and sin. Rows share one; packed rows have positions of their own."""
-    if architecture.traits.rotary == "none":
-        return ()
-    positions = work.tokens if spec.data.packing else work.sequence
-    size = 2 * width * architecture.head_dim * positions
-    each = [architecture.layers[kind].window for kind in architecture.order]
-    readers = set(each) if architecture.traits.rotary == "by_window" else {each[0]}
-    return tuple((each.index(window), size) for window in readers)
-
-
-def _inputs(spec: JobSpec, work: Workload) -> int:
-    """ids, mask and labels, 8 bytes a token each, of the batch at hand and of every micro batch fetched ahead."""
-    return 3 * 8 * work.tokens * (1 + spec.batch.gradient_accumulation_steps)
-
-
-def _head_casts(spec: JobSpec, architecture: Architecture, settings: LayerSettings, stack: Stack) -> int:
-    """Autocast keeps the 16-bit copy of an fp32 head whose product needs it. The loss in tiles makes its own, tile by tile."""
-    if spec.memory_savers.fused_loss or not _casts_head(spec, settings, stack):
-        return 0
-    return settings.compute * architecture.vocab * architecture.hidden
-
-
-def _casts_head(spec: JobSpec, settings: LayerSettings, stack: Stack) -> bool:
-    if not settings.autocast or settings.compute == 4:
-        return False
-    upcast = settings.quantized != "none" and stack.upcast == "all"
-    return upcast or (_head_trains(spec) and _head_width(settings, stack) == 4)
-
-
-def _head_width(settings: LayerSettings, stack: Stack) -> int:
-    """Bytes of a weight of a head that trains."""
-    follows = not settings.full and stack.saved_modules_follow_adapters
-    return settings.adapter if follows else settings.weight
-
-
-def _loss_bytes(
-    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack
-) -> LossBytes:
-    """Bytes at the loss."""
-    if spec.memory_savers.fused_loss:
-        return _loss_in_tiles(spec, architecture, work, settings, stack)
-    entries = work.tokens * architecture.vocab
-    each = loss_path_of(spec, architecture, stack).bytes_for(work.batch)
-    scaled = WIDTHS[spec.precision.dtype] * architecture.traits.scaled_logits * entries
-    return LossBytes(each.forward * entries + scaled, each.backward * entries + scaled)
-
-
-def _loss_in_tiles(
-    spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings, stack: Stack
-) -> LossBytes:
-    """One tile of logits, vectors, and the gradient of the hidden states (TRL 1.16 ``kernels/chunked_logprob.py``)."""
-    hidden = work.tokens * architecture.hidden
-    compute = WIDTHS[spec.precision.dtype]
-    read = _head_reads(architecture, settings)
-    tile = min(work.tokens, FUSED_TILE_TOKENS) * FUSED_TILE_VOCAB * compute
-    # Its own copy of the hidden states; of fp32 ones those of a tile are cast, while the last tile's are still held.
-    cast = compute * min(work.tokens, 2 * FUSED_TILE_TOKENS) * architecture.hidden if read > compute else 0
-    always = tile + 7 * 4 * work.tokens + read * hidden + cast
-    one, two, last = _cast_tiles(architecture, work, compute) if _casts_head(spec, settings, stack) else (0, 0, 0)
-    table = architecture.vocab * architecture.hidden if _head_trains(spec) else 0
-    # Both gradients are summed up in fp32, then cast; for an fp32 head the sum is its gradient.
-    cast_hidden = read * hidden if read != 4 else 0
-    cast_table = compute * table if _head_width(settings, stack) != 4 else 0
-    sums = 4 * (hidden + table)
-    return LossBytes(always + one, always + sums + max(two, last + cast_hidden + cast_table))
-
-
-def _cast_tiles(architecture: Architecture, work: Workload, compute: int) -> tuple[int, int, int]:
-    """16-bit copies of an fp32 head's rows: (the most of one tile, of one and the next, of the last). The loop of backward still
-    holds a tile's copy while it makes the next one's."""
-    whole, rest = divmod(architecture.vocab, FUSED_TILE_VOCAB)
-    rows = [*[FUSED_TILE_VOCAB] * min(whole, 2), *([rest] if rest else [])]
-    # After the last tile comes the first again, for the next tokens.
-    following = [*rows[1:], *(rows[:1] if work.tokens > FUSED_TILE_TOKENS else [0])]
-    each = compute * architecture.hidden
-    two = max(one + other for one, other in zip(rows, following, strict=True))
-    return each * rows[0], each * two, each * rows[-1]
-
-
-def loss_path_of(spec: JobSpec, architecture: Architecture, stack: Stack) -> LossPath:
-    """The copies of the logits that this stack makes for this job."""
-    if spec.parallelism.strategy.startswith("zero") and stack.loss_sharded is not None:
-        return stack.loss_sharded
-    if not architecture.traits.own_loss or stack.transformers > 4:
-        in_float = spec.precision.dtype == "float32" and stack.loss is AUTOCAST_ON_LABELS
-        return FLOAT_ON_LABELS if in_float else stack.loss
-    trained_in_sixteen = spec.adaptation.method == "full" and computing_width(spec) == 2
-    return SHIFTED_SIXTEEN if trained_in_sixteen or not stack.autocast_adapters else SHIFTED_THEN_FLOAT
-
-
-def _head_trains(spec: JobSpec) -> bool:
-    return spec.adaptation.method == "full" or "lm_head" in spec.adaptation.modules_to_save
-
-
-def _head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
-    if not _head_trains(spec):
-        return 0
-    width = persistent.trained[-1].width
-    return width * architecture.vocab * architecture.hidden
-
-
-def _embedding_gradient(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> int:
-    """What is made after the layers' backward. A tied table's is counted from the head's backward on."""
-    table = architecture.vocab * architecture.hidden
-    if spec.adaptation.method != "full":
-        return _saved_width(spec, stack) * table if _embedding_trains(spec) else 0
-    return 0 if architecture.tied else persistent.trained[-1].width * table
-
-
-def _embedding_temporary(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
-    """A tied table gets a dense gradient from the embedding beside the one from the head, and their sum beside both."""
-    if spec.adaptation.method != "full" or not architecture.tied:
-        return 0
-    return 2 * persistent.trained[-1].width * architecture.vocab * architecture.hidden
+def _embedding_backward(step: Step) -> Site:
+    settings = step.settings
+    of_table = 1 if settings.full or step.embedding_trains else 2
+    activations = step.held + step.multiplied + (step.boundary - step.narrower) * (0 if step.ungraded else of_table)
+    if settings.full and step.architecture.tied:
+        activations = step.waiting
+    elif settings.accumulates:
+        activations += step.embedding_gradient
+    # What the layers are given goes with the first layer's backward; reentrant checkpointing's node holds it to the end.
+    held = settings.checkpointing and step.stack.reentrant
+    activations += step.given - step.multiplied if held else input_bytes(step.spec, step.work)
+    temporary = embedding_temporary(step.spec, step.architecture, step.persistent)
+    return Site("embedding_backward", activations, temporary, 0, 0, step.persistent.gradients)
 
 
 def _largest_matrix(architecture: Architecture) -> int:

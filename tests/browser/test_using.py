@@ -280,8 +280,17 @@ def test_a_job_that_waits_for_a_missing_part_says_once_for_which(
     expect(page.get_by_role("alert")).to_have_count(1)
     expect(page.get_by_role("alert")).to_contain_text(told)
     expect(page.get_by_text("No worker is connected")).to_have_count(1 if told.startswith("No worker") else 0)
+    waits = {"state": "queued", "waiting_because": sentence["text"], "waiting_sentence": sentence}
+
+    def wait(route: Route) -> None:
+        told_now = route.fetch().json()
+        route.fulfill(json=told_now | {"items": [item | waits for item in told_now["items"]]})
+
+    page.route("**/api/jobs?*", wait)
     page.goto("/")
     expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(page.get_by_text("Queued", exact=True).first).to_be_visible()
+    expect(page.get_by_text("No worker is connected")).to_have_count(1 if told.startswith("No worker") else 0)
 
 
 def test_the_keyboard_keeps_its_place_when_language_and_colours_change(page: Page) -> None:

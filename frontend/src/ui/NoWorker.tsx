@@ -1,7 +1,15 @@
 import { Alert, Code } from "@mantine/core";
 import { IconPlugConnectedX } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
+import type { Job, Sentence } from "../api/types";
 import { useHealth } from "./server";
+
+const TOLD: ReadonlySet<string> = new Set(["no_worker", "redis_refuses"] satisfies Sentence["kind"][]);
+
+/** Whether a job waits for what ``NoWorker`` says, more exactly, of the whole server. */
+export function toldByNoWorker(job: Job): boolean {
+  return TOLD.has(job.waiting_sentence?.kind ?? "");
+}
 
 /** Says which part jobs wait for, if one is missing, and how to start it. */
 export function NoWorker() {

@@ -5,9 +5,9 @@ import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { ApiProblem, call, isRefused } from "../../api/client";
-import { type Job, type Sentence, TERMINAL } from "../../api/types";
+import { type Job, TERMINAL } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
-import { NoWorker } from "../../ui/NoWorker";
+import { NoWorker, toldByNoWorker } from "../../ui/NoWorker";
 import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import { Answers, asksForAnswers } from "./Answers";
@@ -25,8 +25,6 @@ import { Spec } from "./Spec";
 import { useLive } from "./useLive";
 
 const TABS = ["charts", "memory", "answers", "log", "spec", "files"] as const;
-/** Why a job waits where ``NoWorker`` tells it. */
-const TOLD_ABOVE: ReadonlySet<string> = new Set(["no_worker", "redis_refuses"] satisfies Sentence["kind"][]);
 const REFRESH_MILLISECONDS = 2000;
 /** Somebody else, or another window, may run an ended job again, or delete it. */
 const ENDED_MILLISECONDS = 10_000;
@@ -61,7 +59,7 @@ export default function JobPage() {
       <Header job={job.data} live={live} />
       {job.data.failure && <Failure failure={job.data.failure} live={live} jobId={id} />}
       {!TERMINAL.has(job.data.state) && <NoWorker />}
-      {job.data.waiting_because && !TOLD_ABOVE.has(job.data.waiting_sentence?.kind ?? "") && (
+      {job.data.waiting_because && !toldByNoWorker(job.data) && (
         <Alert color="yellow" icon={<IconHourglass size={18} aria-hidden />} title={t("waits")} role="status">
           {said(job.data.waiting_because, job.data.waiting_sentence)}
         </Alert>

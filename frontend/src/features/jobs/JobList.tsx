@@ -5,6 +5,7 @@ import { useTranslation } from "react-i18next";
 import { runMemory } from "../../api/runMemory";
 import { type Job, TERMINAL } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
+import { toldByNoWorker } from "../../ui/NoWorker";
 import { StateBadge } from "../../ui/StateBadge";
 import { useNow } from "../../ui/useNow";
 import { formatAgo, formatBytes, formatDate, formatDuration, formatLoss } from "../../units";
@@ -142,7 +143,7 @@ function Why({ job }: { job: Job }) {
   const said = useSaid();
   const why = job.failure
     ? said(job.failure.detail.split("\n")[0] ?? "", job.failure.detail_sentence)
-    : job.waiting_because && said(job.waiting_because, job.waiting_sentence);
+    : job.waiting_because && !toldByNoWorker(job) && said(job.waiting_because, job.waiting_sentence);
   if (!why) return null;
   return (
     <Text size="xs" className="muted" my={4} lineClamp={2} title={why}>

@@ -22,6 +22,7 @@ LONGEST = (
     "faults/test_redis_and_workers", "worker/test_controller", "worker/test_trainer", "worker/test_tracer_published",
     "worker/test_tracer", "worker/test_merge", "worker/test_answers", "worker/test_reserved_against_trace", "worker/test_probe",
     "api/test_jobs", "api/test_schema", "worker/test_out_of_memory", "house/test_compose", "worker/test_fsdp_steps",
+    "worker/test_gpu_queue", "worker/test_tracer_process", "worker/test_nvml",
 )  # fmt: skip
 """Groups from the longest on; all others follow as they are collected."""
 

@@ -92,6 +92,8 @@ def test_every_gpu_has_a_line_and_a_row_and_a_warning_names_its_own(page: Page, 
     expect(rows.filter(has_text="GPU 1 of 4")).to_contain_text("35.0 GiB")
     expect(rows.filter(has_text="GPU 3 of 4")).to_contain_text("41.0 GiB")
     expect(rows.filter(has_text="GPU 4 of 4")).to_contain_text("could not measure it")
+    expect(page.get_by_text("The run ended before a step was measured.")).to_be_visible()
+    expect(page.get_by_text("4 GPUs", exact=False).first).to_be_visible()
     assert serious_problems(page) == []
 
 

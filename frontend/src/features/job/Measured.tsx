@@ -40,7 +40,9 @@ export function Measured({ job }: { job: Job }) {
       </Group>
       {ledgers.error && <Problem error={ledgers.error} retry={ledgers.refetch} />}
       {ledgers.isPending && <Skeleton height={160} />}
-      {ledgers.data && !chosen && <Text className="muted">{t("none")}</Text>}
+      {ledgers.data && !chosen && (
+        <Text className="muted">{t(TERMINAL.has(job.state) ? "noneMeasured" : "none")}</Text>
+      )}
       {chosen && (
         <Stack gap="lg">
           <LedgerColumns

@@ -1,4 +1,4 @@
-"""Loading torch, transformers, peft and TRL in half of the time: it is what every job waits for first.
+"""Loading torch, transformers, peft and TRL in two thirds of the time: it is what every job waits for first.
 
 ``python -m worker.libraries MODULE …`` loads a module that imports them at its top, and calls its ``main``.
 """
@@ -9,8 +9,6 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-
-from worker.quick_imports import quick_imports
 
 AS_PROGRAM = ("-m", "worker.libraries")
 NOT_COMPILED = "TORCHDYNAMO_DISABLE"
@@ -31,8 +29,7 @@ def loading() -> Generator[None]:
     os.environ.setdefault(NOT_COMPILED, "1")
     gc.disable()
     try:
-        with quick_imports():
-            yield
+        yield
     finally:
         gc.freeze()
         gc.enable()

@@ -30,7 +30,8 @@ export function Header({ job, live }: { job: Job; live: LiveJob }) {
           <Text className="muted" mt={4} style={{ overflowWrap: "anywhere" }}>
             {[job.spec.model.id, job.spec.data.dataset, job.owner.username].join(" · ")}
             {job.machine && ` · ${job.machine}`}
-            {job.gpus.length > 0 && ` · ${t("onGpus", { count: job.gpus.length })}`}
+            {job.gpus.length > 0 &&
+              ` · ${t(job.gpus.length === 1 ? "onGpu" : "onGpus", { count: job.gpus.length })}`}
             {job.attempt > 1 && ` · ${attemptText(job, t)}`}
             <span title={formatDate(job.created_at)}>{` · ${formatAgo(job.created_at)}`}</span>
           </Text>

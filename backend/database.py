@@ -45,6 +45,13 @@ def make_engine(url: str) -> Engine:
     return engine
 
 
+def move_log(session: Session) -> None:
+    """Write what SQLite's write-ahead log holds into the database, beside readers and a writer. Nothing with another database."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+
 def unusable(url: str, error: DatabaseError) -> str:
     """Why a database cannot be used, for whoever starts the server; without its password."""
     reason = str(error.orig or error).strip().splitlines()[0]

@@ -18,7 +18,7 @@ from backend.controller.dispatch import Dispatcher, assign_queued, make_celery
 from backend.controller.leases import Leases
 from backend.controller.recorder import Recorder
 from backend.controller.traces import Traces
-from backend.database import make_engine, make_sessions, transaction
+from backend.database import make_engine, make_sessions, move_log, transaction
 from backend.gpus.reports import reports, unheard
 from tunescope import wire
 from tunescope.settings import ServerSettings
@@ -29,16 +29,21 @@ ROUND_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 30.0
 GATHER_SECONDS = 0.01
+GATHERED = 1000
+"""After so many events at once more are waiting already."""
+LOG_EVENTS = 4000
+"""Recorded events after which SQLite's log is moved: before it is so long that a commit of the recorder would do so, and wait for the disk."""
 
 
 class Controller:
-    """Three loops side by side; each survives the loss of Redis and a busy database."""
+    """Four loops side by side; each survives the loss of Redis and a busy database."""
 
     def __init__(self, settings: ServerSettings, client: "redis.Redis", sessions: sessionmaker[Session]) -> None:
         self._client = client
         self._sessions = sessions
         self._stop = threading.Event()
         self._bell = threading.Event()
+        self._log_grew = threading.Event()
         self._recorder = Recorder(client, sessions, attempt_ended=self._bell.set)
         self._dispatcher = Dispatcher(settings, make_celery(settings))
         self._traces = Traces(client, sessions, settings)
@@ -46,6 +51,7 @@ class Controller:
         self._threads = [
             threading.Thread(target=self._loop, args=("recorder", self._record), name="recorder", daemon=True),
             threading.Thread(target=self._loop, args=("scheduler", self._schedule), name="scheduler", daemon=True),
+            threading.Thread(target=self._loop, args=("database", self._move_log), name="database", daemon=True),
             threading.Thread(target=self._loop, args=("wake", self._listen), name="wake", daemon=True),
         ]
 
@@ -83,13 +89,25 @@ class Controller:
 
     def _record(self) -> None:
         settle_at = time.monotonic() + SETTLE_SECONDS
+        unmoved = 0
         while not self._stop.is_set():
-            self._recorder.step()
+            recorded = self._recorder.step()
+            unmoved += recorded
+            if unmoved >= LOG_EVENTS:
+                self._log_grew.set()
+                unmoved = 0
             # A pause lets a few events gather, which one commit then records for the price of one.
-            self._stop.wait(GATHER_SECONDS)
+            if recorded < GATHERED:
+                self._stop.wait(GATHER_SECONDS)
             if time.monotonic() >= settle_at:
                 self._recorder.settle_idle()
                 settle_at = time.monotonic() + SETTLE_SECONDS
+
+    def _move_log(self) -> None:
+        if self._log_grew.wait(ROUND_SECONDS):
+            self._log_grew.clear()
+            with self._sessions() as session:
+                move_log(session)
 
     def _schedule(self) -> None:
         machines = reports(self._client)

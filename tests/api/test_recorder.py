@@ -1,6 +1,8 @@
 """The recorder writes each event once, whatever is delivered again and wherever it dies, and jobs follow."""
 
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.controller.recorder import Recorder
+from backend.database import move_log
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import requeue
 from tests.api.make import assign, line, spec, state, step
@@ -191,6 +194,23 @@ def test_a_commit_that_fails_is_tried_again(
 def recorded_rows(sessions: Sessions, job: str) -> int:
     with sessions() as session:
         return session.execute(text("SELECT count(*) FROM events WHERE job = :job"), {"job": job}).scalar_one()
+
+
+def test_the_log_goes_into_the_database_while_it_is_written_to(
+    sessions: Sessions, stream: redis.Redis, jobs: list[str], on_postgres: bool, tmp_path: Path
+) -> None:
+    send(stream, *begin(jobs[0]), *steps(jobs[0], 1, 50))
+    Recorder(stream, sessions).step()
+    with sessions.begin() as writer, sessions() as mover:
+        writer.execute(text("UPDATE jobs SET name = 'another'"))
+        move_log(mover)
+    if on_postgres:
+        return  # which has no such log of its own
+    alone = tmp_path / "without-its-log.sqlite"
+    with sessions() as session:
+        alone.write_bytes(Path(str(session.get_bind().engine.url.database)).read_bytes())
+    with sqlite3.connect(alone) as connection:
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (52,)
 
 
 def test_what_cannot_be_read_is_left_out_and_does_not_stop_the_rest(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.controller.placement import Busy, Waiting, place
-from backend.jobs.reservation import measured_peak, reserve
+from backend.jobs.reservation import highest, reserve
 from tests.api.make import step
 from tunescope.events import MemoryFigure
 from tunescope.sentences import say
@@ -216,17 +216,17 @@ def test_reservation_is_predicted_then_measured() -> None:
 
 def test_measured_peak_is_the_drivers_figure_else_torchs_with_the_context() -> None:
     told = step("j", 1, 1)
-    assert measured_peak(told, 5) is None, "no GPU figure"
+    assert highest(None, [told], 5) is None, "no GPU figure"
     told.memory = [MemoryFigure(source="torch.reserved", bytes=70, peak_bytes=90)]
-    assert measured_peak(told, 5) == 95
-    assert measured_peak(told, None) is None
+    assert highest(None, [told], 5) == 95
+    assert highest(None, [told], None) is None
     told.memory.append(MemoryFigure(source="nvml.process", bytes=80, peak_bytes=99))
-    assert measured_peak(told, None) == 99
+    assert highest(None, [told], None) == 99
     told.memory.append(MemoryFigure(source="gpu2.nvml.process", bytes=110, peak_bytes=120))
-    assert measured_peak(told, None) == 120, "of several GPUs the one that holds most"
+    assert highest(None, [told], None) == 120, "of several GPUs the one that holds most"
     told.memory.append(MemoryFigure(source="gpu3.torch.reserved", bytes=130, peak_bytes=130))
-    assert measured_peak(told, None) == 120, "its context is not known"
-    assert measured_peak(told, 5) == 135, "whoever measured it"
+    assert highest(None, [told], None) == 120, "its context is not known"
+    assert highest(None, [told], 5) == 135, "whoever measured it"
 
 
 def test_a_gpu_that_does_not_tell_its_memory_comes_last() -> None:

@@ -13,7 +13,6 @@ from typing import Any, cast
 import redis
 from redis.exceptions import ResponseError
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from backend.database import transaction
@@ -70,11 +69,11 @@ class Recorder:
         client.set_response_callback("XREAD", _listed)
         self._recording = Recording()
         self._recorded: dict[str, str] = {}
-        """Stream -> id of the last entry that is recorded."""
+        """Stream -> id of the last entry that is recorded. What the group in Redis says counts, which may be one of before Redis broke down."""
 
     def step(self) -> int:
         """Record what is there, waiting for it a moment. Returns how many events. Raises RedisError, SQLAlchemyError."""
-        streams = sorted(_text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS)))
+        streams = self._streams()
         if not streams:
             self._recorded.clear()
             time.sleep(BLOCK_MILLISECONDS / 1000)
@@ -82,30 +81,31 @@ class Recorder:
         try:
             self._find_places(streams)
             return self._record(self._read())
-        except ResponseError as error:
+        except redis.RedisError as error:
+            self._recorded.clear()
             if "NOGROUP" in str(error) or "requires the key to exist" in str(error):
-                self._recorded.clear()  # Redis has lost the stream, or forgotten it
-                return 0
+                return 0  # Redis has lost the stream, or forgotten it
             raise
-        except SQLAlchemyError:
+        except Exception:
             self._recording.forget()
             raise
 
     def settled(self, job: str) -> bool:
         """Whether all that Redis has of a job is recorded. Raises RedisError."""
-        return wire.events(job) not in {
-            _text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS))
-        } or bool(self._drained(wire.events(job)))
+        return wire.events(job) not in self._streams() or self._drained(wire.events(job))
 
     def settle_idle(self) -> None:
         """Forget streams in which nothing is left to record, of jobs that have ended. Raises RedisError."""
-        streams = [_text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS))]
-        jobs = {stream.rpartition(":")[2]: stream for stream in streams}
+        self._recorded.clear()
+        jobs = {stream.rpartition(":")[2]: stream for stream in self._streams()}
         with transaction(self._sessions) as session:
             active = set(session.scalars(select(JobRow.id).where(JobRow.id.in_(jobs), JobRow.state.not_in(TERMINAL))))
         for job, stream in jobs.items():
             if job not in active:
                 self._settle_stream(stream)
+
+    def _streams(self) -> set[str]:
+        return {_text(key) for key in cast(set[Any], self._client.smembers(wire.EVENT_STREAMS))}
 
     def _drained(self, stream: str) -> bool:
         try:
@@ -120,7 +120,7 @@ class Recorder:
             (group for group in self._client.xinfo_groups(stream) if _text(group["name"]) == wire.RECORDERS), None
         )
 
-    def _find_places(self, streams: list[str]) -> None:
+    def _find_places(self, streams: set[str]) -> None:
         """Learn where to go on with streams that are new here."""
         self._recorded = {stream: place for stream, place in self._recorded.items() if stream in streams}
         for stream in streams:

@@ -170,6 +170,22 @@ def test_what_a_release_before_read_and_did_not_record_is_recorded(
     assert recorder.settled(job)
 
 
+def test_a_redis_that_came_back_with_older_data_does_not_keep_a_job_unsettled(
+    sessions: Sessions, stream: redis.Redis, jobs: list[str]
+) -> None:
+    """It lost the last second, of the group's place too, and the relay has sent the events again, all before this controller noticed."""
+    job = jobs[0]
+    recorder = Recorder(stream, sessions)
+    send(stream, *begin(job), *steps(job, 1, 10))
+    recorder.step()
+    stream.xgroup_setid(wire.events(job), wire.RECORDERS, "1-7")
+    assert not recorder.settled(job)
+    recorder.settle_idle()
+    recorder.step()
+    assert recorder.settled(job)
+    assert recorded(sessions, job) == list(range(1, 13))
+
+
 def test_a_commit_that_fails_is_tried_again(
     sessions: Sessions, stream: redis.Redis, jobs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,5 @@
-"""What to change so that a job that ran out of memory, or was most likely killed for it, fits: the VRAM model's advice for the very device that it died on."""
+"""What to change so that a job that ran out of memory, or was most likely killed for it, fits: the VRAM model's advice for the very
+device that it died on."""
 
 from typing import Any
 
@@ -50,6 +51,7 @@ def suggestions(
 
 
 def perhaps_for_memory(row: JobRow) -> bool:
-    """Whether a job without a GPU was killed, and by nobody who is known: most often that is the kernel, of which not every container is told."""
+    """Whether a job without a GPU was killed, and by nobody who is known: most often that is the kernel, of which not every
+    container is told."""
     advised = (row.failure or {}).get("advice_sentence") or {}
     return advised.get("kind") == "see_kernel_log" and not row.gpus

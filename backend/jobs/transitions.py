@@ -55,8 +55,9 @@ def requeue(
 ) -> bool:
     """Start over as the next attempt with a new fence, so that nothing late from the old one counts.
 
-    A job that goes on from a checkpoint is as far as that until its worker says otherwise. Besides the table's own rules, a failed or cancelled job may be queued again: that is what a retry is. ``failure`` says why an
-    attempt ended that has no state of its own for it. How it ended stays, as a row of ``attempts``.
+    Besides the table's own rules, a failed or cancelled job may be queued again: that is what a retry is. ``failure`` says why an
+    attempt ended that has no state of its own for it. How it ended stays, as a row of ``attempts``. A job that goes on from a
+    checkpoint is as far as that until its worker says otherwise.
     """
     ended = ended_attempt(row, failure)
     kept = last_checkpoint(session, row.id, resume_from_attempt) if resume_from_attempt else None

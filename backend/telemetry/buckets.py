@@ -99,6 +99,7 @@ class Row(NamedTuple):
 
 
 def row_of(step: int, told: Step) -> Row:
+    """What ``told`` says of the step of that number."""
     figures: list[Figure] = [step, *scalars(told)]
     sources: list[str] = []
     phases: list[str] = []

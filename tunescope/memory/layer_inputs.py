@@ -13,13 +13,14 @@ def input_bytes(spec: JobSpec, work: Workload) -> int:
 
 
 def mask_bytes(spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings) -> int:
-    """Those that the layers are given."""
+    """All attention masks that the layers are given."""
     windows = {layer.window for layer in architecture.layers}
     attention = spec.memory_savers.attention
     return len(masked_windows(windows, work.sequence, attention, uneven(spec, work))) * _mask(spec, work, settings)
 
 
 def masks_for_nobody_bytes(spec: JobSpec, architecture: Architecture, work: Workload, settings: LayerSettings) -> int:
+    """Masks that the model makes and no layer takes."""
     windows = {layer.window for layer in architecture.layers}
     count = masks_for_nobody(architecture.traits.windows, windows, spec.memory_savers.attention, uneven(spec, work))
     return count * _mask(spec, work, settings)

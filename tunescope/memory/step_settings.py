@@ -51,6 +51,7 @@ def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bo
 def layer_settings(
     spec: JobSpec, architecture: Architecture, work: Workload, stack: Stack, persistent: Persistent
 ) -> LayerSettings:
+    """What every layer of the step has in common."""
     full = spec.adaptation.method == "full"
     width = computing_width(spec)
     # DeepSpeed runs the 16-bit model as it is, without autocast.

@@ -7,11 +7,13 @@ from tunescope.spec import JobSpec
 
 
 def embedding_trains(spec: JobSpec) -> bool:
+    """Whether the input embedding trains in full, with all weights or as one of ``modules_to_save``."""
     names = {module.split(".")[-1] for module in spec.adaptation.modules_to_save}
     return spec.adaptation.method == "full" or bool(names & {"embed_tokens", "wte", "word_embeddings"})
 
 
 def head_trains(spec: JobSpec) -> bool:
+    """Whether the head trains in full, with all weights or as one of ``modules_to_save``."""
     return spec.adaptation.method == "full" or "lm_head" in spec.adaptation.modules_to_save
 
 
@@ -29,6 +31,7 @@ def saved_width(spec: JobSpec, stack: Stack) -> int:
 
 
 def head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persistent) -> int:
+    """Of the head's weight; 0 where it does not train."""
     if not head_trains(spec):
         return 0
     width = persistent.trained[-1].width
@@ -36,7 +39,7 @@ def head_gradient(spec: JobSpec, architecture: Architecture, persistent: Persist
 
 
 def embedding_gradient(spec: JobSpec, architecture: Architecture, persistent: Persistent, stack: Stack) -> int:
-    """What is made after the layers' backward. A tied table's is counted from the head's backward on."""
+    """Of the embedding's weight, made after the layers' backward; 0 where it does not train. A tied table's is counted from the head's backward on."""
     table = architecture.vocab * architecture.hidden
     if spec.adaptation.method != "full":
         return saved_width(spec, stack) * table if embedding_trains(spec) else 0

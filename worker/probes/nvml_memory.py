@@ -87,5 +87,5 @@ def device_memory(uuid: str) -> Memory | Unknown:
 
 
 def device_index(uuid: str) -> int | Unknown:
-    """The number that the driver has for the GPU with this UUID, as nvidia-smi shows it. For the same as ``device_memory``."""
+    """The number that the driver has for the GPU with this UUID, as nvidia-smi shows it; Unknown for the reasons of ``device_memory``."""
     return ask(lambda: int(call("nvmlDeviceGetIndex", call("nvmlDeviceGetHandleByUUID", uuid))))

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
 from backend import health, openapi, problems, prometheus
+from backend.chats import routes as chats
 from backend.database import make_engine, make_sessions, transaction
 from backend.datasets import routes as datasets
 from backend.datasets.service import register_builtin
@@ -33,7 +34,7 @@ from backend.traces import routes as traces
 from backend.users import routes as users
 from tunescope.settings import ServerSettings
 
-ROUTERS = (health, users, jobs, telemetry, datasets, models, estimates, traces, measured, gpus, reference)
+ROUTERS = (health, users, jobs, chats, telemetry, datasets, models, estimates, traces, measured, gpus, reference)
 THREADS = 64
 """Requests that may wait for SQL or Redis at once."""
 PAGE_DIR = resource("frontend/dist")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from backend.dependencies import CurrentUser, RedisDep, SessionDep
 from backend.gpus.reports import reports
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import CHAT, TRAIN, JobRow
 from backend.telemetry.lag import recorder_lag
 from tunescope.states import JobState
 from tunescope.wire import GpuReport, MachineReport
@@ -50,10 +50,15 @@ def metrics(session: SessionDep, connection: RedisDep, _user: CurrentUser) -> Pl
 
 
 def add_jobs(registry: CollectorRegistry, session: Session) -> None:
-    jobs = Gauge("tunescope_jobs", "Jobs by state", ["state"], registry=registry)
-    counts = dict(session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).tuples().all())
-    for state in JobState:
-        jobs.labels(state.value).set(counts.get(state.value, 0))
+    for task, name, meaning in (
+        (TRAIN, "tunescope_jobs", "Trainings by state"),
+        (CHAT, "tunescope_chats", "Chats with results by state"),
+    ):
+        gauge = Gauge(name, meaning, ["state"], registry=registry)
+        found = select(JobRow.state, func.count()).where(JobRow.task == task).group_by(JobRow.state)
+        counts = dict(session.execute(found).tuples().all())
+        for state in JobState:
+            gauge.labels(state.value).set(counts.get(state.value, 0))
 
 
 def add_machines(registry: CollectorRegistry, found: Iterable[MachineReport]) -> None:

@@ -1,5 +1,6 @@
 """Imports every domain's tables once: what alembic and the tests see."""
 
+from backend.chats.tables import ChatMessageRow, ChatRow
 from backend.database import Base
 from backend.datasets.tables import DatasetRow
 from backend.jobs.tables import JobRow
@@ -12,6 +13,8 @@ from backend.users.tables import SecretRow, UserRow
 __all__ = [
     "AccuracyRow",
     "Base",
+    "ChatMessageRow",
+    "ChatRow",
     "DatasetRow",
     "EventRow",
     "JobRow",

@@ -141,6 +141,25 @@ class Client:
         """Delete a job that has ended, with its figures, log, checkpoints and files, for good."""
         self.request("DELETE", job_path(job_id))
 
+    def chat(self, job_id: str, context_tokens: int | None = None) -> dict[str, Any]:
+        """Begin a chat with what a job has trained: a job of its own, that ``say`` speaks to and ``cancel`` ends.
+
+        ``context_tokens``: the longest conversation, for which memory is kept.
+        """
+        body = {"context_tokens": context_tokens}
+        return self._told("POST", job_path(job_id, "chat"), *JOB_FIELDS, json=body)
+
+    def say(self, chat_id: str, text: str, **settings: Any) -> dict[str, Any]:
+        """Say something in a chat: the message with its ``number``. ``settings``: adapter, system, temperature, max_new_tokens, again_of.
+
+        The answer comes with the chat's events, see ``follow``: each ChatAnswerEvent of that number has the next piece, the last ``ended``.
+        """
+        return self._told("POST", job_path(chat_id, "messages"), "number", json={"text": text, **settings})
+
+    def stop_answers(self, chat_id: str) -> list[dict[str, Any]]:
+        """End the answer under way, and those that wait; the messages of the chat, which stays open."""
+        return self._told("POST", job_path(chat_id, "stop"), "items")["items"]
+
     def trace(self, spec: JobSpec, wait_seconds: float = 300) -> dict[str, Any]:
         """The exact memory trace of a spec: ``state`` is ready (``trace``, ``comparison``) or failed (``reason``).
 

@@ -286,6 +286,57 @@ class LogEvent(EventBase):
     line: str
 
 
+class ChatReadyEvent(EventBase):
+    """A chat's model is loaded and waits for messages."""
+
+    kind: Literal["chat_ready"] = "chat_ready"
+    device: str
+    context_tokens: int = Field(description="The longest conversation: asked for, and no more than the model can.")
+    parameters: int = Field(description="Of the model with what was trained.")
+    adapter: bool = Field(description="Whether there is an adapter that can be switched off.")
+    dtype: str = Field(description="What it computes in: float32 where a CPU has no 16-bit arithmetic of its own.")
+    held: dict[str, int] = Field(
+        description="Bytes of the loaded tensors by category, as in the VRAM model: what is there before a message comes."
+    )
+    predicted: dict[str, int] = Field(
+        default_factory=dict[str, int],
+        description="The VRAM model's bytes by category for this model in ``dtype``, which may be another than the job's; "
+        "empty for an architecture that it does not know.",
+    )
+    kv_bytes_per_token: int | None = Field(default=None, description="The same of a token's keys and values.")
+    memory: list[MemoryFigure] = Field(default_factory=list[MemoryFigure])
+    notes: list[Sentence] = Field(default_factory=list[Sentence])
+
+
+class ChatTakenEvent(EventBase):
+    """A chat has heard of a message and begins to answer it."""
+
+    kind: Literal["chat_taken"] = "chat_taken"
+    number: int = Field(ge=1)
+    prompt_tokens: int | None = Field(default=None, description="Of the conversation up to it; None where it has none.")
+
+
+ChatEnd = Literal["end", "length", "context", "time", "stopped", "problem"]
+"""Why an answer ended: by itself, at ``max_new_tokens``, at the end of the context, out of time, by a person, by a problem."""
+
+
+class ChatAnswerEvent(EventBase):
+    """The next piece of an answer; the last one has ``ended``."""
+
+    kind: Literal["chat_answer"] = "chat_answer"
+    number: int = Field(ge=1, description="Of the message that is answered.")
+    text: str = Field(description="What comes after the pieces before it.")
+    tokens: int = Field(description="Tokens of the answer so far.")
+    kv_tokens: int = Field(default=0, description="Tokens whose keys and values are held.")
+    kv_bytes: int = Field(default=0, description="Bytes of those, as they lie in memory.")
+    ended: ChatEnd | None = None
+    seconds: float | None = Field(default=None, description="At the end: how long the answer took.")
+    memory: list[MemoryFigure] = Field(
+        default_factory=list[MemoryFigure], description="At the end: with the highest value of the answer."
+    )
+    problem: Sentence | None = None
+
+
 JobEvent = Annotated[
     StateEvent
     | StageEvent
@@ -297,7 +348,10 @@ JobEvent = Annotated[
     | EvaluationEvent
     | CheckpointEvent
     | ArtifactEvent
-    | LogEvent,
+    | LogEvent
+    | ChatReadyEvent
+    | ChatTakenEvent
+    | ChatAnswerEvent,
     Field(discriminator="kind"),
 ]
 job_event: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)

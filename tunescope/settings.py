@@ -61,6 +61,9 @@ class ServerSettings(CommonSettings):
     ask_hubs: bool = Field(
         default=True, description="Ask Hugging Face and ModelScope for the config.json of models not in the catalogue."
     )
+    chat_idle_seconds: float = Field(
+        default=600.0, gt=0, description="A chat with a result ends by itself after so long without a message."
+    )
     secure_cookies: bool = Field(
         default=False, description="Set true behind HTTPS: cookies are then sent over HTTPS only."
     )

@@ -13,6 +13,8 @@ from tunescope.spec import JobSpec
 
 RUN = "tunescope.run"
 """Celery task name; its one argument is an Order as a JSON-ready dict."""
+CHAT = "tunescope.chat"
+"""The same for a ChatOrder. A worker of an older release has no such task, and so never trains what was to be asked."""
 WAKE = "tunescope:wake"
 """Pub/sub channel that wakes the controller; the payload says why and is not relied on."""
 EVENT_STREAMS = "tunescope:event-streams"
@@ -98,8 +100,8 @@ class ModelRef(BaseModel):
     revision: str | None = None
 
 
-class Order(BaseModel):
-    """Run this attempt. Complete: a worker needs no SQL."""
+class AttemptOrder(BaseModel):
+    """What a worker is told of any attempt, whatever is done in it. Complete: a worker needs no SQL."""
 
     model_config = ConfigDict(extra="ignore")
     version: Literal[1] = 1
@@ -110,11 +112,53 @@ class Order(BaseModel):
     gpus: list[str] = Field(
         default_factory=list, description="UUIDs of the GPUs to use; empty on a machine without one."
     )
-    dataset: DatasetRef
     model: ModelRef
+
+
+class Order(AttemptOrder):
+    """Train."""
+
+    dataset: DatasetRef
     resume_from_attempt: int | None = Field(
         default=None, description="Continue from this attempt's last checkpoint, if it has one."
     )
+
+
+class ChatOptions(BaseModel):
+    """What is settled when a chat begins."""
+
+    model_config = ConfigDict(extra="ignore")
+    result: str = Field(description="The result's files: a path below the shared data directory.")
+    context_tokens: int = Field(ge=1, description="Tokens of the longest conversation; memory is reserved for so many.")
+    idle_seconds: float = Field(gt=0, description="The session ends by itself after so long without a message.")
+
+
+class ChatOrder(AttemptOrder):
+    """Load a job's result and answer messages. ``spec`` is how it was trained."""
+
+    chat: ChatOptions
+
+
+MOST_CHARACTERS = 20_000
+"""Of a message in a chat."""
+MOST_NEW_TOKENS = 4096
+
+
+class ChatMessage(BaseModel):
+    """A message of a chat. Numbers begin at 1 and have no holes, so that one that is lost on its way is missed."""
+
+    model_config = ConfigDict(extra="ignore")
+    number: int = Field(ge=1)
+    text: str
+    system: str | None = Field(default=None, description="What stands before the conversation, if anything.")
+    adapter: bool = Field(default=True, description="False: the base model answers, without what was trained.")
+    again_of: int | None = Field(
+        default=None,
+        description="The message is the one of this number once more, answered from what came before it; "
+        "the conversation goes on from the first answer.",
+    )
+    max_new_tokens: int = Field(default=512, ge=1, le=MOST_NEW_TOKENS)
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0: always the likeliest token.")
 
 
 TrainerRequest = Literal["measure", "snapshot"]
@@ -125,7 +169,13 @@ class Control(BaseModel):
     model_config = ConfigDict(extra="ignore")
     job: str
     attempt: int
-    action: Literal["cancel"] | TrainerRequest
+    action: Literal["cancel", "chat"] | TrainerRequest
+    messages: list[ChatMessage] = Field(
+        default_factory=list[ChatMessage], description="Of a chat: those that it has not taken yet, as far as is known."
+    )
+    stopped: list[int] = Field(
+        default_factory=list[int], description="Of a chat: messages whose answers are to end where they are."
+    )
 
 
 THROTTLING_WORDS = {

@@ -3,7 +3,7 @@
 - relay: delivers outboxes to Redis
 - leases: renews the leases of running attempts
 - report: tells what the machine has and how full it is
-- control: hears cancels, and what the page asks of a running trainer
+- control: hears cancels, messages of chats, and what the page asks of a running trainer
 - traces: has specs traced by a helper process (tracedesk.py)
 """
 
@@ -22,13 +22,14 @@ from tunescope.events import Failure, StateEvent
 from tunescope.sentences import say
 from tunescope.settings import WorkerSettings
 from tunescope.states import FailureReason, JobState
-from tunescope.wire import Control, MachineReport, Order
+from tunescope.wire import AttemptOrder, ChatOrder, Control, MachineReport
 from worker import requests
+from worker.chat.inbox import Inbox
 from worker.claim import Claim, Hold
 from worker.inventory import Inventory
 from worker.outbox import Outbox
 from worker.relay import RelayThread, recent_attempts
-from worker.supervisor import TRAINER, Ask, Supervisor
+from worker.supervisor import CHAT, TRAINER, Ask, Supervisor
 from worker.tracechild import TRACER
 from worker.tracedesk import TraceDesk
 
@@ -45,7 +46,7 @@ Key = tuple[str, int]
 class Running:
     """An attempt that holds its lease here."""
 
-    def __init__(self, order: Order, claim: Claim) -> None:
+    def __init__(self, order: AttemptOrder, claim: Claim) -> None:
         self.order = order
         self.claim = claim
         self.supervisor: Supervisor | None = None
@@ -107,7 +108,7 @@ class Machine:
         except redis.RedisError:
             log.info("Redis does not answer; this machine's report will lapse by itself")
 
-    def run(self, order: Order) -> JobState | None:
+    def run(self, order: AttemptOrder) -> JobState | None:
         """Run an order to its end. None: it was not ours to run, or it is to go on elsewhere."""
         claim = Claim(
             self._client, job=order.job, attempt=order.attempt, fence=order.fence, machine=self.settings.machine
@@ -158,7 +159,11 @@ class Machine:
         if message.action != "cancel":
             with self._lock:
                 here = key in self._running
-            if here:
+            if not here:
+                return
+            if message.action == "chat":
+                self._pass_on(message)
+            else:
                 requests.ask(self.settings.attempt_dir(*key), message.action)
             return
         with self._lock:
@@ -169,7 +174,14 @@ class Machine:
             if running and running.supervisor:
                 running.supervisor.ask(Ask.CANCEL)
 
-    def _acquire(self, order: Order, claim: Claim) -> bool:
+    def _pass_on(self, message: Control) -> None:
+        inbox = Inbox(self.settings.attempt_dir(message.job, message.attempt))
+        for each in message.messages:
+            inbox.put(each)
+        for number in message.stopped:
+            inbox.stop(number)
+
+    def _acquire(self, order: AttemptOrder, claim: Claim) -> bool:
         while not self._stop.is_set():
             try:
                 if claim.acquire():
@@ -190,7 +202,7 @@ class Machine:
             outbox,
             ring=self._relay.ring,
             grace_seconds=self.settings.grace_seconds,
-            command=self._command,
+            command=CHAT if isinstance(order, ChatOrder) else self._command,
             environment={"TUNESCOPE_DATA_DIR": str(self.settings.data_dir.resolve())},
         )
         with self._lock:

@@ -20,8 +20,9 @@ from typing import Any
 from tunescope.events import LogEvent, StateEvent, job_event
 from tunescope.launch import tied_to_parent
 from tunescope.states import TERMINAL, JobState
-from tunescope.wire import Order
+from tunescope.wire import AttemptOrder, ChatOrder
 from worker.allocator_settings import with_segments
+from worker.chat.advice import for_chat
 from worker.childlog import FILE as LOG_FILE
 from worker.childlog import ChildLog, Stream
 from worker.death import explain_death, oom_kills
@@ -32,6 +33,7 @@ from worker.whereabouts import last_whereabouts
 log = logging.getLogger(__name__)
 
 TRAINER = (sys.executable, "-m", "worker.trainer")
+CHAT = (sys.executable, "-m", "worker.chat")
 LINGER_SECONDS = 15.0
 """How long a trainer may take to exit after its last word."""
 MEMORY_KINDS = (b'"kind":"step"', b'"kind":"ledger"')
@@ -55,7 +57,7 @@ class Supervisor:
 
     def __init__(
         self,
-        order: Order,
+        order: AttemptOrder,
         attempt_dir: Path,
         outbox: Outbox,
         *,
@@ -231,6 +233,8 @@ class Supervisor:
         where = last_whereabouts(self._dir)
         memory = last_memory([job_event.validate_json(line) for line in self._memory_lines.values()], where)
         failure = explain_death(status, oom_before, oom_kills(), self._log.last_lines, memory, where.stage)
+        if isinstance(self.order, ChatOrder):
+            failure = for_chat(failure)
         log.warning("job %s attempt %d: %s", self.order.job, self.order.attempt, failure.detail.splitlines()[0])
         self._say(StateEvent, state=JobState.FAILED, failure=failure)
         return JobState.FAILED

@@ -1,26 +1,31 @@
-"""The task that runs one order."""
+"""The tasks that run one order each: to train, and to chat."""
 
 import logging
+from collections.abc import Callable
 
 from celery import Celery
 from pydantic import ValidationError
 
 from tunescope import wire
-from tunescope.wire import Order
+from tunescope.wire import AttemptOrder, ChatOrder, Order
 from worker.machine import Machine
 
 log = logging.getLogger(__name__)
 
 
 def register(app: Celery, machine: Machine) -> None:
-    """Give ``app`` the task ``wire.RUN``."""
+    """Give ``app`` the tasks ``wire.RUN`` and ``wire.CHAT``."""
 
-    def run(order: dict[str, object]) -> None:
-        try:
-            parsed = Order.model_validate(order)
-        except ValidationError as error:
-            log.error("an order could not be read; is this worker older than the server? %s", error)
-            return
-        machine.run(parsed)
+    def runner(kind: type[AttemptOrder]) -> Callable[[dict[str, object]], None]:
+        def run(order: dict[str, object]) -> None:
+            try:
+                parsed = kind.model_validate(order)
+            except ValidationError as error:
+                log.error("an order could not be read; is this worker older than the server? %s", error)
+                return
+            machine.run(parsed)
 
-    app.task(name=wire.RUN, acks_late=False, max_retries=0)(run)  # pyright: ignore[reportUnknownMemberType]
+        return run
+
+    for name, kind in ((wire.RUN, Order), (wire.CHAT, ChatOrder)):
+        app.task(name=name, acks_late=False, max_retries=0)(runner(kind))  # pyright: ignore[reportUnknownMemberType]

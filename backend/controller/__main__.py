@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from backend.chats.delivery import deliver
 from backend.controller.dispatch import Dispatcher, assign_queued, make_celery
 from backend.controller.leases import Leases
 from backend.controller.recorder import Recorder
@@ -117,6 +118,8 @@ class Controller:
             self._dispatcher.send_assigned(session)
         with transaction(self._sessions) as session:
             self._leases.check(session, {machine.name: machine for machine in machines})
+        with transaction(self._sessions) as session:
+            deliver(session, self._client)
         self._traces.step(machines)
         self._client.set(wire.CONTROLLER, "1", ex=wire.CONTROLLER_SECONDS)
         self._bell.wait(ROUND_SECONDS)

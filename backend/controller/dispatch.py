@@ -11,10 +11,11 @@ from celery import Celery
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from backend.chats.tables import ChatRow
 from backend.controller.placement import Assignment, Busy, Waiting, place
 from backend.datasets.service import find_dataset, path_of
 from backend.jobs.reservation import reservation
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import CHAT, JobRow
 from backend.jobs.transitions import move
 from backend.models.service import reference
 from tunescope import wire
@@ -24,7 +25,7 @@ from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.states import ACTIVE, FailureReason, JobState
 from tunescope.stored_spec import runnable_spec, stored_spec
-from tunescope.wire import DatasetRef, MachineReport, Order
+from tunescope.wire import AttemptOrder, ChatOptions, ChatOrder, DatasetRef, MachineReport, Order
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,16 @@ def assign(session: Session, row: JobRow, assignment: Assignment) -> bool:
     return moved
 
 
-def make_order(session: Session, settings: ServerSettings, row: JobRow) -> Order:
+def make_order(session: Session, settings: ServerSettings, row: JobRow) -> AttemptOrder:
     """Everything a worker needs to run a row's attempt. Raises Problem if its data set or model is gone, or its spec refused by now."""
     spec = runnable_spec(row.spec)
+    model = reference(session, settings, spec.model)
+    if row.task == CHAT:
+        chat = session.get_one(ChatRow, row.id)
+        options = ChatOptions(result=chat.result, context_tokens=chat.context_tokens, idle_seconds=chat.idle_seconds)
+        return ChatOrder(
+            job=row.id, attempt=row.attempt, fence=row.fence, spec=spec, gpus=row.gpus, model=model, chat=options
+        )
     dataset = find_dataset(session, spec.data.dataset)
     if dataset is None:
         raise MissingDataset(say("dataset_deleted", name=spec.data.dataset), say("upload_again"))
@@ -119,7 +127,7 @@ def make_order(session: Session, settings: ServerSettings, row: JobRow) -> Order
         spec=spec,
         gpus=row.gpus,
         dataset=DatasetRef(name=dataset.name, path=str(path), sha256=dataset.sha256, rows=dataset.rows),
-        model=reference(session, settings, spec.model),
+        model=model,
         resume_from_attempt=row.resume_from_attempt,
     )
 
@@ -152,9 +160,9 @@ class Dispatcher:
             self._send(row, order)
             self._sent[(row.id, row.fence)] = now
 
-    def _send(self, row: JobRow, order: Order) -> None:
+    def _send(self, row: JobRow, order: AttemptOrder) -> None:
         self._celery.send_task(  # pyright: ignore[reportUnknownMemberType]
-            wire.RUN,
+            wire.CHAT if isinstance(order, ChatOrder) else wire.RUN,
             args=[order.model_dump(mode="json")],
             queue=wire.queue(row.machine or ""),
             expires=ORDER_LIFETIME_SECONDS,

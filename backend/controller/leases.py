@@ -14,7 +14,7 @@ import redis
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import CHAT, JobRow
 from backend.jobs.transitions import move, requeue
 from backend.telemetry.checkpoints import last_checkpoint_attempt
 from tunescope import wire
@@ -105,6 +105,14 @@ class Leases:
             self._told_at[key] = now
 
     def _lost(self, session: Session, row: JobRow) -> None:
+        if row.task == CHAT:
+            # What was loaded and said is gone with the machine: a chat does not go on elsewhere.
+            failure = Failure.of(
+                FailureReason.MACHINE_LOST, say("machine_stopped", machine=row.machine or ""), say("chat_start_again")
+            )
+            move(session, row.id, JobState.FAILED, fence=row.fence, failure=failure.model_dump(mode="json"))
+            log.warning("chat %s failed: %s is gone", row.id, row.machine)
+            return
         reached = last_checkpoint_attempt(session, row.id)
         if row.attempt >= ATTEMPTS_WITHOUT_PROGRESS and (reached or 0) <= row.attempt - ATTEMPTS_WITHOUT_PROGRESS:
             failure = Failure.of(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from backend.datasets.lengths import lengths_of
 from backend.estimates.devices import device_for
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import TRAIN, JobRow
 from backend.models.hub_config import hub_config
 from backend.models.service import find_model, read_config
 from tunescope.memory.architecture import Architecture
@@ -162,7 +162,7 @@ class Around:
             architecture = architecture_of(self.session, self.settings, spec)
             return Subject(recipe.title, spec, architecture, self.device, stack=self.stack or recipe.stack)
         row = self.session.get(JobRow, name)
-        if row is None:
+        if row is None or row.task != TRAIN:
             fix = "give a spec, the name of a recipe, or the id of a job"
             error = FieldError("", f"{name} is neither recipe nor job", fix, "neither_recipe_nor_job", {"name": name})
             raise InvalidInput(say("nothing_to_compare"), errors=[error])

@@ -1,15 +1,18 @@
 """Machines and their GPUs, as their workers report them every few seconds, with the jobs that the server has there."""
 
+from typing import Literal
+
 import redis
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from backend.chats.tables import ChatRow
 from backend.dependencies import CurrentUser, RedisDep, SessionDep
 from backend.gpus.reports import reports, unheard
 from backend.jobs.reservation import reservation
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import CHAT, TRAIN, JobRow
 from backend.users.tables import UserRow
 from tunescope import wire
 from tunescope.problems import Unavailable
@@ -23,6 +26,8 @@ class MachineJob(BaseModel):
     """A job that is at work on a machine, or on its way there."""
 
     id: str
+    task: Literal["train", "chat"]
+    result_of: str | None = Field(description="Of a chat: id of the job whose result answers.")
     name: str
     owner: str = Field(description="Username.")
     state: JobState
@@ -58,15 +63,18 @@ def list_gpus(connection: RedisDep, session: SessionDep, _user: CurrentUser) -> 
 def jobs_by_machine(session: Session) -> dict[str, list[MachineJob]]:
     """Jobs at work, oldest first, by the name of their machine."""
     statement = (
-        select(JobRow, UserRow.username)
+        select(JobRow, UserRow.username, ChatRow.result_of)
         .join(UserRow, UserRow.id == JobRow.owner_id)
+        .outerjoin(ChatRow, ChatRow.job == JobRow.id)
         .where(JobRow.state.in_(ACTIVE))
         .order_by(JobRow.assigned_at, JobRow.id)
     )
     found: dict[str, list[MachineJob]] = {}
-    for row, username in session.execute(statement):
+    for row, username, result_of in session.execute(statement):
         job = MachineJob(
             id=row.id,
+            task=CHAT if row.task == CHAT else TRAIN,
+            result_of=result_of,
             name=row.name,
             owner=username,
             state=JobState(row.state),

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
+from backend.chats.following import ChatEvent, follow_messages
 from backend.jobs.reservation import held_of_gpu, highest, predicted_context
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import move
@@ -16,6 +17,7 @@ from backend.measured.probed import with_probe
 from backend.telemetry.tables import EventRow, StepRow
 from backend.telemetry.told import Told
 from tunescope.events import (
+    ChatTakenEvent,
     CheckpointEvent,
     EvaluationEvent,
     JobEvent,
@@ -174,6 +176,9 @@ def apply_events(session: Session, job_id: str, told: Sequence[Told]) -> None:
             follow_state(session, row, item.event)
         elif isinstance(item.event, PlanEvent) and row.state in ACTIVE:
             follow_plan(session, row, item.event)
+        elif isinstance(item.event, ChatEvent):
+            follow_messages(session, item.event)
+            follow_chat(row, item.event)
         elif item.event and row.state in ACTIVE:
             follow_preparation(row, item.event)
     follow_progress(row, steps)
@@ -224,6 +229,17 @@ def follow_preparation(row: JobRow, event: JobEvent) -> None:
         row.peak_gpu_bytes = max((size for size in (row.peak_gpu_bytes, held) if size is not None), default=None)
         if isinstance(event, EvaluationEvent):
             row.latest = {**(row.latest or {}), EVALUATED: event.loss}
+
+
+def follow_chat(row: JobRow, event: ChatEvent) -> None:
+    """What a chat holds, loaded and while it answers: as a run's steps tell it."""
+    if isinstance(event, ChatTakenEvent) or not event.memory:
+        return
+    row.stage = None
+    row.latest = {"memory": [figure.model_dump() for figure in event.memory]}
+    row.peaks = raised(row.peaks, event.memory)
+    held = held_of_gpu(raised(None, event.memory), predicted_context(row.estimate))
+    row.peak_gpu_bytes = max((size for size in (row.peak_gpu_bytes, held) if size is not None), default=None)
 
 
 def follow_progress(row: JobRow, steps: Sequence[Told]) -> None:

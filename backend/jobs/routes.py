@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 import redis
@@ -12,13 +12,14 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from backend.chats.tables import ChatRow
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.jobs import service
 from backend.jobs.archive import archive
 from backend.jobs.artifacts import artifacts_dir, inside
 from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
 from backend.jobs.suggestions import FailureSuggestion, suggestions
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import CHAT, JobRow
 from backend.telemetry.tables import NOT_STEPS, EventRow
 from tunescope import wire
 from tunescope.memory.advise import Language
@@ -61,6 +62,7 @@ def create(
 def list_jobs(
     session: SessionDep,
     _user: CurrentUser,
+    task: Annotated[Literal["train", "chat"], Query(description="Trainings, or chats with their results.")] = "train",
     state: Annotated[str | None, Query(max_length=200, description="Only these states, with commas.")] = None,
     owner: Annotated[str | None, Query(max_length=100, description="Only jobs of this username.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="A part of the name, or a whole id.")] = None,
@@ -69,8 +71,12 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=200, description="Jobs a page.")] = 50,
 ) -> Jobs:
     """Jobs of everybody, newest first, by state, owner, a part of the name or their ids."""
-    rows, following = service.page_of(session, state=state, owner=owner, query=q, ids=ids, cursor=cursor, limit=limit)
-    return Jobs(items=[job_of(row, username) for row, username in rows], next_cursor=following)
+    rows, following = service.page_of(
+        session, task=task, state=state, owner=owner, query=q, ids=ids, cursor=cursor, limit=limit
+    )
+    chats = service.chats_of(session, rows)
+    items = [job_of(row, username, chat=chats.get(row.id)) for row, username in rows]
+    return Jobs(items=items, next_cursor=following)
 
 
 @router.get("/{job_id}")
@@ -87,7 +93,8 @@ def show(
 def whole(session: Session, row: JobRow, username: str, found: list[FailureSuggestion] | None = None) -> Job:
     """A job with what lists leave out: it takes queries of its own."""
     earlier = service.earlier_attempts(session, row.id)
-    return job_of(row, username, found, earlier, service.checkpoint_step(session, row))
+    chat = session.get(ChatRow, row.id) if row.task == CHAT else None
+    return job_of(row, username, found, earlier, service.checkpoint_step(session, row), chat)
 
 
 @router.post("/{job_id}/cancel")
@@ -119,7 +126,7 @@ def clone(
     body: CloneRequest | None = None,
 ) -> Job:
     """Queue a new job with the spec of another one, with changes if wanted."""
-    original, _ = service.get(session, job_id)
+    original = service.get_training(session, job_id)
     spec = body.spec if body and body.spec else stored_spec(original.spec)
     spec = patched(spec, body.patch if body else {})
     row = service.create(session, settings, user, spec)
@@ -129,9 +136,9 @@ def clone(
 
 @router.delete("/{job_id}", status_code=204)
 def remove(job_id: str, session: SessionDep, settings: SettingsDep, user: CurrentUser, after: BackgroundTasks) -> None:
-    """Delete a job that has ended, with its files. Its owner and admins only."""
-    service.remove(session, user, job_id)
-    after.add_task(shutil.rmtree, settings.data_dir / "jobs" / job_id, ignore_errors=True)
+    """Delete a job that has ended, with its files and the chats with its result. Its owner and admins only."""
+    for gone in service.remove(session, user, job_id):
+        after.add_task(shutil.rmtree, settings.data_dir / "jobs" / gone, ignore_errors=True)
 
 
 @router.get("/{job_id}/artifacts")

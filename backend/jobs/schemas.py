@@ -1,13 +1,14 @@
 """Jobs as they cross the wire."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from backend.chats.tables import ChatRow
 from backend.jobs.older_failures import parts_told_apart
 from backend.jobs.suggestions import FailureSuggestion
-from backend.jobs.tables import AttemptRow, JobRow
+from backend.jobs.tables import CHAT, TRAIN, AttemptRow, JobRow
 from backend.problems import ProblemDetails
 from tunescope.events import FailureMemory
 from tunescope.sentences import Sentence
@@ -66,8 +67,19 @@ class EarlierAttempt(BaseModel):
     finished_at: float
 
 
+class ChatOf(BaseModel):
+    """What is a chat's own."""
+
+    model_config = ConfigDict(from_attributes=True)
+    result_of: str = Field(description="Id of the job whose result answers.")
+    context_tokens: int = Field(description="Tokens of the longest conversation, for which memory is kept.")
+    idle_seconds: float = Field(description="It ends by itself after so long without a message.")
+
+
 class Job(BaseModel):
     id: str
+    task: Literal["train", "chat"] = Field(description="What is done: a training, or a chat with what one has left.")
+    chat: ChatOf | None = Field(default=None, description="Of a chat only.")
     name: str
     state: JobState
     attempt: int
@@ -134,12 +146,15 @@ def job_of(
     suggestions: list[FailureSuggestion] | None = None,
     earlier: Sequence[AttemptRow] = (),
     checkpoint_step: int | None = None,
+    chat: ChatRow | None = None,
 ) -> Job:
     failure = JobFailure.model_validate(row.failure) if row.failure else None
     if failure and suggestions:
         failure.suggestions = suggestions
     return Job(
         id=row.id,
+        task=CHAT if row.task == CHAT else TRAIN,
+        chat=ChatOf.model_validate(chat) if chat else None,
         name=row.name,
         state=JobState(row.state),
         attempt=row.attempt,

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
+from backend.chats.tables import ChatRow
 from backend.cursors import cursor_after, parse_cursor
 from backend.estimates.resolve import estimate_or_problem
 from backend.jobs.refusals import refuse_what_cannot_run
-from backend.jobs.tables import AttemptRow, JobRow
+from backend.jobs.tables import CHAT, TRAIN, AttemptRow, JobRow
 from backend.jobs.transitions import move, requeue
 from backend.problems import details_of
 from backend.telemetry.checkpoints import last_checkpoint_attempt
@@ -63,6 +64,28 @@ def get(session: Session, job_id: str) -> tuple[JobRow, str]:
     return found[0], found[1]
 
 
+def get_training(session: Session, job_id: str, lock: bool = False) -> JobRow:
+    """A job that trains. Raises Conflict for a chat. ``lock``: nobody else changes it meanwhile."""
+    row, _ = get(session, job_id)
+    if row.task != TRAIN:
+        chat = session.get_one(ChatRow, job_id)
+        raise Conflict(say("not_of_a_chat"), say("see_job_of_chat", job=chat.result_of))
+    return locked(session, row) if lock else row
+
+
+def get_chat(session: Session, job_id: str, lock: bool = False) -> JobRow:
+    """A chat. Raises NotFound for a training."""
+    row, _ = get(session, job_id)
+    if row.task != CHAT:
+        raise NotFound(say("not_a_chat"), say("chat_start_first"))
+    return locked(session, row) if lock else row
+
+
+def locked(session: Session, row: JobRow) -> JobRow:
+    session.refresh(row, with_for_update=True)
+    return row
+
+
 def get_own(session: Session, user: UserRow, job_id: str) -> tuple[JobRow, str]:
     """A job that ``user`` may change."""
     row, username = get(session, job_id)
@@ -74,6 +97,7 @@ def get_own(session: Session, user: UserRow, job_id: str) -> tuple[JobRow, str]:
 def page_of(
     session: Session,
     *,
+    task: str,
     state: str | None,
     owner: str | None,
     query: str | None,
@@ -82,7 +106,7 @@ def page_of(
     limit: int,
 ) -> tuple[list[tuple[JobRow, str]], str | None]:
     """Jobs, newest first, and the cursor of the next page."""
-    statement = readable()
+    statement = readable().where(JobRow.task == task)
     if state:
         wanted = [part for part in state.split(",") if part]
         unknown = [part for part in wanted if part not in set(JobState)]
@@ -109,6 +133,12 @@ def page_of(
     return page, cursor_after(page[-1][0].created_at, page[-1][0].id) if rest else None
 
 
+def chats_of(session: Session, rows: Sequence[tuple[JobRow, str]]) -> dict[str, ChatRow]:
+    """Of those jobs that are chats, what is a chat's own."""
+    ids = [row.id for row, _ in rows if row.task == CHAT]
+    return {chat.job: chat for chat in session.scalars(select(ChatRow).where(ChatRow.job.in_(ids)))} if ids else {}
+
+
 def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:
     """Queued jobs end at once; running ones are told to save and leave."""
     row, _ = get_own(session, user, job_id)
@@ -133,6 +163,7 @@ def checkpoint_step(session: Session, row: JobRow) -> int | None:
 def retry(session: Session, user: UserRow, job_id: str) -> JobRow:
     """Queue a failed or cancelled job again as a new attempt, from its last checkpoint if it has one."""
     row, _ = get_own(session, user, job_id)
+    get_training(session, job_id)
     if row.state not in RETRIED:
         raise Conflict(say("cannot_be_retried", state=row.state), say("clone_instead"))
     refuse_outdated(row)
@@ -159,8 +190,15 @@ def notes(session: Session, row: JobRow) -> tuple[list[str], list[Sentence]]:
     return (plan.notes, plan.note_sentences) if plan else ([], [])
 
 
-def remove(session: Session, user: UserRow, job_id: str) -> None:
+def remove(session: Session, user: UserRow, job_id: str) -> list[str]:
+    """Delete a job and the chats with its result. Returns the ids of all that is gone."""
     row, _ = get_own(session, user, job_id)
     if row.state not in TERMINAL:
         raise Conflict(say("job_not_ended"), say("cancel_first"))
-    session.delete(row)
+    chats = session.scalars(select(JobRow).join(ChatRow, ChatRow.job == JobRow.id).where(ChatRow.result_of == job_id))
+    gone = [row, *chats]
+    if any(each.state not in TERMINAL for each in gone):
+        raise Conflict(say("chat_still_open"), say("chat_end_first"))
+    for each in reversed(gone):
+        session.delete(each)
+    return [each.id for each in gone]

@@ -42,6 +42,7 @@ def warnings(job_id: str, session: SessionDep, _user: CurrentUser) -> MemoryWarn
 def measure(job_id: str, session: SessionDep, user: CurrentUser, connection: RedisDep) -> Asked:
     """Have the trainer account for every tensor of its next step, which takes longer for it."""
     row, _ = jobs.get_own(session, user, job_id)
+    jobs.get_training(session, job_id)
     service.ask(connection, row, "measure")
     return Asked(action="measure", after_step=row.step)
 
@@ -50,6 +51,7 @@ def measure(job_id: str, session: SessionDep, user: CurrentUser, connection: Red
 def snapshot(job_id: str, session: SessionDep, user: CurrentUser, connection: RedisDep) -> Asked:
     """Have the trainer keep the allocator's history of its next step: a file for PyTorch's memory viewer."""
     row, _ = jobs.get_own(session, user, job_id)
+    jobs.get_training(session, job_id)
     service.ask(connection, row, "snapshot")
     return Asked(action="snapshot", after_step=row.step)
 

@@ -28,6 +28,12 @@ export function formatDuration(seconds: number | null | undefined): string {
   return `${inUnit(whole, large)} ${inUnit(Math.floor((seconds % SECONDS[large]) / SECONDS[small]), small)}`;
 }
 
+/** A limit as somebody set it: "10 min" where it is of whole minutes or hours. */
+export function formatLimit(seconds: number): string {
+  const unit = (["hour", "minute"] as const).find((name) => seconds % SECONDS[name] === 0);
+  return unit && seconds > 0 ? inUnit(seconds / SECONDS[unit], unit) : formatDuration(seconds);
+}
+
 function inUnit(value: number, unit: TimeUnit): string {
   const { lang } = document.documentElement;
   if (!lang.startsWith("zh")) return `${value} ${SIGNS[unit]}`;

@@ -165,6 +165,46 @@ def test_the_page_accounts_for_what_was_measured(page: Page, quantized: str) -> 
     expect(page.get_by_role("row", name="Adapters").first).to_contain_text("0 B (0.00 %)")
 
 
+def test_the_result_is_talked_to_with_the_adapter_and_without(page: Page, client: httpx.Client, quantized: str) -> None:
+    page.goto(f"/jobs/{quantized}?tab=chat")
+    expect(page.get_by_text("Each token of the conversation keeps 22.5 KiB")).to_be_visible()
+    page.get_by_role("button", name="Start a chat").click()
+    field = page.get_by_role("textbox", name="Message", exact=True)
+    expect(field).to_be_focused()
+    page.get_by_text("Settings of the answers").click()
+    page.get_by_role("textbox", name="Longest answer").fill("8")
+    field.fill("What is LoRA? <b>Say</b> it\nbriefly.")
+    field.press("Enter")
+    talk = page.get_by_role("region", name="Conversation")
+    expect(talk.get_by_text("What is LoRA? <b>Say</b> it")).to_be_visible()
+    expect(talk.get_by_text("cut at its longest")).to_be_visible(timeout=90_000)
+    expect(field).to_be_focused()
+    page.get_by_role("button", name="Ask the base model too").click()
+    expect(talk.get_by_text("Base model, without the adapter")).to_be_visible()
+    expect(talk.get_by_text("cut at its longest")).to_have_count(2, timeout=60_000)
+    memory = page.get_by_role("region", name="Memory", exact=True)
+    expect(memory.get_by_role("row", name="Adapters")).to_contain_text("MiB")
+    expect(memory.get_by_text("tokens held")).to_be_visible()
+    assert serious_problems(page) == []
+    said = talk.get_by_role("log").inner_text()
+    page.reload()
+    expect(talk.get_by_text("cut at its longest")).to_have_count(2)
+    assert talk.get_by_role("log").inner_text() == said
+    page.set_viewport_size({"width": 390, "height": 844})
+    until(lambda: page.evaluate(SCROLLS) <= 390, within=5, what="a page that fits 390 px")
+    page.goto("/machines")
+    expect(page.get_by_text("chat with its result")).to_be_visible()
+    page.get_by_role("link", name=DEMO).first.click()
+    page.wait_for_url(f"**/jobs/{quantized}?*tab=chat*")
+    page.get_by_role("button", name="End the chat").click()
+    expect(talk.get_by_text("It was ended at")).to_be_visible(timeout=30_000)
+    assert {job["id"] for job in client.get("/api/jobs?task=chat").json()["items"]}.isdisjoint(
+        job["id"] for job in client.get("/api/jobs").json()["items"]
+    )
+    talk.get_by_role("button", name="Start again").click()
+    expect(page.get_by_role("button", name="Start a chat")).to_be_visible()
+
+
 def test_less_quantization_and_more_training_need_more_memory(client: httpx.Client, quantized: str) -> None:
     steps = 4
     jobs = [submit(client, demo_spec(method, "none", steps)) for method in ("lora", "full")]

@@ -23,6 +23,7 @@ def spec_of(**sections: Any) -> JobSpec:
 
 def run(model_folder: Path, rows: Path, folder: Path, spec: JobSpec) -> list[JobEvent]:
     """Train as the child process does, and give back what was told."""
+    from worker.stop import StopSwitch
     from worker.trainer import data, model, train
     from worker.trainer.lookout import Lookout
     from worker.trainer.meter.meter import Meter
@@ -31,7 +32,7 @@ def run(model_folder: Path, rows: Path, folder: Path, spec: JobSpec) -> list[Job
     built = data.build_data(rows, spec.data, tokenizer, spec.schedule.seed)
     outbox, meter = Outbox(folder, job="j", attempt=1), Meter()
     lookout = Lookout(outbox, spec.placement.stop_before_oom, lambda said: said)
-    trainer = train.build_trainer(spec, loaded, tokenizer, built, folder, outbox, train.StopSwitch(), meter, lookout)
+    trainer = train.build_trainer(spec, loaded, tokenizer, built, folder, outbox, StopSwitch(), meter, lookout)
     try:
         trainer.train()
     finally:

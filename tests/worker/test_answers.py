@@ -10,9 +10,10 @@ from tests.worker.attempts import make_attempt
 from tests.worker.measured_run import spec_of
 from tests.worker.tiny import TURNS
 from tunescope.events import ArtifactEvent, LogEvent, StepEvent
+from worker.attempt import SUCCEEDED
 from worker.outbox import read_events
 from worker.trainer import answers
-from worker.trainer.__main__ import SUCCEEDED, Attempt, run
+from worker.trainer.__main__ import Attempt, run
 
 ASKING: dict[str, Any] = {"schedule": {"max_steps": 12, "save_steps": 1000, "sample_answers": 2}}
 

@@ -17,10 +17,11 @@ from tests.worker.tiny import save_tiny
 from tunescope.events import ArtifactEvent, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import FailureReason
 from tunescope.wire import ModelRef
+from worker.attempt import FAILED, SUCCEEDED
 from worker.outbox import read_events
 from worker.refusal import Refusal
 from worker.trainer import card, merge
-from worker.trainer.__main__ import FAILED, SUCCEEDED, Attempt, run
+from worker.trainer.__main__ import Attempt, run
 
 MERGED: dict[str, Any] = {"schedule": {"max_steps": 2, "save_steps": 1000, "merge_adapter": True}}
 TOKENS = torch.arange(3, 11)[None]

@@ -8,10 +8,11 @@ from tests.worker.attempts import kill_children_at_start, make_attempt
 from tests.worker.measured_run import spec_of
 from tunescope.events import LedgerEvent, PlanEvent, StageEvent, StateEvent, StepEvent
 from tunescope.states import FailureReason
+from worker.attempt import FAILED, SUCCEEDED
 from worker.outbox import read_events
+from worker.stop import StopSwitch
 from worker.trainer import probe
-from worker.trainer.__main__ import FAILED, SUCCEEDED, run
-from worker.trainer.train import StopSwitch
+from worker.trainer.__main__ import run
 
 PROBED = {"placement": {"probe": True}, "schedule": {"max_steps": 2, "save_steps": 1000}}
 

@@ -9,9 +9,10 @@ from tests.worker.measured_run import spec_of
 from tunescope.events import CheckpointEvent, StateEvent, StepEvent, WarningEvent
 from tunescope.states import FailureReason
 from tunescope.units import GIB
+from worker.attempt import FAILED, SUCCEEDED
 from worker.outbox import read_events
 from worker.trainer import lookout
-from worker.trainer.__main__ import FAILED, SUCCEEDED, run
+from worker.trainer.__main__ import run
 from worker.trainer.meter.meter import StepFigures
 from worker.trainer.watch import StepFacts
 

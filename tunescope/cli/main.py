@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from tunescope.cli import gpus, jobs, library, memory
+from tunescope.cli import chat, gpus, jobs, library, memory
 from tunescope.cli.installed import refuse_without
 from tunescope.cli.output import errors, steady_streams
 from tunescope.cli.up import api_command, make_data_dir, python, refuse_taken_port, up
@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_server_commands(commands)
     add_memory_commands(commands)
     add_job_commands(commands)
+    add_chat_command(commands)
     add_library_commands(commands)
     return parser
 
@@ -159,6 +160,20 @@ def add_job_commands(commands: Commands) -> None:
     saving.add_argument("job", help="id of the job")
     saving.add_argument(
         "--to", metavar="DIR", help="directory to save them in, made if need be; the job's id if not given"
+    )
+
+
+def add_chat_command(commands: Commands) -> None:
+    parser = command(
+        commands, "chat", "Talk to what a job has trained: each line of the input is a message.", chat.chat
+    )
+    parser.add_argument("job", help="id of the job")
+    parser.add_argument("--base", action="store_true", help="without the adapter: the base model answers")
+    parser.add_argument("--system", metavar="TEXT", help="what stands before the conversation")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0, the default, takes the likeliest token")
+    parser.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="longest answer; 512")
+    parser.add_argument(
+        "--context", type=int, metavar="N", help="tokens of the longest conversation, for which memory is kept"
     )
 
 

@@ -15,7 +15,7 @@ WAITING = {
     "held_by_jobs": "It needs about {need_bytes} on a GPU; other jobs and programs leave {free_bytes} free on GPU {index} of {machine}.",
     "fitting_gpus_in_use": "All GPUs that fit it are in use.",
     "gpus_in_use": "All GPUs are in use.",
-    "cpu_in_use": "Another job is training; a machine without a GPU trains one job at a time.",
+    "cpu_in_use": "Another job is at work; a machine without a GPU runs one job at a time.",
 }
 """Why a job waits in the queue."""
 
@@ -541,6 +541,39 @@ RECIPES = {
 }
 """What the program of a recipe does that a job spec cannot say, or where a default had to be chosen."""
 
+CHAT = {
+    "chat_longest": "The conversation has at most {tokens:,} tokens; each keeps {each_bytes} of keys and values.",
+    "chat_one_row": "One message is answered at a time; the whole conversation may be read at once.",
+    "chat_cache_grows": "Each new token copies the keys and values of a layer into longer tensors; as much again is kept free for the gaps.",
+    "chat_experts_alike": "All tokens are taken to be spread evenly over the experts.",
+    "chat_not_traced": "a chat is predicted by formula, not traced",
+    "chat_needs_result": "This job has left no result that could be asked.",
+    "chat_result_wanted": "Choose a run that has succeeded and whose adapter or model is among its files.",
+    "chat_already_open": "You have a chat with this job already.",
+    "chat_go_on": "Go on with it, or end it first.",
+    "chat_has_ended": "This chat has ended.",
+    "chat_start_again": "Start a new chat from the job's page.",
+    "not_a_chat": "This is a training job and not a chat.",
+    "chat_start_first": "Start a chat with it first.",
+    "not_of_a_chat": "This is a chat and not a training job.",
+    "see_job_of_chat": "See the job that it belongs to: {job}.",
+    "chat_still_open": "Somebody is talking to the result of this job.",
+    "chat_end_first": "End the chat first.",
+    "chat_waits_for_answers": "{count} messages wait for their answers.",
+    "chat_stop_or_wait": "Wait for an answer, or stop it.",
+    "chat_settings_wrong": "This chat cannot be had as asked.",
+    "chat_too_long": "The conversation has {tokens:,} tokens with this message, and this chat holds {most:,}. The message was not answered. Shorten it, or start a chat with a longer conversation.",
+    "chat_answer_failed": "This message could not be answered: {said}",
+    "chat_answer_no_memory": "There was too little memory for this answer: {said}. Shorten the message, or start a chat with a shorter conversation.",
+    "chat_no_template": "This model has no chat template: your text is continued as it stands, without what was said before.",
+    "chat_worker_stopped": "The worker was stopped while the chat was open.",
+    "chat_result_gone": "The result's files are not on this machine: {folder}",
+    "chat_share_data": "Give the worker the data directory of the server (TUNESCOPE_DATA_DIR).",
+    "chat_ended_by": "The chat has ended. {failure}",
+    "chat_shorter": "Start the chat again with a shorter conversation, or when the device has more room.",
+}
+"""Of chats with what a job trained."""
+
 TEMPLATES: dict[str, str] = (
     WAITING
     | GPUS
@@ -558,4 +591,5 @@ TEMPLATES: dict[str, str] = (
     | MODELS
     | PROBLEMS
     | RECIPES
+    | CHAT
 )

@@ -2,80 +2,43 @@
 
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tunescope.events import Failure, FailureMemory, LogEvent, PlanEvent, StageEvent, StateEvent
+from tunescope.events import Failure, FailureMemory, LogEvent, PlanEvent, StateEvent
 from tunescope.sentences import Sentence
-from tunescope.settings import WorkerSettings
 from tunescope.states import JobState
 from tunescope.wire import Order
+from worker.attempt import SUCCEEDED, AttemptUnderWay, left
 from worker.hub.refusal import DownloadStopped
 from worker.libraries import loading
-from worker.outbox import Outbox
+from worker.stop import StopSwitch
 from worker.trainer.quiet import without_notes_to_programmers
-from worker.whereabouts import Trail
 
 if TYPE_CHECKING:
     from worker.trainer.card import Run
     from worker.trainer.other_ranks import OtherRanks
-    from worker.trainer.train import StopSwitch
 
-SUCCEEDED, FAILED, CANCELLED, LEFT = 0, 1, 3, 4
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 
 
-class Attempt:
-    """What the steps of the story share: the order, its directory, and the way to tell."""
+class Attempt(AttemptUnderWay):
+    """An attempt that trains."""
 
     def __init__(self, order_file: Path) -> None:
-        self.file, self.folder = order_file, order_file.parent
         self.order = Order.model_validate_json(order_file.read_text())
-        self.settings = WorkerSettings()
-        self.outbox = Outbox(self.folder, job=self.order.job, attempt=self.order.attempt)
-        self.stage = "starting"
-        self.trail = Trail(self.folder)
+        super().__init__(order_file, self.order)
         self.memory: Callable[[], FailureMemory] | None = None
         """Once there is a trainer: what it knows of its memory now."""
-        self._failing, self._failed = threading.Lock(), False
         self.others: OtherRanks | None = None
         """The processes of the other GPUs, where there are several."""
-
-    def enter(self, stage: str) -> None:
-        self.begin(stage)
-        self.outbox.emit(StageEvent, stage=stage)
-
-    def begin(self, stage: str) -> None:
-        self.stage = stage
-        self.trail.tell(stage)
-
-    def fail(self, failure: Failure) -> int:
-        """Tell why the attempt failed, once: a thread that watches the other processes may be the first to know."""
-        with self._failing:  # whoever comes second may end the process, so it waits until the first has told
-            if not self._failed:
-                self.outbox.emit(StateEvent, state=JobState.FAILED, failure=failure)
-            self._failed = True
-        return FAILED
 
     def lose(self, failure: Failure) -> NoReturn:
         """The end at once, whatever this process waits for: another one, without which it cannot go on, has failed."""
         os._exit(self.fail(failure))
-
-    def download(self, done: int, total: int) -> None:
-        """Tell how many bytes of the model are here."""
-        self.outbox.emit(StageEvent, stage=self.stage, done=done, total=total)
-
-
-def left(attempt: Attempt, cancelled: bool) -> int:
-    """The end of an attempt that was asked to stop; the job goes on elsewhere unless it was cancelled."""
-    if not cancelled:
-        return LEFT
-    attempt.outbox.emit(StateEvent, state=JobState.CANCELLED)
-    return CANCELLED
 
 
 def logged(attempt: Attempt, notes: list[Sentence]) -> list[Sentence]:
@@ -89,12 +52,12 @@ def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
     with loading():
-        from worker.trainer import device, kernels, merge, model, probe, train
+        from worker.trainer import device, kernels, merge, model, probe
 
     order = attempt.order
     device.refuse_without_gpu(order.gpus)
     kernels.refuse_without_kernel(order.spec)
-    stop = train.StopSwitch()
+    stop = StopSwitch()
     attempt.enter("preparing the demo model" if order.model.kind == "demo" else "fetching the model")
     try:
         folder = model.locate(order.model, attempt.settings.models_dir(), attempt.download, lambda: stop.pressed)
@@ -124,9 +87,9 @@ def run(attempt: Attempt) -> int:
     return SUCCEEDED
 
 
-def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int | Run":
+def train_and_save(attempt: Attempt, folder: Path, stop: StopSwitch) -> "int | Run":
     """The run proper, on the model in ``folder``: what became of it, its files told; or the exit status where it left none."""
-    from worker.trainer import answers, arithmetic, artifacts, card, data, model, other_ranks, parallel, train
+    from worker.trainer import answers, arithmetic, artifacts, card, data, device, model, other_ranks, parallel, train
     from worker.trainer.failure import stopped_in_time
     from worker.trainer.ledger.failing import failing_memory
     from worker.trainer.lookout import Lookout
@@ -158,7 +121,7 @@ def train_and_save(attempt: Attempt, folder: Path, stop: "StopSwitch") -> "int |
         train_rows=len(rows.train) if spec.data.packing else train.rows_of(trainer.train_dataset),
         trainable_parameters=trainable,
         all_parameters=everything,
-        device=train.device_name(),
+        device=device.device_name(),
         versions={package: version(package) for package in PACKAGES},
         resumed_step=train.step_of(checkpoint) if checkpoint else 0,
         notes=[each.text for each in notes],

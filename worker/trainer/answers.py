@@ -14,18 +14,19 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers import PreTrainedTokenizerBase, StoppingCriteriaList
 from trl.trainer.sft_trainer import SFTTrainer
 
 from tunescope.events import LogEvent
 from tunescope.sentences import say
 from worker.outbox import Outbox
+from worker.speech import GREEDY, UNFINISHED, Asked, Ends, decoded, end_tokens, prompt_tokens
+from worker.stop import StopSwitch
 from worker.trainer import artifacts
 from worker.trainer.card import Run
 from worker.trainer.data import TrainingData
 from worker.trainer.failure import first_line
 from worker.trainer.meter.hooks import trained_model
-from worker.trainer.train import StopSwitch
 
 FILE = "answers.json"
 STAGE = "asking the model"
@@ -35,9 +36,6 @@ MOST_SECONDS = 60.0
 
 ROWS_LOOKED_AT = 1000
 """A data set may have millions of rows, none of them with a question that fits."""
-
-Asked = str | list[dict[str, str]]
-"""A text to go on with, or the turns of a conversation up to the assistant's last."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +52,6 @@ class Answer:
     before: str | None
     """None after full training, which leaves nothing of the model as it was."""
     after: str
-
-
-class Pressed(StoppingCriteria):
-    """Ends an answer when the attempt is asked to stop."""
-
-    def __init__(self, stop: StopSwitch) -> None:
-        self._stop = stop
-
-    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
-        pressed: Any = torch.full((input_ids.shape[0],), self._stop.pressed, device=input_ids.device)
-        return pressed
 
 
 def tell(
@@ -144,17 +131,11 @@ class Speaker:
 
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, stop: StopSwitch) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._pressed = StoppingCriteriaList([Pressed(stop)])
-        own: Any = tokenizer.eos_token_id
-        ends: Any = model.generation_config.eos_token_id
-        self._ends = {own, *(ends if isinstance(ends, list) else [ends])}
-        """Tokens that end an answer."""
+        self._pressed = StoppingCriteriaList([Ends(lambda: stop.pressed)])
+        self._ends = end_tokens(model, tokenizer)
 
     def tokens(self, asked: Asked) -> list[int]:
-        if isinstance(asked, str):
-            return list(self._tokenizer(asked)["input_ids"])
-        told: Any = self._tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)
-        return list(told["input_ids"])
+        return prompt_tokens(self._tokenizer, asked)
 
     def answer(self, asked: list[Question]) -> list[str]:
         """One answer each, which share ``MOST_SECONDS``: what one does not take is left to those after it."""
@@ -175,13 +156,10 @@ class Speaker:
             max_time=seconds,
             stopping_criteria=self._pressed,
             use_cache=True,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
+            **GREEDY,
             pad_token_id=self._tokenizer.pad_token_id,
         )
-        answer: Any = self._tokenizer.decode(found[0, given.shape[1] :], skip_special_tokens=True)
+        answer = decoded(self._tokenizer, found[0, given.shape[1] :])
         if int(found[0, -1]) in self._ends:
-            return str(answer).strip()
-        return str(answer).rstrip("\ufffd").strip() + " …"  # the last token may be a part of a character
+            return answer.strip()
+        return answer.rstrip(UNFINISHED).strip() + " …"

@@ -10,7 +10,7 @@ from tunescope.events import Failure
 from worker.death import explain_death, oom_kills
 from worker.libraries import AS_PROGRAM
 from worker.outbox import BELL_ENV
-from worker.trainer.train import StopSwitch
+from worker.stop import StopSwitch
 
 LOOK_SECONDS = 0.2
 

@@ -24,11 +24,11 @@ from tunescope.states import FailureReason
 from worker.outbox import Outbox
 from worker.probes.host import machine_memory
 from worker.refusal import Refusal
+from worker.stop import StopSwitch
 from worker.trainer import artifacts, beside, card
 from worker.trainer.failure import explain
 from worker.trainer.model import load_tokenizer
 from worker.trainer.quiet import without_notes_to_programmers
-from worker.trainer.train import StopSwitch
 
 STAGE = "merging the adapter"
 FOLDER = "merged"

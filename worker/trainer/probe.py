@@ -22,6 +22,7 @@ from tunescope.settings import WorkerSettings
 from tunescope.spec import JobSpec
 from tunescope.wire import Order
 from worker.outbox import Outbox
+from worker.stop import StopSwitch
 from worker.trainer import arithmetic, beside, data, model, train
 from worker.trainer.failure import explain
 from worker.trainer.ledger.failing import failing_memory
@@ -33,7 +34,7 @@ STEPS = 3
 STAGE = "probing the longest batch"
 
 
-def probe_beside(attempt_dir: Path, stop: train.StopSwitch) -> Failure | None:
+def probe_beside(attempt_dir: Path, stop: StopSwitch) -> Failure | None:
     """Run the probe of an attempt in a process of its own; why the job cannot go on, or None. Ends early with the switch."""
     failure = beside.run_beside(__name__, attempt_dir, stop, STAGE)
     return failure and failure.within(lambda detail: say("in_probe_run", failure=detail))

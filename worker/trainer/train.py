@@ -1,7 +1,6 @@
 """TRL's SFTTrainer with the job's settings, telling every step."""
 
 import math
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from tunescope.states import FailureReason
 from tunescope.wire import Order
 from worker.outbox import Outbox
 from worker.refusal import Refusal
+from worker.stop import StopSwitch
 from worker.trainer.data import TrainingData
 from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.lookout import Lookout
@@ -33,24 +33,6 @@ from worker.trainer.paged import keep_paged
 from worker.trainer.parallel import together
 
 KEPT_CHECKPOINTS = 2
-
-
-class StopSwitch:
-    """Signals that ask for the end: the step at hand is finished, a checkpoint written, the trainer left.
-
-    SIGTERM cancels the job. SIGUSR1 only ends this attempt: the job goes on elsewhere, so nothing is said of its state.
-    """
-
-    def __init__(self) -> None:
-        self.pressed = False
-        self.cancelled = False
-        signal.signal(signal.SIGTERM, self._press)
-        signal.signal(signal.SIGUSR1, self._press)
-
-    def _press(self, number: int, _frame: object) -> None:
-        if number == signal.SIGTERM:
-            self.cancelled = True
-        self.pressed = True
 
 
 class MeteredTrainer(SFTTrainer):
@@ -325,7 +307,3 @@ def last_loss(trainer: SFTTrainer) -> float | None:
     """The training loss as last logged; None where it is no number, or none was logged."""
     logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return float(logged[-1]) if logged and math.isfinite(logged[-1]) else None
-
-
-def device_name() -> str:
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"

@@ -14,6 +14,9 @@ const KINDS = [
   "checkpoint",
   "artifact",
   "log",
+  "chat_ready",
+  "chat_taken",
+  "chat_answer",
 ];
 const RECONNECT_MILLISECONDS = 1000;
 

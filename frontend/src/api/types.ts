@@ -35,6 +35,11 @@ export type AccuracyItem = Schemas["AccuracyItem"];
 export type Calibration = Omit<Schemas["Calibration"], "fragmentation_share"> & {
   fragmentation_share: number[];
 };
+export type ChatReadyEvent = Told<Schemas["ChatReadyEvent"]>;
+export type ChatTakenEvent = Told<Schemas["ChatTakenEvent"]>;
+export type ChatAnswerEvent = Told<Schemas["ChatAnswerEvent"]>;
+export type ChatMessage = Schemas["Message"];
+export type NewMessage = Schemas["NewMessage"];
 export type LogEvent = Told<Schemas["LogEvent"]>;
 
 export const TERMINAL: ReadonlySet<JobState> = new Set(["succeeded", "failed", "cancelled"]);
@@ -98,6 +103,9 @@ export type Preview = Omit<Schemas["Preview"], "lengths"> & {
 export type JobEvent =
   | StepEvent
   | LogEvent
+  | ChatReadyEvent
+  | ChatTakenEvent
+  | ChatAnswerEvent
   | {
       kind: "state" | "stage" | "plan" | "evaluation" | "checkpoint" | "artifact";
       attempt: number;

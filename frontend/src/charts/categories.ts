@@ -8,6 +8,7 @@ export const CATEGORY_COLOURS: Record<string, string> = {
   adapters: "#5f3dc4",
   optimizer_states: "#f2a33a",
   gradients: "#e8590c",
+  kv_cache: "#1971c2",
   activations: "#2f9e44",
   logits_and_loss: "#a61e4d",
   workspace: "#868e96",

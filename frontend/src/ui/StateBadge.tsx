@@ -1,7 +1,8 @@
 import { useTranslation } from "react-i18next";
 import type { JobState } from "../api/types";
 
-export function StateBadge({ state }: { state: JobState }) {
+/** ``label`` in place of the state's own name. */
+export function StateBadge({ state, label }: { state: JobState; label?: string }) {
   const { t } = useTranslation("jobs");
-  return <span className={`state state-${state}`}>{t(state)}</span>;
+  return <span className={`state state-${state}`}>{label ?? t(state)}</span>;
 }

@@ -2,7 +2,7 @@ import { Alert, Skeleton, Stack, Tabs } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { IconHourglass } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { useParams } from "@tanstack/react-router";
+import { Navigate, useParams } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { ApiProblem, call, isRefused } from "../../api/client";
 import { type Job, TERMINAL } from "../../api/types";
@@ -12,6 +12,7 @@ import { Problem } from "../../ui/Problem";
 import { useUrlState } from "../../ui/urlState";
 import { Answers, asksForAnswers } from "./Answers";
 import { Charts } from "./Charts";
+import { Chat } from "./Chat";
 import { EarlierAttempts } from "./EarlierAttempts";
 import { Failure } from "./Failure";
 import { Files } from "./Files";
@@ -24,7 +25,7 @@ import { Notes } from "./Notes";
 import { Spec } from "./Spec";
 import { useLive } from "./useLive";
 
-const TABS = ["charts", "memory", "answers", "log", "spec", "files"] as const;
+const TABS = ["charts", "memory", "chat", "answers", "log", "spec", "files"] as const;
 const REFRESH_MILLISECONDS = 2000;
 /** Somebody else, or another window, may run an ended job again, or delete it. */
 const ENDED_MILLISECONDS = 10_000;
@@ -52,6 +53,16 @@ export default function JobPage() {
       <Problem error={job.error} retry={job.refetch} />
     ) : (
       <Skeleton height={420} radius={12} />
+    );
+  // A chat has no page of its own: it is among what can be done with its job.
+  if (job.data.chat)
+    return (
+      <Navigate
+        to="/jobs/$id"
+        params={{ id: job.data.chat.result_of }}
+        search={{ tab: "chat", chat: id } as never}
+        replace
+      />
     );
   const tabs = TABS.filter((name) => name !== "answers" || asksForAnswers(job.data));
   return (
@@ -84,6 +95,9 @@ export default function JobPage() {
         </Tabs.Panel>
         <Tabs.Panel value="memory">
           <Memory job={job.data} />
+        </Tabs.Panel>
+        <Tabs.Panel value="chat">
+          <Chat job={job.data} />
         </Tabs.Panel>
         <Tabs.Panel value="answers">
           <Answers job={job.data} />

@@ -54,6 +54,7 @@ function Jobs({ jobs }: { jobs: Machine["jobs"] }) {
             {job.name}
           </Link>
           <Text size="sm" className="muted">
+            {job.task === "chat" && `${t("chat")} · `}
             {job.owner}
             {job.total_steps ? ` · ${t("step", { step: job.step, total: job.total_steps })}` : ""}
             {job.gpus.length > 0 && job.reserved_bytes !== null

@@ -1,0 +1,89 @@
+"""The memory of asking a model, by its formula, against every tensor that lives while a real one answers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worker.measured_run import spec_of
+from tests.worker.tiny import save_tiny
+from tunescope.memory.architecture import architecture_from_config
+from tunescope.memory.devices import DEVICES
+from tunescope.memory.inference import USUAL_CONTEXT, estimate_inference, usual_context
+
+TOKENS = 256
+SCALARS = 64
+"""Bytes of what is not by the token: flags and lengths."""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    return lambda **config: save_tiny(tmp_path_factory.mktemp("tiny"), **config)
+
+
+@pytest.mark.parametrize("config", [{}, {"num_key_value_heads": 1}, {"tie_word_embeddings": True}])
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_formula_is_what_lives(saved: Callable[..., Path], config: dict[str, Any], lora: bool, dtype: str) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, DynamicCache
+
+    from worker.chat.voice import held_by
+    from worker.tracer.follower import Follower
+
+    folder = saved(**config)
+    architecture = architecture_from_config(json.loads((folder / "config.json").read_text()))
+    sections = {
+        "precision": {"quantization": "none", "dtype": dtype},
+        "adaptation": {"method": "lora" if lora else "full"},
+    }
+    predicted = estimate_inference(spec_of(**sections), architecture, TOKENS).ledger
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    if lora:
+        adapter = LoraConfig(task_type="CAUSAL_LM", r=8, target_modules="all-linear")
+        model = get_peft_model(model, adapter).to(getattr(torch, dtype))
+    model.eval().requires_grad_(False)
+    follower = Follower("cpu", 1)
+    follower.register_model(model, "weights")
+    loaded = follower.current
+    cache = DynamicCache(config=model.config)
+    asked = torch.ones(1, TOKENS, dtype=torch.long)
+    with torch.no_grad(), follower:
+        follower.enter("forward", "forward_end", "activations")
+        follower.reset_peaks()
+        model.generate(
+            input_ids=asked,
+            attention_mask=torch.ones_like(asked),
+            past_key_values=cache,
+            max_new_tokens=1,
+            do_sample=False,
+        )
+    assert held_by(cache) == (TOKENS, predicted["kv_cache"])
+    beside = follower.peak - loaded - predicted["kv_cache"]
+    assert abs(beside - predicted["activations"] - predicted["logits_and_loss"]) <= SCALARS
+    tensors = sum(1 for _ in model.parameters())
+    rounding = predicted["weights"] + predicted["adapters"] - loaded
+    assert -512 <= rounding < 512 * tensors, "CUDA hands out multiples of 512 bytes"
+
+
+def test_what_else_it_takes_is_counted_on_a_gpu() -> None:
+    from tunescope.memory.catalogue import catalogue
+
+    model = catalogue("Qwen/Qwen2.5-7B-Instruct")
+    tokens = usual_context(model)
+    assert tokens == USUAL_CONTEXT
+    nf4 = spec_of(precision={"quantization": "nf4"})
+    found = estimate_inference(nf4, model, tokens, DEVICES["RTX4090-24GB"])
+    # Qwen2.5-7B: 28 layers of 4 key heads of 128, in 16 bit: 56 KiB a token (its config.json).
+    assert found.kv_bytes_per_token == 2 * 28 * 4 * 128 * 2
+    assert found.ledger["kv_cache"] == tokens * found.kv_bytes_per_token == found.ledger["fragmentation"]
+    assert found.ledger["workspace"] > 18944 * 3584 * 2, "the largest 4-bit matrix is unpacked for its product"
+    assert found.interval[0] < found.total_bytes < found.interval[1]
+    grown = spec_of(precision={"quantization": "nf4"}, memory_savers={"expandable_segments": True})
+    assert estimate_inference(grown, model, tokens).ledger["fragmentation"] == 0
+    eager = spec_of(precision={"quantization": "nf4"}, memory_savers={"attention": "eager"})
+    scores = estimate_inference(eager, model, tokens).ledger["activations"] - found.ledger["activations"]
+    assert scores > 28 * tokens * tokens * (2 + 4), "a score and its float32 softmax for each head and pair of tokens"

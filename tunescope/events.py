@@ -328,7 +328,8 @@ class ChatAnswerEvent(EventBase):
     text: str = Field(description="What comes after the pieces before it.")
     tokens: int = Field(description="Tokens of the answer so far.")
     kv_tokens: int = Field(default=0, description="Tokens whose keys and values are held.")
-    kv_bytes: int = Field(default=0, description="Bytes of those, as they lie in memory.")
+    kv_bytes: int = Field(default=0, description="Bytes of those.")
+    kv_taken_bytes: int = Field(default=0, description="Bytes taken for those and for the tokens that may still come.")
     ended: ChatEnd | None = None
     seconds: float | None = Field(default=None, description="At the end: how long the answer took.")
     memory: list[MemoryFigure] = Field(

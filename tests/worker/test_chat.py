@@ -28,7 +28,9 @@ from tunescope.spec import JobSpec
 from tunescope.states import FailureReason, JobState
 from tunescope.wire import ChatMessage
 from worker.chat.__main__ import Chat, main, run
+from worker.chat.advice import for_chat
 from worker.chat.inbox import Inbox
+from worker.death import explain_death
 from worker.outbox import read_events
 
 pytestmark = pytest.mark.slow
@@ -165,6 +167,15 @@ def test_a_result_that_is_not_here_is_told(
     assert main() == 1
     failure = chat.events(StateEvent)[-1].failure
     assert failure and failure.reason is FailureReason.MACHINE_LOST and "TUNESCOPE_DATA_DIR" in failure.advice
+
+
+def test_a_chat_that_was_killed_is_told_as_one() -> None:
+    for lines in (["Loading weights"], []):
+        failure = for_chat(explain_death(-signal.SIGKILL, 0, 0, lines, stage="answering"))
+        assert failure.detail.startswith("The chat's process was killed (SIGKILL) while answering.")
+        assert "new chat" in failure.advice and failure.detail_sentence
+    failure = for_chat(explain_death(-signal.SIGKILL, 0, 1, []))
+    assert failure.reason is FailureReason.OUT_OF_MEMORY and "shorter conversation" in failure.advice
 
 
 def test_an_answer_is_stopped_and_the_chat_ended(session: Callable[..., Session], tmp_path: Path) -> None:

@@ -544,7 +544,7 @@ RECIPES = {
 CHAT = {
     "chat_longest": "The conversation has at most {tokens:,} tokens; each keeps {each_bytes} of keys and values.",
     "chat_one_row": "One message is answered at a time; the whole conversation may be read at once.",
-    "chat_cache_grows": "Each new token copies the keys and values of a layer into longer tensors; as much again is kept free for the gaps.",
+    "chat_gaps": "The allocator's gaps are taken for {percent} % of what is not weights, and no less than {least_bytes}.",
     "chat_experts_alike": "All tokens are taken to be spread evenly over the experts.",
     "chat_not_traced": "a chat is predicted by formula, not traced",
     "chat_needs_result": "This job has left no result that could be asked.",
@@ -569,7 +569,11 @@ CHAT = {
     "chat_worker_stopped": "The worker was stopped while the chat was open.",
     "chat_result_gone": "The result's files are not on this machine: {folder}",
     "chat_share_data": "Give the worker the data directory of the server (TUNESCOPE_DATA_DIR).",
-    "chat_ended_by": "The chat has ended. {failure}",
+    "chat_killed_for_memory": "The kernel's out-of-memory killer ended the chat {when}: the machine's main memory (not the GPU's) was full.",
+    "chat_killed": "The chat's process was killed (SIGKILL) {when}. Most often that is the kernel's out-of-memory killer, "
+    "when main memory (not the GPU's) is full; it can also be a person or a container limit.",
+    "chat_ended_by_signal": "The chat's process was ended by {signal}.",
+    "chat_ended_with_status": "The chat's process ended with exit code {status} without saying why.",
     "chat_shorter": "Start the chat again with a shorter conversation, or when the device has more room.",
 }
 """Of chats with what a job trained."""

@@ -68,6 +68,7 @@ class Talk:
             tokens=piece.tokens,
             kv_tokens=piece.kv_tokens,
             kv_bytes=piece.kv_bytes,
+            kv_taken_bytes=piece.kv_taken_bytes,
             ended=piece.ended,
             seconds=time.monotonic() - began if ended else None,
             memory=self._meter.end().memory if ended else [],

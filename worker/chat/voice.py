@@ -22,6 +22,7 @@ from tunescope.sentences import say
 from tunescope.spec import JobSpec
 from tunescope.states import FailureReason
 from tunescope.wire import ChatMessage
+from worker.chat.cache import held_by, reserved_cache
 from worker.refusal import Refusal
 from worker.speech import GREEDY, UNFINISHED, Asked, Ends, decoded, end_tokens, prompt_tokens
 from worker.tracer.registration import model_tensors
@@ -49,6 +50,7 @@ class Piece:
     tokens: int
     kv_tokens: int
     kv_bytes: int
+    kv_taken_bytes: int
     ended: ChatEnd | None = None
 
 
@@ -145,7 +147,7 @@ class Voice:
         given = torch.tensor([prompt], device=self._model.device)
         room = self.context_tokens - len(prompt)
         most = min(message.max_new_tokens, room)
-        cache = DynamicCache(config=self._model.config)
+        cache = reserved_cache(self._model.config, len(prompt) + most)
         telling = Telling(self._tokenizer, self._ends, cache, tell)
         until = time.monotonic() + ANSWER_SECONDS
         sampling: dict[str, Any] = {"do_sample": True, "temperature": message.temperature, "top_p": 1.0, "top_k": 0}
@@ -222,12 +224,3 @@ class Telling(BaseStreamer):
         if new or ended:
             self._told += new
             self._tell(Piece(new, len(self.tokens), *held_by(self._cache), ended))
-
-
-def held_by(cache: DynamicCache) -> tuple[int, int]:
-    """Tokens whose keys and values a cache holds, and the bytes that lie in memory for them."""
-    tensors: list[torch.Tensor | None] = [
-        getattr(layer, name, None) for layer in cache.layers for name in ("keys", "values")
-    ]
-    total = sum(tensor.untyped_storage().nbytes() for tensor in tensors if tensor is not None)
-    return int(cache.get_seq_length()), total

@@ -137,7 +137,7 @@ function OneAnswer({ message, answer, over, told }: One) {
       {last?.ended && !problem && (
         <Text size="xs" className="muted">
           {[
-            t("tokens", { tokens: last.tokens }),
+            t(last.tokens === 1 ? "token" : "tokens", { tokens: last.tokens }),
             ...(speed === null ? [] : [t("speed", { speed: formatNumber(speed, 2) })]),
             ...(last.ended === "end" ? [] : [t(`ended_${last.ended}`)]),
           ].join(" · ")}

@@ -3,7 +3,6 @@ import { useTranslation } from "react-i18next";
 import type { Estimate, Job } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
-import { useSourceName } from "../../i18n/source";
 import { Assumptions } from "../../ui/Assumptions";
 import { formatBytes } from "../../units";
 import type { Said } from "./useChat";
@@ -13,7 +12,6 @@ const LOADED = ["weights", "quantization_state", "adapters"];
 /** What a chat was predicted to hold, and beside it what it does: the loaded tensors, keys and values, and who measured all of it. */
 export function ChatMemory({ chat, said }: { chat: Job; said: Said }) {
   const { t } = useTranslation("chat");
-  const nameOf = useSourceName();
   const sentence = useSaid();
   const estimate = chat.estimate as (Estimate & { kv_bytes_per_token: number }) | null;
   const { ready } = said;
@@ -51,6 +49,7 @@ export function ChatMemory({ chat, said }: { chat: Job; said: Said }) {
                 {t("kvEach", {
                   measured: formatBytes(newest.kv_bytes / newest.kv_tokens),
                   predicted: formatBytes(ready?.kv_bytes_per_token),
+                  taken: formatBytes(newest.kv_taken_bytes),
                 })}
               </span>
             </Text>
@@ -96,7 +95,8 @@ export function ChatMemory({ chat, said }: { chat: Job; said: Said }) {
             {figures.map((figure) => (
               <div key={figure.source}>
                 <Text size="sm">
-                  {nameOf(figure.source)}: <b>{formatBytes(figure.peak_bytes ?? figure.bytes)}</b>{" "}
+                  {t(`by_${figure.source.replaceAll(".", "_")}`, figure.source)}:{" "}
+                  <b>{formatBytes(figure.peak_bytes ?? figure.bytes)}</b>{" "}
                   {figure.source in chat.peaks && (
                     <span className="muted">
                       {t("highest", { bytes: formatBytes(chat.peaks[figure.source]) })}

@@ -159,6 +159,7 @@ function Ended({ chat, startAgain }: { chat: Job; startAgain?: () => void }) {
   const { t } = useTranslation("chat");
   const sentence = useSaid();
   const { failure } = chat;
+  const lines = failure?.last_lines ?? [];
   const at = chat.finished_at === null ? "" : formatDate(chat.finished_at);
   return (
     <Stack gap="sm" mt="md">
@@ -170,9 +171,17 @@ function Ended({ chat, startAgain }: { chat: Job; startAgain?: () => void }) {
           title={t("failed", { at })}
         >
           <Text style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }}>
-            {sentence(failure.detail, failure.detail_sentence)}
+            {sentence(failure.detail_sentence?.text ?? failure.detail, failure.detail_sentence)}
           </Text>
           {failure.advice && <Text mt="xs">{sentence(failure.advice, failure.advice_sentence)}</Text>}
+          {lines.length > 0 && (
+            <details style={{ marginTop: 10 }}>
+              <summary>{t("lastLines")}</summary>
+              <pre className="log" style={{ marginTop: 8 }}>
+                {lines.join("\n")}
+              </pre>
+            </details>
+          )}
         </Alert>
       ) : (
         <Text size="sm" className="muted" role="status">

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from transformers import DynamicCache, PretrainedConfig
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 
 class Room:
@@ -57,13 +57,20 @@ class ReservedLayer(DynamicLayer):
 
 
 def reserved_cache(config: PretrainedConfig, tokens: int) -> DynamicCache:
-    """A cache for at most ``tokens``. Layers that keep a window only are transformers' own: they do not grow for long."""
+    """A cache for at most ``tokens``. Layers whose window is shorter than that stay transformers' own, which grow up to the window."""
     cache = DynamicCache(config=config)
-    growing = [place for place, layer in enumerate(cache.layers) if type(layer) is DynamicLayer]
+    growing = [place for place, layer in enumerate(cache.layers) if keeps_all(layer, tokens)]
     room = Room(tokens, len(growing))
     for index, place in enumerate(growing):
         cache.layers[place] = ReservedLayer(room, index)
     return cache
+
+
+def keeps_all(layer: object, tokens: int) -> bool:
+    """Whether a layer holds every one of ``tokens``: it has no window, or none that they fill."""
+    if type(layer) is DynamicSlidingWindowLayer:
+        return tokens < layer.sliding_window
+    return type(layer) is DynamicLayer
 
 
 def held_by(cache: DynamicCache) -> tuple[int, int, int]:

@@ -11,8 +11,11 @@ from tunescope.memory.catalogue import catalogue
 from tunescope.memory.devices import DEVICES, Device
 from tunescope.memory.estimate import Estimate, estimate
 from tunescope.memory.head_step import loss_path_of
+from tunescope.memory.layer_part import LayerPart
 from tunescope.memory.lengths import Lengths
+from tunescope.memory.native_allocator import NativeAllocator, units
 from tunescope.memory.persistent import persistent_tensors
+from tunescope.memory.requests import drop_all, take_all
 from tunescope.memory.stack import STACKS
 from tunescope.memory.step_sequence import Head, StepSequence, Update
 from tunescope.memory.step_settings import layer_settings
@@ -83,6 +86,36 @@ def test_a_replayed_step_lets_go_of_all_it_takes_but_the_optimizers_states(
             assert -uid in live, "nothing is freed twice"
             live.remove(-uid)
     assert live == set(sequence.states)
+
+
+@pytest.mark.parametrize("adds", [False, True], ids=["leave gradients", "add to them"])
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_layers_run_as_one_reserve_what_they_do_one_by_one(checkpointing: bool, adds: bool) -> None:
+    architecture, stack = catalogue("Qwen/Qwen2.5-0.5B-Instruct"), STACKS["current"]
+    savers = {"gradient_checkpointing": checkpointing}
+    spec = parse_spec({"model": {"id": "m"}, "data": {"dataset": "d"}, "adaptation": {"method": "full"}, "precision": {"quantization": "none"},
+                       "memory_savers": savers})  # fmt: skip
+    step = layer_settings(spec, architecture, Workload(1, 1500), stack, persistent_tensors(spec, architecture, stack))
+    head = Head(loss_path_of(spec, architecture, stack), architecture.vocab, 1)
+    sequence = StepSequence(architecture, step, head, Update((1.0, 1.0), 1))
+    detailed, coarse = (sequence.layers_part(detail, 1, adds) for detail in ("all", "left"))
+
+    def reserved(parts: list[LayerPart]) -> tuple[int, int, int]:
+        memory = NativeAllocator()
+        (stream,) = take_all(memory, [units(step.stream * step.tokens * architecture.hidden)])
+        passes: list[tuple[LayerPart, list[int]]] = []
+        for part in [*parts, detailed]:
+            passes.append((part, part.forward(memory, stream)))
+            stream = passes[-1][1][part.new_stream]
+        (gradient,) = take_all(memory, [units(step.stream * step.tokens * architecture.hidden)])
+        drop_all(memory, [stream])
+        for part, held in reversed(passes):
+            part.backward(memory, held, gradient)
+            gradient = held[part.new_gradient]
+        return memory.reserved, memory.active, memory.active_peak
+
+    one, all_at_once = reserved([coarse] * 6), reserved([sequence.layers_part("left", 6, adds)])
+    assert one == all_at_once and one[0] > 0
 
 
 def test_lengths_of_micro_batches() -> None:

@@ -6,6 +6,7 @@ adapters, their gradients.
 """
 
 from tunescope.memory.linear_sequence import LinearSequence
+from tunescope.memory.native_allocator import UNIT
 from tunescope.memory.requests import Kept
 
 
@@ -158,8 +159,8 @@ class LayerSequence(LinearSequence):
         return self.answered * rows * self.a.hidden, self.answered * rows * experts.intermediate
 
     def passed(self, left: list[int], kept: Kept) -> int:
-        """Forward of a layer like another, told by the sizes of what it leaves: its temporaries find the other's blocks."""
-        kept.mlp = [self.requests.take(size) for size in left]
+        """Forward of a layer like another, told by the units of what it leaves: its temporaries find the other's blocks."""
+        kept.mlp = [self.requests.take(size * UNIT) for size in left]
         return self.requests.take(self.s.stream * self.h)
 
     # --- backward --------------------------------------------------------------------------------------------------

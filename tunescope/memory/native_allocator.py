@@ -57,7 +57,7 @@ class NativeAllocator:
         """By address: of blocks in use; of free ones negative."""
         self._before: dict[int, int] = {}
         """By address: the block before it in the same segment."""
-        self._end = 0
+        self._segments_end = 0
         """Where the next segment begins."""
         self._kept_whole = SMALL
         """A large block is not split where no more than this would remain."""
@@ -80,7 +80,6 @@ class NativeAllocator:
         small, used = divmod(end, 4 * ENDLESS)
         page = (SMALL_SEGMENT if small else LARGE_SEGMENT) // UNIT
         self._mapped[small] = max(self._mapped[small], -(-used // page) * page)
-        self.reserved = sum(self._mapped)
 
     def run(self, order: Sequence[int], sizes: Sequence[int], held: list[int]) -> None:
         """Mallocs (ids) and frees (negative ids) of tensors with ``sizes`` in units; ``held`` has their addresses. Raises OutOfMemory.
@@ -90,6 +89,8 @@ class NativeAllocator:
         small, large, size_of, before = self._small, self._large, self._size, self._before
         small_sizes, large_sizes = self._small_sizes, self._large_sizes
         active, peak, kept_whole = self.active, self.active_peak, self._kept_whole
+        reserved, segments_end = self.reserved, self._segments_end
+        limit = ENDLESS if self.limit is None else self.limit
         for uid in order:
             if uid > 0:
                 wanted = sizes[uid]
@@ -112,7 +113,11 @@ class NativeAllocator:
                         break
                     del blocks[size], known[best]
                 else:
-                    address, size = self._segment(wanted)
+                    address, size = segments_end, segment_units(wanted)
+                    segments_end += size + 1
+                    if reserved + size > limit:
+                        reserved = self._after_making_room(reserved, size)
+                    reserved += size
                 held[uid] = address
                 rest = size - wanted
                 if rest == 0 or (rest <= kept_whole and wanted > SMALL):
@@ -132,6 +137,8 @@ class NativeAllocator:
                 before[address + wanted] = address
                 address += wanted
                 size = rest
+                if end in before:
+                    before[end] = address
             else:
                 address = held[-uid]
                 size = size_of[address]
@@ -142,15 +149,18 @@ class NativeAllocator:
                 if after < 0:
                     del before[end], size_of[end]
                     blocks[-after].remove(end)
+                    size -= after
                     end -= after
+                    if end in before:
+                        before[end] = address
                 front = before.get(address)
                 if front is not None and size_of[front] < 0:
                     del before[address], size_of[address]
                     blocks[-size_of[front]].remove(front)
                     address = front
-                size = end - address
-            if end in before:
-                before[end] = address
+                    size = end - address
+                    if end in before:
+                        before[end] = address
             size_of[address] = -size
             fits = blocks.get(size)
             if fits is None:
@@ -159,18 +169,16 @@ class NativeAllocator:
             else:
                 insort(fits, address)
         self.active, self.active_peak = active, peak
+        self.reserved, self._segments_end = sum(self._mapped) or reserved, segments_end
 
-    def _segment(self, wanted: int) -> tuple[int, int]:
-        """Address and size of a new one."""
-        address, size = self._end, segment_units(wanted)
-        if self.limit is not None and self.reserved + size > self.limit:
-            self.release_cached()
-            if self.reserved + size > self.limit:
-                active = sum(size for size in self._size.values() if size > 0)
-                raise OutOfMemory(size * UNIT, self.reserved * UNIT, active * UNIT)
-        self.reserved += size
-        self._end += size + 1
-        return address, size
+    def _after_making_room(self, reserved: int, size: int) -> int:
+        """What is reserved after free segments went back to the driver, so that there is room for ``size`` more."""
+        self.reserved = reserved
+        self.release_cached()
+        if self.reserved + size > (self.limit or 0):
+            active = sum(size for size in self._size.values() if size > 0)
+            raise OutOfMemory(size * UNIT, self.reserved * UNIT, active * UNIT)
+        return self.reserved
 
     def release_cached(self) -> None:
         """Give what is wholly free back to the driver."""

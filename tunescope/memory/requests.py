@@ -40,11 +40,12 @@ class Requests:
         """``given``: how many tensors are there before; theirs are the first ids."""
         self.order: list[int] = []
         self.sizes = [0] * (1 + given)
-        """By id."""
+        """Units by id."""
 
     def take(self, size: int) -> int:
+        """A tensor of ``size`` bytes."""
         uid = len(self.sizes)
-        self.sizes.append(size)
+        self.sizes.append(units(size))
         self.order.append(uid)
         return uid
 
@@ -66,13 +67,13 @@ class Requests:
     def run(self, memory: Memory, *given: int) -> list[int]:
         """Ask for all of it. Returns what stands for each tensor, by id."""
         held = [0, *given, *[0] * (len(self.sizes) - 1 - len(given))]
-        memory.run(self.order, [units(size) for size in self.sizes], held)
+        memory.run(self.order, self.sizes, held)
         return held
 
 
 def take_all(memory: Memory, sizes: Sequence[int]) -> list[int]:
-    """Tensors of these sizes, one after the other: what stands for them."""
-    asked = [0, *map(units, sizes)]
+    """Tensors of so many units each, one after the other: what stands for them."""
+    asked = [0, *sizes]
     held = [0] * len(asked)
     memory.run(range(1, len(asked)), asked, held)
     return held[1:]

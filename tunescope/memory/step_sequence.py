@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from tunescope.memory.allocator import Change
 from tunescope.memory.architecture import Architecture
 from tunescope.memory.layer_kept import LayerSettings
-from tunescope.memory.layer_part import GIVEN, Detail, LayerPart, recorded
+from tunescope.memory.layer_part import GIVEN, Detail, LayerPart, recorded, repeated
 from tunescope.memory.layer_sequence import LayerSequence
 from tunescope.memory.loss_path import LossPath
+from tunescope.memory.native_allocator import UNIT, units
 from tunescope.memory.requests import Kept, Memory, Recorded, Requests, drop_all, take_all
 
 Gradient = tuple[int, int]
-"""(what stands for it, bytes)"""
+"""(what stands for it, units)"""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,27 @@ class Update:
     """False where each goes into a buffer of all at once (DeepSpeed, FSDP)."""
 
 
+@dataclass(frozen=True)
+class Top:
+    """What is above the layers as requests, of which the first id is the last layer's output."""
+
+    requests: Requests
+    gradient: int
+    """Id of that of the last layer's output."""
+    table: int
+    """Id of the head's gradient, where that stays; else 0."""
+
+
 class StepSequence:
-    """Steps of one model. What a layer asks for is recorded once, and run for every layer like it."""
+    """Steps of one model. What a layer asks for is recorded once, and layers like it run as one."""
 
     def __init__(self, architecture: Architecture, settings: LayerSettings, head: Head, update: Update) -> None:
         self.a, self.s, self.head, self.update = architecture, settings, head, update
         self.layers = architecture.layer_count
         self.kind = max(architecture.layers, key=lambda layer: layer.count)
         self.states: list[int] = []
-        self._parts: dict[tuple[Detail, bool], LayerPart] = {}
+        self._parts: dict[tuple[Detail, int, bool], LayerPart] = {}
+        self._tops: dict[bool, Top] = {}
 
     def changes(self) -> list[Change]:
         """The steps as one stream, at whose end only the optimizer's states live."""
@@ -77,10 +91,10 @@ class StepSequence:
 
     def micro_batch(self, memory: Memory, adds: bool, settling: bool = False) -> list[Gradient]:
         """Forward and backward. Returns the gradients that stay. ``settling``: the first, where these find their places."""
-        (stream,) = take_all(memory, [self.s.stream * self.s.tokens * self.a.hidden])
+        (stream,) = take_all(memory, [units(self.s.stream * self.s.tokens * self.a.hidden)])
         passes: list[tuple[LayerPart, list[int]]] = []
-        for index in range(self.layers):
-            part = self.layer_part(self.detail(index, settling), adds)
+        for detail, alike in groupby(self.detail(index, settling) for index in range(self.layers)):
+            part = self.layers_part(detail, len(list(alike)), adds)
             held = part.forward(memory, stream)
             stream = held[part.new_stream]
             passes.append((part, held))
@@ -91,13 +105,21 @@ class StepSequence:
             gradients += [(held[uid], size) for uid, size in part.weight_gradients]
         return gradients + self.below(memory, gradient, adds)
 
-    def layer_part(self, detail: Detail, adds: bool) -> LayerPart:
-        found = self._parts.get((detail, adds))
+    def layers_part(self, detail: Detail, count: int, adds: bool) -> LayerPart:
+        found = self._parts.get((detail, count, adds))
         if found is None:
-            # What forward leaves does not depend on the gradients that are there.
-            like = self._parts.get(("all", not adds)) or self.layer_part("all", adds) if detail == "left" else None
-            found = self._parts[detail, adds] = recorded(self.layer(Requests(GIVEN), adds), detail, like)
+            if count > 1:
+                found = repeated(self.layers_part(detail, 1, adds), count)
+            else:
+                found = recorded(self.layer(Requests(GIVEN), adds), detail, self.followed(detail, adds))
+            self._parts[detail, count, adds] = found
         return found
+
+    def followed(self, detail: Detail, adds: bool) -> LayerPart | None:
+        """A layer that was followed closer, where ``detail`` needs one. What its forward leaves does not depend on the gradients there are."""
+        if detail in ("forward", "all"):
+            return None
+        return self._parts.get(("all", 1, not adds)) or self.layers_part("all", 1, adds)
 
     def layer(self, requests: Requests, adds: bool) -> LayerSequence:
         return LayerSequence(self.a, self.kind, self.s, requests, adds)
@@ -106,25 +128,40 @@ class StepSequence:
         """How closely a layer is followed: the first and the last show what all find.
 
         Where layers leave gradients, those settle among the temporaries, which a few layers of the first micro batch show well
-        enough (``python -m benchmarks.replayed_fragmentation``).
+        enough (``python -m benchmarks.replayed_fragmentation``, and ``full_cards``).
         """
         if not settling:
             return "left"
-        among = self.s.full and self.update.keeps_gradients and index % max(4, self.layers // 4) == 0
-        if among or index == self.layers - 1:
+        if index == self.layers - 1:
             return "all"
-        return "forward" if index == 0 else "left"
+        quarter = max(4, self.layers // 4)
+        forward = index == 0 or (index in (2 * quarter, 3 * quarter) and self.settles)
+        if self.settles and index % quarter == 0:
+            return "all" if forward or not self.s.checkpointing else "backward"
+        return "forward" if forward else "left"
+
+    @property
+    def settles(self) -> bool:
+        """Whether layers leave gradients."""
+        return self.s.full and self.update.keeps_gradients
 
     def above(self, memory: Memory, stream: int, adds: bool) -> tuple[int, list[Gradient]]:
         """The last norm, the head and the loss, forward and backward: the gradient of the last layer's output, and the head's."""
+        top = self._tops.get(adds)
+        if top is None:
+            top = self._tops[adds] = self.top(adds)
+        held = top.requests.run(memory, stream)
+        table = [(held[top.table], top.requests.sizes[top.table])] if top.table else []
+        return held[top.gradient], table
+
+    def top(self, adds: bool) -> Top:
         q, final = Requests(given=1), Kept()
         layer = self.layer(q, adds)
         normal_gradient = self.loss(q, layer.norm(True, final))
         table = self.table_gradient(q, adds) if self.head.trains else 0
         gradient = layer.norm_backward(normal_gradient, 0, final)
         q.drop(1)
-        held = q.run(memory, stream)
-        return held[gradient], [(held[table], q.sizes[table])] if table else []
+        return Top(q, gradient, table)
 
     def below(self, memory: Memory, gradient: int, adds: bool) -> list[Gradient]:
         """The embedding's backward: its gradient."""
@@ -145,7 +182,8 @@ class StepSequence:
         """What the update takes and leaves to be let go of, gradients included."""
         sizes = [size for _, size in gradients]
         if not self.states:
-            self.states = take_all(memory, [int(part * size) for size in sizes for part in self.update.states])
+            of_size = {size: [units(int(part * size * UNIT)) for part in self.update.states] for size in set(sizes)}
+            self.states = take_all(memory, [state for size in sizes for state in of_size[size]])
         temporaries = take_all(memory, sizes * self.update.temporaries)
         return temporaries + [tensor for tensor, _ in gradients]
 

@@ -48,6 +48,9 @@ class Family:
     """Tables of cos and sin that a step makes for the layers (transformers' ``RotaryEmbedding``): one for all, or one for those with
     a window and one for those without. None with learned positions or ALiBi, where the model's own code keeps them from step to step,
     and where only a part of each head is rotated: too few bytes."""
+    rotates_parts: bool = False
+    """Of each head a part is rotated and put together with the rest (``torch.cat``), so that heads lie one after the other: what flash
+    attention gives lies so, too, and is copied for the output projection."""
     head_bias: bool = False
     halved_intermediate: bool = False
     mixture: bool = False
@@ -97,7 +100,10 @@ FAMILIES: dict[str, Family] = {
         heads=8, kv_heads=4, head_dim=256, vocab=262_208, tied=True, norms_per_layer=4, qk_norm=True, out_bias=None,
         windows="but_every_sixth", fp32_norm_weight=True, rotary="by_window",
     ),
-    "phi3": Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj", windows="all", default_window=None),
+    "phi3": Family(
+        mlp=("mlp.gate_up_proj", "mlp.down_proj"), fused_qkv="self_attn.qkv_proj", windows="all", default_window=None,
+        rotates_parts=True,
+    ),
     "granite": Family(multipliers=True, out_bias=None),
     "smollm3": Family(kv_heads=4, out_bias=None, tied=True, windows="without_rope", default_window=None),
     "seed_oss": Family(kv_heads=8, head_dim=128, qkv_bias=True, attention_dropout=True, residual_dropout=True),
@@ -115,7 +121,7 @@ FAMILIES: dict[str, Family] = {
     "apertus": Family(mlp=("mlp.up_proj", "mlp.down_proj"), gated=False, qk_norm=True, certain=False),
     "phi": Family(
         mlp=("mlp.fc1", "mlp.fc2"), output="self_attn.dense", gated=False, qkv_bias=True, out_bias=True, mlp_bias=True,
-        norms_per_layer=1, layer_norm=True, spelled_gelu=True, head_bias=True, rotary="none", certain=False,
+        norms_per_layer=1, layer_norm=True, spelled_gelu=True, head_bias=True, rotary="none", rotates_parts=True, certain=False,
     ),
     "gpt_bigcode": Family(
         mlp=("mlp.c_fc", "mlp.c_proj"), output="attn.c_proj", fused_qkv="attn.c_attn", gated=False, qkv_bias=True, out_bias=True,
@@ -124,7 +130,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gpt_neox": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="attention.dense", fused_qkv="attention.query_key_value", gated=False,
-        qkv_bias=True, out_bias=True, mlp_bias=True, layer_norm=True, rotary="none", certain=False,
+        qkv_bias=True, out_bias=True, mlp_bias=True, layer_norm=True, rotary="none", rotates_parts=True, certain=False,
     ),
     "bloom": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",

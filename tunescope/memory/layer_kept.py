@@ -130,6 +130,10 @@ class LayerKept:
             architecture.kv_heads > 1 or settings.batch > 1 or self.answered != settings.compute
         )
         """The same of eager attention, whose products take such a view of a single row as it is."""
+        kernels = settings.attention not in ("eager", "math")
+        by_heads = architecture.traits.rotates_parts and settings.compute != 4 and not self.masked
+        self.out_reads_attended = kernels and not by_heads
+        """Whether the output projection reads what the attention kernel keeps, not a copy of it."""
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
 

@@ -120,7 +120,7 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
     def kept_by_forward(self) -> Kept:
         s, width = self.s, self.layer.mlp_width
         attention_inputs = self.input_kept(self.qkv, self.h, False)
-        out_input = self.input_kept([self.out], self.q, s.attention not in ("eager", "math"))
+        out_input = self.input_kept([self.out], self.q, self.out_reads_attended)
         norm = self.norm_kept()
         # An fp32 stream is itself what the first norm keeps of it: under checkpointing the layer's own input.
         first_norm = norm - (s.stream * self.h if s.checkpointing and s.stream == 4 else 0)

@@ -24,13 +24,11 @@ class LayerForward(LayerLinears):
         open_outputs = self.t * last.outputs
         activated = product if self.a.traits.gated else 0
         beside = activated if len(self.ups) > 1 else 0
-        up = wide * (beside + open_outputs)
-        if self.adapted(last):
-            up += self.adding(open_outputs) + self.casts(last, self.h)[0]
+        added = self.adding(open_outputs) + self.casts(last, self.h)[0] if self.adapted(last) else 0
+        up = wide * (beside + open_outputs) + max(added, self.restored_bytes(last))
         made = wide * (open_outputs + activated + product)
-        down = (wide + (2 * c if s.checkpointing and not self.adapted(self.down) else 0)) * self.h + wide * product
-        if self.adapted(self.down):
-            down += sum(self.casts(self.down, product))
+        added = sum(self.casts(self.down, product)) if self.adapted(self.down) else 2 * c * self.h * s.checkpointing
+        down = wide * (self.h + product) + max(added, self.restored_bytes(self.down))
         # Gate and up in one matrix are views of its output, which lives as long as either.
         down += wide * open_outputs if activated and not beside else 0
         return (s.stream + self.normed) * self.h + max(up, made, down) + self.weights_returned()
@@ -95,6 +93,10 @@ class LayerForward(LayerLinears):
         later = self.mlp_kept(self.layer.mlp_width, self.rows) - self.answered * given if len(self.ups) == 1 else 0
         m.free(later)
         if self.adapted(last):
+            inputs = self.input_kept([last], self.h, True)
+            m.free(inputs)
+            m.free(self.restored(last))
+            m.take(inputs)
             cast, dropped, copied = self.casts(last, self.h)
             m.free(m.take((cast if copied or dropped else 0) + self.adding(given)))
         else:

@@ -84,6 +84,10 @@ class LayerLinears(LayerKept):
             m.free(gradient)
 
     def restored(self, linear: Linear) -> int:
+        """Restore a matrix in forward. Returns the transient's bytes."""
+        return self.meter.take(self.restored_bytes(linear))
+
+    def restored_bytes(self, linear: Linear) -> int:
         """The transient of restoring a matrix in forward.
 
         auto-gptq unpacks to int32, casts to int8 (int16 for 8 bits), takes the zeros off and scales to fp16, with the scales
@@ -92,17 +96,19 @@ class LayerLinears(LayerKept):
         if not self.s.keeps_weights:
             # bitsandbytes' product adds the nested constants' offset out of place (``backends/cuda/ops.py`` _dequant_linear_fallback).
             again = self.constants(linear) if self.in_four_bit(linear) else 0
-            return self.meter.take(again) + self.dequantized(linear)
+            return again + self.dequantized_bytes(linear)
         narrow, wide = 2 if self.s.quantized == "gptq-int8" else 1, 2
         scaled = 2 * narrow + wide + (wide if self.s.reordered else 0)
-        return self.meter.take(max(4 + narrow, scaled) * linear.weight_count)
+        return max(4 + narrow, scaled) * linear.weight_count
 
     def dequantized(self, linear: Linear) -> int:
+        """Restore the frozen matrix for a product of backward. Returns its bytes."""
+        return self.meter.take(self.dequantized_bytes(linear))
+
+    def dequantized_bytes(self, linear: Linear) -> int:
         """The frozen matrix restored for the product: whole in compute dtype, and its nested constants in fp32."""
         count = linear.weight_count
         kind = "none" if self.s.keeps_weights or linear.path in self.layer.unquantized else self.s.quantized
         if self.in_four_bit(linear):
-            return self.meter.take(self.s.compute * count + self.constants(linear))
-        if kind in ("int8", "gptq-int4", "gptq-int8"):
-            return self.meter.take(self.s.compute * count)
-        return 0
+            return self.s.compute * count + self.constants(linear)
+        return self.s.compute * count if kind in ("int8", "gptq-int4", "gptq-int8") else 0

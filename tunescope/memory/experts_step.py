@@ -6,10 +6,11 @@ adapter on experts is added to their weights: a copy of all of them lives while 
 
 from tunescope.memory.architecture import Architecture, Experts, Layer
 from tunescope.memory.expert_adapters import DOWN, GATE, ROUTER
-from tunescope.memory.layer_kept import LayerKept, LayerSettings
+from tunescope.memory.first_layer import FirstLayer
+from tunescope.memory.layer_kept import LayerSettings
 
 
-class ExpertsStep(LayerKept):
+class ExpertsStep(FirstLayer):
     """The routed part of a layer. A shared expert, if there is one, is the layer's own MLP."""
 
     def __init__(self, architecture: Architecture, layer: Layer, settings: LayerSettings) -> None:
@@ -53,8 +54,33 @@ class ExpertsStep(LayerKept):
             kept += self.s.compute * self.h + self.shared_gate_kept()
         return kept
 
+    @property
+    def routed_graded(self) -> bool:
+        """Whether backward runs through the routed experts at all."""
+        return self.mlp_graded or self.up_trains or self.down_trains or self.router_trains
+
+    def before_mlp(self, middle: int) -> int:
+        return super().before_mlp(middle) + self.before_experts()
+
+    def before_experts(self) -> int:
+        """The routed part, where no gradient is asked of its input: copies of weights, the router's probabilities and what it weighs,
+        what is activated, and a shared expert's output."""
+        if self.experts is None:
+            return 0
+        shared = self.s.compute * self.h if self.shared_gate is not None else 0
+        ungraded = 0 if self.adapted_any([self.shared_gate] if self.shared_gate else []) else shared
+        if not (self.up_trains or self.down_trains or self.router_trains):
+            return self.experts_kept() - shared - self.shared_gate_kept() + ungraded
+        ungraded += self.up_copy
+        ungraded += 0 if self.up_trains else 3 * self.inner_rows + self.down_copy
+        ungraded += 0 if self.router_trains else 4 * self.t * self.experts.count + self.chosen_rows
+        return ungraded
+
     def shared_gate_kept(self) -> int:
-        return self.input_kept([self.shared_gate], self.h, True) if self.shared_gate is not None else 0
+        """Its matrices keep the same input, where one of them trains."""
+        if self.shared_gate is None:
+            return 0
+        return self.input_kept([self.shared_gate], self.h, self.s.full or self.adapted_any(self.ups))
 
     def experts_passing(self) -> int:
         """Forward without a graph: the MLP's input, the stream, the tokens' rows, then the highest of three moments."""
@@ -86,22 +112,33 @@ class ExpertsStep(LayerKept):
         m = self.meter
         summed = m.take(4 * self.h if self.s.autocast else 0)
         spread = m.take(self.weighted)
-        m.free(summed)
+        # Nothing else wants the gradient of the layer's output where the stream beside has none.
+        ended = not self.mlp_graded and self.shared_gate is None
+        m.free(summed + (self.s.stream * self.h if ended else 0))
         return spread
 
     def experts_backward(self, spread: int) -> int:
-        """Backward from ``spread``, which is let go. Returns the bytes of the gradient left for the MLP's input."""
+        """Backward from ``spread``, which is let go, to the first that trains. Returns the bytes of the gradient left for the MLP's input, if it has one."""
         m, s = self.meter, self.s
         hidden = s.compute * self.h
+        weighed = self.chosen_rows if self.mlp_graded or self.router_trains else 0
         m.take(spread)
         ordered = m.take(spread)
         m.free(2 * spread)
-        both = m.take(2 * spread)
+        # Of the weighed rows, and of their weights where these have one.
+        trains = self.mlp_graded or self.up_trains or self.down_trains
+        both = m.take(spread * trains + (spread if weighed else 0))
         # What is recomputed goes as soon as it was read, what was kept when its node is done.
-        m.free(self.chosen_rows if s.checkpointing else 0)
+        m.free(weighed if s.checkpointing else 0)
+        if not trains:
+            m.free(ordered + both + weighed)
+            return 0
         cast = m.take(self.chosen_rows) if spread != self.chosen_rows else 0
-        m.free(ordered + both - (0 if cast else spread) + (0 if s.checkpointing else self.chosen_rows))
+        m.free(ordered + both - (0 if cast else spread) + (0 if s.checkpointing else weighed))
         weights = m.take(self.down_gradient if self.down_trains else 0)
+        if not (self.mlp_graded or self.up_trains):
+            m.free(self.chosen_rows + weights + (self.inner_rows if self.down_trains else 0))
+            return 0
         product = m.take(self.inner_rows)
         m.free(self.chosen_rows + self.down_copy + (self.inner_rows if self.down_trains else 0))
         m.free(0 if s.full and not s.accumulates else weights)
@@ -112,6 +149,9 @@ class ExpertsStep(LayerKept):
         m.take(2 * self.inner_rows)
         m.free(2 * self.inner_rows)
         weights = m.take(self.up_gradient if self.up_trains else 0)
+        if not self.mlp_graded:
+            m.free(2 * self.inner_rows + weights + self.chosen_rows)
+            return 0
         rows = m.take(self.chosen_rows)
         if self.read_rows != self.chosen_rows:
             read = m.take(self.read_rows)

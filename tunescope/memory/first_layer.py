@@ -17,10 +17,10 @@ class FirstLayer(LayerKept):
         self.input_graded = bool(self.s.norms)
         if self.input_graded:
             return
-        qkv = tuple(self._adapted([linear]) for linear in self.qkv)
+        qkv = tuple(self.adapted_any([linear]) for linear in self.qkv)
         self.qkv_graded = (qkv[0], qkv[1], qkv[2]) if len(qkv) == 3 else (qkv[0], qkv[0], qkv[0])
-        self.mlp_graded = not self.parallel and self._adapted([*self.qkv, self.out])
-        ups = tuple(self.mlp_graded or self._adapted([linear]) for linear in self.ups)
+        self.mlp_graded = not self.parallel and self.adapted_any([*self.qkv, self.out])
+        ups = tuple(self.mlp_graded or self.adapted_any([linear]) for linear in self.ups)
         self.product_graded = any(ups)
         self.gate_and_up_graded = (ups[0], ups[-1]) if ups else (True, True)
 
@@ -30,19 +30,19 @@ class FirstLayer(LayerKept):
         if self.s.norms:
             # The norm's weight trains: what it gave has a gradient, and what it normalized is needed.
             return 0 if self.a.traits.layer_norm else 4 * self.h
-        beside = self._before_mlp(middle) if self.parallel else 0
+        beside = self.before_mlp(middle) if self.parallel else 0
         # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
         first = 0 if self.a.traits.wide_qk_norm else norm
-        if self._adapted(self.qkv):
+        if self.adapted_any(self.qkv):
             return first + self._masks(self.qkv, self.h) + self.of_other_inputs() + beside
         first += self.attention_kept()
-        if self._adapted([self.out]):
+        if self.adapted_any([self.out]):
             if self.out_reads_attended and self.reads_as_it_is(self.out):
                 first -= self.s.compute * self.q
             return first + self._masks([self.out], self.q) + beside
         # The norm between, and the one that some families put after attention.
         between = 0 if self.parallel else norm * (2 if self.a.traits.norms_per_layer > 2 else 1)
-        return first + between + self._before_mlp(middle)
+        return first + between + self.before_mlp(middle)
 
     def of_other_inputs(self) -> int:
         """What attention as plain products keeps only for the gradients of those of q, k and v that have none, and norms of theirs.
@@ -68,19 +68,19 @@ class FirstLayer(LayerKept):
             unneeded += (self.softmax_kept() - 4) * scores
         return unneeded
 
-    def _before_mlp(self, middle: int) -> int:
+    def before_mlp(self, middle: int) -> int:
         """The part of the MLP, where no gradient is asked of its input."""
         if self.down is None:
             return 0
-        if not self._adapted(self.ups):
+        if not self.adapted_any(self.ups):
             return middle + self._masks([self.down], self.rows * self.layer.mlp_width)
         masks = self._masks(self.ups, self.h)
-        if len(self.ups) == 1 or all(self._adapted([linear]) for linear in self.ups):
+        if len(self.ups) == 1 or all(self.adapted_any([linear]) for linear in self.ups):
             return masks
         # Of gate, what it is activated to, and up, the product keeps what the other's gradient needs.
-        return masks + middle // 3 * (1 if self._adapted(self.ups[:1]) else 2)
+        return masks + middle // 3 * (1 if self.adapted_any(self.ups[:1]) else 2)
 
-    def _adapted(self, linears: list[Linear]) -> bool:
+    def adapted_any(self, linears: list[Linear]) -> bool:
         return any(linear.path in self.s.targets for linear in linears)
 
     def _masks(self, readers: list[Linear], count: int) -> int:

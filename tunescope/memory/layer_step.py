@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from tunescope.memory.architecture import Architecture, Experts, Layer
 from tunescope.memory.experts_step import ExpertsStep
-from tunescope.memory.first_layer import FirstLayer
 from tunescope.memory.layer_forward import LayerForward
 from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 
@@ -53,7 +52,7 @@ class Kept(NamedTuple):
     """Of each norm of what attention and MLP give."""
 
 
-class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
+class _LayerStep(ExpertsStep, LayerForward):
     def norm_backward(self, kept: int) -> None:
         """RMSNorm in fp32: the gradients of the normalized values and of the input, which comes two ways. Lets go of what was ``kept``."""
         m = self.meter
@@ -93,7 +92,8 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         # Backward: the gradient of the layer's output.
         m.take(kept.whole)
         m.take(s.stream * self.h)
-        spread = self.spread_gradient() if self.experts and self.shared_gate is None else 0
+        routed = self.experts is not None and self.routed_graded
+        spread = self.spread_gradient() if routed and self.shared_gate is None else 0
         self.forward_again(kept)
         if kept.after:
             m.at("norm")
@@ -183,8 +183,8 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
             shared = 0
             if self.shared_gate is not None:
                 shared, held = self.shared_backward()
-                spread = self.spread_gradient()
-            held += self.experts_backward(spread) + shared
+                spread = self.spread_gradient() if self.routed_graded else 0
+            held += shared + (self.experts_backward(spread) if self.routed_graded else 0)
         elif experts:
             m.at("mlp")
             wide = 3 * m.take(self.s.compute * self.t * experts.per_token * experts.intermediate)
@@ -236,9 +236,13 @@ class _LayerStep(ExpertsStep, LayerForward, FirstLayer):
         """Where a shared expert is weighed and added: (gradient of what it gave, gradient of the input through its gate)."""
         m, hidden = self.meter, self.s.compute * self.h
         assert self.shared_gate is not None
+        if not (self.mlp_graded or self.adapted_any([self.shared_gate])):
+            # It takes the place of the gradient of the layer's output.
+            m.free(m.take(hidden))
+            return 0, 0
         shared, product = m.take(hidden), m.take(hidden)
         m.free(product + hidden)
-        return shared, self.linear_backward(self.shared_gate, self.h, self.shared_gate_kept())
+        return shared, self.linear_backward(self.shared_gate, self.h, self.shared_gate_kept(), self.mlp_graded)
 
     def mlp_backward(self, product: int, product_kept: int, up_inputs: int, middle: int) -> None:
         s, m = self.s, self.meter

@@ -65,7 +65,8 @@ class FirstLayer(LayerKept):
             if s.attention == "eager":
                 unneeded += (self.softmax_kept() - c + (c if self.a.traits.capped else 0)) * scores
         elif not v and s.attention == "eager":
-            unneeded += (self.softmax_kept() - 4) * scores
+            # The mask of what dropout left out belongs to the scores' gradient.
+            unneeded += (self.softmax_kept() - 4 - self.a.traits.attention_dropout) * scores
         return unneeded
 
     def before_mlp(self, middle: int) -> int:

@@ -107,7 +107,7 @@ class LayerForward(LayerLinears):
         """Whether the MLP's last matrix runs at all: a frozen one of bitsandbytes saves nothing for backward, so recomputation stops
         before its input is made."""
         assert self.down is not None
-        return whole or self.adapted(self.down) or not self.in_four_bit(self.down)
+        return whole or self.adapted(self.down) or not (self.in_four_bit(self.down) or self.in_eight_bit(self.down))
 
     def last_matrix(self, product: int, product_kept: int, whole: bool) -> None:
         """Leaves what it keeps."""

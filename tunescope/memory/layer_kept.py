@@ -43,6 +43,8 @@ class LayerSettings:
     """Width of the norms' weights that train beside adapters, 0 where they are frozen."""
     reentrant: bool = False
     """Checkpointing of the kind that recomputes a layer to its end, output included; the other stops at the last tensor that is needed."""
+    half: bool = False
+    """Whether compute is in fp16, the type that LLM.int8 quantizes from and answers in."""
     reordered: bool = False
     """GPTQ's ``desc_act``: scales are gathered for every input."""
 

@@ -61,6 +61,9 @@ class LayerLinears(LayerKept):
         """Whether bitsandbytes keeps it so."""
         return self.s.quantized in ("nf4", "fp4") and linear.path not in self.layer.unquantized
 
+    def in_eight_bit(self, linear: Linear) -> bool:
+        return self.s.quantized == "int8" and linear.path not in self.layer.unquantized
+
     def input_gradient(self, reading: int, count_in: int) -> int:
         """The product's gradient in compute dtype, then cast to the type of what was read."""
         m, c = self.meter, self.s.compute
@@ -93,6 +96,8 @@ class LayerLinears(LayerKept):
         auto-gptq unpacks to int32, casts to int8 (int16 for 8 bits), takes the zeros off and scales to fp16, with the scales
         gathered for every input where those are reordered (``qlinear_cuda_old.py``, ``qlinear_cuda.py``).
         """
+        if self.in_eight_bit(linear):
+            return self.quantized_product_bytes(linear)
         if not self.s.keeps_weights:
             # bitsandbytes' product adds the nested constants' offset out of place (``backends/cuda/ops.py`` _dequant_linear_fallback).
             again = self.constants(linear) if self.in_four_bit(linear) else 0
@@ -100,6 +105,15 @@ class LayerLinears(LayerKept):
         narrow, wide = 2 if self.s.quantized == "gptq-int8" else 1, 2
         scaled = 2 * narrow + wide + (wide if self.s.reordered else 0)
         return max(4 + narrow, scaled) * linear.weight_count
+
+    def quantized_product_bytes(self, linear: Linear) -> int:
+        """LLM.int8's transient in forward beside its output, which does not restore the matrix: it quantizes what it reads, cast to fp16
+        and searched for outliers (their absolute values, and a mask), and multiplies to int32, which becomes fp16 and then the output's
+        type (``autograd/_functions.py`` MatMul8bitLt, ``backends/cuda/ops.py``)."""
+        count_in, count_out = self.t * linear.inputs, self.t * linear.outputs
+        cast = 0 if self.s.half else 2
+        quantizing = (cast + 1 + 2 + 1) * count_in - self.answered * count_out
+        return max(quantizing, count_in + (4 + cast) * count_out)
 
     def dequantized(self, linear: Linear) -> int:
         """Restore the frozen matrix for a product of backward. Returns its bytes."""

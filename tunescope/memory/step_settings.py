@@ -87,6 +87,7 @@ def layer_settings(
         keeps_weights=stack.gptq_keeps_weights and spec.precision.quantization.startswith("gptq"),
         norms=norm_width(spec, stack),
         reentrant=stack.reentrant and spec.memory_savers.gradient_checkpointing,
+        half=spec.precision.dtype == "float16",
         reordered=architecture.stored is not None and architecture.stored.activation_order,
     )
 

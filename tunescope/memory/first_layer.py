@@ -37,7 +37,7 @@ class FirstLayer(LayerKept):
             return first + self._masks(self.qkv, self.h) + self.of_other_inputs() + beside
         first += self.attention_kept()
         if self.adapted_any([self.out]):
-            if self.out_reads_attended and self.reads_as_it_is(self.out):
+            if self.out_reads_attended and not self.inputs_held and self.reads_as_it_is(self.out):
                 first -= self.s.compute * self.q
             return first + self._masks([self.out], self.q) + beside
         # The norm between, and the one that some families put after attention.

@@ -31,7 +31,9 @@ class LayerForward(LayerLinears):
         down = wide * (self.h + product) + max(added, self.restored_bytes(self.down))
         # Gate and up in one matrix are views of its output, which lives as long as either.
         down += wide * open_outputs if activated and not beside else 0
-        return (s.stream + self.normed) * self.h + max(up, made, down) + self.weights_returned()
+        # LLM.int8 holds what the MLP and its last matrix read, which is counted with what it holds of all layers.
+        held = self.normed * self.h + wide * product if s.quantized == "int8" and not s.reentrant else 0
+        return (s.stream + self.normed) * self.h + max(up, made, down) - held + self.weights_returned()
 
     def casts(self, linear: Linear, count: int) -> tuple[int, int, int]:
         """An adapter's own copies of what it reads, one after the other: cast to its type, with some left out, cast by autocast."""
@@ -115,6 +117,7 @@ class LayerForward(LayerLinears):
         assert self.down is not None
         adapted = self.adapted(self.down)
         itself = s.full or (adapted and self.reads_as_it_is(self.down))
+        holds = s.quantized == "int8"
         read = m.take(0 if itself else self.reading(self.down) * product)
         m.take(product_kept if itself else 0)
         # torch's own product saves its inputs before it runs; where backward needs no more, it never does.
@@ -123,10 +126,10 @@ class LayerForward(LayerLinears):
         out = m.take(self.answered * self.h if own else 0)
         m.free(restored)
         if not itself:
-            m.take(product_kept)
+            m.take(product_kept - (read if holds else 0))
         if adapted:
             self.last_adapter(product, whole)
-        m.free(read + out)
+        m.free((0 if holds else read) + out)
 
     def last_adapter(self, product: int, whole: bool) -> None:
         m, s = self.meter, self.s
@@ -160,7 +163,9 @@ class LayerForward(LayerLinears):
     def kept_as_it_is(self, readers: list[Linear]) -> bool:
         """Whether backward needs what a norm gave to its ``readers``."""
         s = self.s
-        if s.full or s.quantized == "int8":
+        if s.quantized == "int8":
+            return True
+        if s.full:
             return self.normed == s.compute
         return any(self.adapted(linear) and self.reads_as_it_is(linear) for linear in readers)
 

@@ -66,8 +66,10 @@ class LayerBytes:
     """Bytes of ``kept`` that a layer whose input needs no gradient does not keep."""
     passing: int = 0
     """Bytes that forward itself needs at the layer's height, beyond what is kept."""
-    held_by_frames: int = 0
-    """Bytes that stay from forward even under checkpointing: LLM.int8 keeps its inputs as plain attributes."""
+    held: int = 0
+    """Bytes that stay from forward to the end of backward, even under checkpointing: LLM.int8 keeps its inputs as plain attributes."""
+    held_by_first: int = 0
+    """The same of a layer whose input needs no gradient."""
 
 
 class Meter:
@@ -136,6 +138,8 @@ class LayerKept:
         by_heads = architecture.traits.rotates_parts and settings.compute != 4 and not self.masked
         self.out_reads_attended = kernels and not by_heads
         """Whether the output projection reads what the attention kernel keeps, not a copy of it."""
+        self.inputs_held = settings.quantized == "int8" and not settings.checkpointing
+        """Whether what a matrix reads is counted apart, as its node holds it to the end of backward (``LayerBytes.held``)."""
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
 
@@ -165,14 +169,15 @@ class LayerKept:
 
     def input_kept(self, readers: list[Linear], count: int, shared_elsewhere: bool) -> int:
         """What the readers of one activation of ``count`` numbers keep of it."""
-        s = self.s
+        s, shared_elsewhere = self.s, shared_elsewhere or self.inputs_held
         if s.full:
             if s.autocast and self.reading(readers[0]) != s.compute:
                 # Autocast keeps a copy for each product.
                 return len(readers) * s.compute * count
             return 0 if shared_elsewhere else s.compute * count
         adapted = [linear for linear in readers if linear.path in s.targets]
-        frozen = self.int8_input(count, shared_elsewhere)
+        holds = s.quantized == "int8" and not shared_elsewhere
+        frozen = self.reading(readers[0]) * count if holds else 0
         if not adapted:
             return frozen
         own = [linear for linear in adapted if not self.reads_as_it_is(linear)]
@@ -202,7 +207,7 @@ class LayerKept:
             repeated = 2 * c * (self.q - self.k) if self.repeats_eagerly else 0
             scores = self.a.heads * self.row * self.t
             return kept + repeated + (self.softmax_kept() + (c if self.a.traits.capped else 0)) * scores
-        return kept + c * self.q + 4 * self.a.heads * self.t
+        return kept + (0 if self.inputs_held and self.out_reads_attended else c * self.q) + 4 * self.a.heads * self.t
 
     def qk_norms_kept(self) -> int:
         """The norms of q and k keep their inputs in fp32, and what they normalized where their weights train."""
@@ -237,10 +242,6 @@ class LayerKept:
 
     def saved_weight(self, linear: Linear) -> int:
         return self.s.compute * linear.weight_count if self.s.keeps_weights else 0
-
-    def int8_input(self, count: int, shared_elsewhere: bool) -> int:
-        """MatMul8bitLt keeps its 16-bit input (bitsandbytes ``autograd/_functions.py``: ``ctx.tensors``)."""
-        return 0 if self.s.quantized != "int8" or shared_elsewhere else self.s.compute * count
 
     def dora_kept(self) -> int:
         """DoRA keeps the base's and the adapter's outputs to scale them, the latter in the adapter's type where autocast does not choose."""

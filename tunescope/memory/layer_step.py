@@ -5,9 +5,10 @@ highest sequence number first, an input gradient is freed after its node ran, sa
 the real models (tests/worker/test_formula_against_trace.py) hold it to account.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from tunescope.memory.architecture import Architecture, Experts, Layer
+from tunescope.memory.architecture import Architecture, Experts, Layer, Linear
 from tunescope.memory.experts_step import ExpertsStep
 from tunescope.memory.layer_forward import LayerForward
 from tunescope.memory.layer_kept import LayerBytes, LayerSettings
@@ -15,7 +16,12 @@ from tunescope.memory.layer_kept import LayerBytes, LayerSettings
 
 def layer_bytes(architecture: Architecture, layer: Layer, settings: LayerSettings) -> LayerBytes:
     """Bytes of one layer: kept by forward, and the peak of backward above what was kept before it began."""
-    return _LayerStep(architecture, layer, settings.of(layer)).run()
+    found = _LayerStep(architecture, layer, settings.of(layer)).run()
+    if not found.held:
+        return found
+    first = _LayerStep(architecture, layer, settings.of(layer))
+    first.begin_at_first_adapter()
+    return replace(found, held_by_first=first.held())
 
 
 def first_layer_backward(architecture: Architecture, layer: Layer, settings: LayerSettings) -> int:
@@ -111,11 +117,25 @@ class _LayerStep(ExpertsStep, LayerForward):
             self.attention_backward(kept.first_norm, kept.attention_inputs, kept.out_input)
         if s.attention in ("eager", "math") and self.input_graded and not (self.experts and not s.checkpointing):
             self.passing = max(self.passing, self.attention_passing(kept))
-        held = 0
-        if s.quantized == "int8":
-            held = s.compute * ((2 if self.ups else 1) * self.h + self.q + kept.product)
         ungraded = self.for_input_only(kept.norm, kept.middle)
-        return LayerBytes(kept.whole, m.peak - kept.whole, m.where, ungraded, self.passing, held)
+        return LayerBytes(kept.whole, m.peak - kept.whole, m.where, ungraded, self.passing, self.held())
+
+    def held(self) -> int:
+        """What LLM.int8's nodes hold where a gradient is asked of it, one tensor for all that read it; or an adapter, which keeps it so."""
+        if self.s.quantized != "int8":
+            return 0
+        held = self._held_of(self.qkv, self.h, self.input_graded) + self._held_of([self.out], self.q, any(self.qkv_graded))
+        if self.down is not None:
+            held += self._held_of(self.ups, self.h, self.mlp_graded)
+            held += self._held_of([self.down], self.rows * self.layer.mlp_width, self.product_graded)
+        return held
+
+    def _held_of(self, readers: list[Linear], count: int, graded: bool) -> int:
+        kept = graded or any(self.adapted(linear) and self.reads_as_it_is(linear) for linear in readers)
+        return self.reading(readers[0]) * count if kept else 0
+
+    def held_product(self) -> int:
+        return 0 if self.down is None else self.reading(self.down) * self.rows * self.layer.mlp_width
 
     def kept_by_forward(self) -> Kept:
         s, width = self.s, self.layer.mlp_width
@@ -172,7 +192,8 @@ class _LayerStep(ExpertsStep, LayerForward):
                 self.passing = self.passed(kept.product)
             m.take(s.stream * self.h if s.reentrant else 0)
         elif not self.experts and self.input_graded:
-            self.passing = self.end_of_forward(kept.product, kept.product_kept, kept.after)
+            product_kept = kept.product_kept + (self.held_product() if self.inputs_held else 0)
+            self.passing = self.end_of_forward(kept.product, product_kept, kept.after)
 
     def feed_forward_backward(self, kept: Kept, spread: int) -> int:
         """MLP or experts; ``spread`` is the gradient that the experts are given. Returns what is held until they are through."""

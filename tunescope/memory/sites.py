@@ -90,11 +90,13 @@ class Step:
 
     @cached_property
     def held(self) -> int:
-        """By the layers' frames, to the end of the step."""
+        """By the layers' nodes, to the end of backward."""
         if self.stack.reentrant:
             return 0
         kinds = zip(self.architecture.layers, self.each, strict=True)
-        return sum(layer.count * item.held_by_frames for layer, item in kinds)
+        first = self.each[self.architecture.order[0]]
+        less = 0 if self.settings.checkpointing or self.embedding_trains else first.held - first.held_by_first
+        return sum(layer.count * item.held for layer, item in kinds) - less
 
     @cached_property
     def ungraded(self) -> int:
@@ -161,7 +163,7 @@ def _layers(step: Step) -> LayersOfStep:
         architecture.order,
         settings.checkpointing,
         step.boundary,
-        lasting=step.held - step.narrower if settings.checkpointing else -step.ungraded - unwidened,
+        lasting=step.held - (step.narrower if settings.checkpointing else step.ungraded + unwidened),
         gradients=step.persistent.gradients,
         earlier_gradients=step.embedding_gradient,
         gradients_there=step.accumulated + step.waiting,
@@ -240,7 +242,9 @@ def _layers_backward(step: Step, layers: LayersOfStep) -> tuple[Site, Site]:
 def _embedding_backward(step: Step) -> Site:
     settings = step.settings
     of_table = 1 if settings.full or step.embedding_trains else 2
-    activations = step.held + step.multiplied + (step.boundary - step.narrower) * (0 if step.ungraded else of_table)
+    # Of nodes that ask nothing of the embedding there are none left.
+    held_by_nodes = step.held if settings.checkpointing or step.embedding_trains else 0
+    activations = held_by_nodes + step.multiplied + (step.boundary - step.narrower) * (0 if step.ungraded else of_table)
     if settings.full and step.architecture.tied:
         activations = step.waiting
     elif settings.accumulates:

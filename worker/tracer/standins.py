@@ -123,7 +123,8 @@ def _int8_product(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.T
     inputs, weight = args[0], args[1]
     shape = (*inputs.shape[:-1], weight.shape[0])
     scratch = [torch.empty(shape, dtype=torch.int32, device=inputs.device)]
-    if kwargs.get("dtype") != torch.float16:
+    # PyTorch hands it on by name or by place.
+    if kwargs.get("dtype", args[5] if len(args) > 5 else None) != torch.float16:
         scratch.append(torch.empty(shape, dtype=torch.float16, device=inputs.device))
     return scratch
 

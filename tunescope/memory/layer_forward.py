@@ -111,6 +111,12 @@ class LayerForward(LayerLinears):
         assert self.down is not None
         return whole or self.adapted(self.down) or not (self.in_four_bit(self.down) or self.in_eight_bit(self.down))
 
+    @property
+    def last_goes_back_first(self) -> bool:
+        """Whether the backward of the MLP's last matrix comes before the layer is recomputed, as it needs nothing of it."""
+        needed = self.residual_mask() or self.a.traits.norms_per_layer > 2 or self.runs_last(whole=False)
+        return self.s.checkpointing and not self.s.reentrant and not needed
+
     def last_matrix(self, product: int, product_kept: int, whole: bool) -> None:
         """Leaves what it keeps."""
         m, s = self.meter, self.s
@@ -197,11 +203,11 @@ class LayerForward(LayerLinears):
             gradient = 0
         elif after:
             gradient = (4 if self.answered != 4 else 0) * self.h
-        elif self.runs_last(whole=False):
-            gradient = self.own_gradient() + (c * self.h if self.adapted(self.down) else 0)
-        else:
-            # The last matrix's backward needs nothing that is recomputed: what is left of it is its input's gradient.
+        elif self.last_goes_back_first:
+            # What is left of it is its input's gradient.
             gradient = self.answered * product
+        else:
+            gradient = self.own_gradient() + (c * self.h if self.adapted(self.down) else 0)
         m.take(gradient)
         self.to_the_end(product, product_kept, after, whole=False)
         m.free(gradient)

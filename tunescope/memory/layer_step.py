@@ -148,7 +148,7 @@ class _LayerStep(ExpertsStep, LayerForward):
         product = self.rows * width
         product_kept = up_inputs = middle = looped = 0
         if self.down is not None:
-            product_kept = self.input_kept([self.down], product, False)
+            product_kept = self.input_kept([self.down], product, self.last_goes_back_first)
             up_inputs = self.input_kept(self.ups, self.h, False)
             middle = self.mlp_kept(width, self.rows)
             mlp += up_inputs + middle + product_kept
@@ -272,7 +272,10 @@ class _LayerStep(ExpertsStep, LayerForward):
         m.at("mlp")
         own = m.take(self.own_gradient())
         m.free(self.residual_mask())
-        gradient = self.linear_backward(self.down, product, product_kept, self.product_graded)
+        if self.last_goes_back_first:
+            gradient = m.take(self.reading(self.down) * product)
+        else:
+            gradient = self.linear_backward(self.down, product, product_kept, self.product_graded)
         m.free(own)
         if not self.product_graded:
             return

@@ -139,6 +139,7 @@ FURTHER_RECIPES: dict[str, dict[str, Any]] = {
 """Those that differ in what every architecture does alike: tried on four."""
 ON_ATTENTION = {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
 UNDROPPED = {"lora_dropout": 0.0}
+INT8 = {"quantization": "int8"}
 MIXTURES = {
     "mixtral": model(
         "mixtral", intermediate_size=3584, num_local_experts=4, num_experts_per_tok=2, sliding_window=None
@@ -405,6 +406,43 @@ LONE: dict[str, tuple[str, dict[str, Any]]] = {
         {"precision": PLAIN, "adaptation": {"modules_to_save": ["norm"], **ON_QUERIES_AND_VALUES}, "memory_savers": TILED},
     ),
     "experts in fp32": ("qwen3_moe", {"precision": FLOAT, "adaptation": FULL}),
+    "what flash attention gives is copied where heads are rotated in parts": (
+        "phi3",
+        {"precision": PLAIN, "adaptation": FULL, "memory_savers": {**TILED, **KEEPING, "attention": "flash_attention_2"}},
+    ),
+    "gate and up in one matrix, restored for short rows": (
+        "phi3",
+        {"adaptation": {"target_modules": ["gate_up_proj", "down_proj"]}, "memory_savers": TILED, **ONE_ROW,
+         "data": {"dataset": "d", "max_length": 256}},
+    ),
+    "an adapter on a shared expert's last matrix only": (
+        "qwen2_moe",
+        {"adaptation": {"target_modules": ["down_proj"]}, "memory_savers": {**TILED, **KEEPING}},
+    ),
+    "adapters on experts alone": (
+        "mixtral",
+        {"precision": PLAIN, "adaptation": {"target_modules": ["w2"], **UNDROPPED}, "memory_savers": {**TILED, **KEEPING}},
+    ),
+    "an adapter on the router alone": (
+        "qwen3_moe",
+        {"precision": PLAIN, "adaptation": {"target_modules": ["gate"], **UNDROPPED}, "memory_savers": {**TILED, **KEEPING}},
+    ),
+    "int8 multiplies to int32": (
+        "mistral",
+        {"precision": INT8, "adaptation": {"target_modules": ["k_proj"], **UNDROPPED}, "memory_savers": TILED},
+    ),
+    "int8 holds what it reads to the end of backward": (
+        "llama",
+        {"precision": INT8, "adaptation": {"target_modules": "all-linear"}, "memory_savers": {**TILED, **KEEPING}},
+    ),
+    "int8 of inputs in fp16": (
+        "phi3",
+        {"precision": {**INT8, "dtype": "float16"}, "adaptation": {"target_modules": ["o_proj"], **UNDROPPED}, "memory_savers": TILED},
+    ),
+    "scores that are dropped and no adapter on the values": (
+        "seed_oss",
+        {"adaptation": {"target_modules": ["k_proj"], **UNDROPPED}, "memory_savers": {**TILED, **KEEPING, **EAGER}},
+    ),
     "scores that are dropped": ("seed_oss", {"precision": PLAIN, "adaptation": FULL, "memory_savers": {**KEEPING, **EAGER}}),
     "scores in forward that keeps all": (
         "qwen3",
@@ -507,7 +545,7 @@ def test_the_first_layer_keeps_no_scores_for_gradients_that_nobody_asks(targets:
     values["memory_savers"] |= {"attention": attention, "fused_loss": True}
     for name in ("llama", "qwen3"):
         config, spec = ARCHITECTURES[name], parse_spec(values)
-        assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config), 0.008) == {}
+        assert misses(estimate(spec, architecture_from_config(config)), tracer.trace(spec, config)) == {}
 
 
 @pytest.mark.parametrize("architecture", MIXTURES)

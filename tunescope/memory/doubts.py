@@ -43,7 +43,7 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     if lora and adaptation.use_dora:
         yield Doubt(20, say("doubt_dora"))
     if lora and precision.quantization == "int8":
-        yield Doubt(11, say("doubt_int8"))
+        yield Doubt(2, say("doubt_int8"))
     if lora and precision.dtype == "float32" and architecture.family not in EXACT_IN_FP32:
         percent = MISSED_IN_FP32.get(architecture.family, 2)
         yield Doubt(percent, say("doubt_fp32_model", percent=percent))

@@ -329,7 +329,8 @@ class _LayerStep(ExpertsStep, LayerForward):
         own = m.take(self.own_gradient())
         m.free(self.residual_mask())
         gradient = self.linear_backward(self.out, self.q, out_input, any(self.qkv_graded))
-        m.free(own)
+        # Nothing else wants the gradient of the stream where the layer's input has none.
+        m.free(own + (0 if self.input_graded or self.parallel else s.stream * self.h))
         if not any(self.qkv_graded):
             return
         q_graded, k_graded, v_graded = self.qkv_graded

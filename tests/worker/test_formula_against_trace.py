@@ -423,6 +423,11 @@ LONE: dict[str, tuple[str, dict[str, Any]]] = {
         "mixtral",
         {"precision": PLAIN, "adaptation": {"target_modules": ["w2"], **UNDROPPED}, "memory_savers": {**TILED, **KEEPING}},
     ),
+    "forward that keeps all is highest where experts are weighed": (
+        "qwen2_moe",
+        {"adaptation": ON_ATTENTION, "memory_savers": {**TILED, **KEEPING, "attention": "flash_attention_2"},
+         "data": {"dataset": "d", "max_length": 4096}},
+    ),
     "an adapter on the router alone": (
         "qwen3_moe",
         {"precision": PLAIN, "adaptation": {"target_modules": ["gate"], **UNDROPPED}, "memory_savers": {**TILED, **KEEPING}},

@@ -91,6 +91,12 @@ class ExpertsStep(FirstLayer):
         )
         return frames + self.read_rows + highest
 
+    def weighing(self) -> int:
+        """What forward that keeps all needs beyond at the experts' end: the tokens' rows, what they give weighed, and that in the tokens'
+        order."""
+        rows = self.read_rows if not self.up_trains or self.read_rows != self.chosen_rows else 0
+        return rows + max(2 * self.weighted, 0 if self.down_trains else self.inner_rows)
+
     def experts_recomputed(self, input_kept: bool) -> None:
         """The end of recomputation: what forward's names still hold, and the weighed rows.
 

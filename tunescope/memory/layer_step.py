@@ -124,7 +124,9 @@ class _LayerStep(ExpertsStep, LayerForward):
         """What LLM.int8's nodes hold where a gradient is asked of it, one tensor for all that read it; or an adapter, which keeps it so."""
         if self.s.quantized != "int8":
             return 0
-        held = self._held_of(self.qkv, self.h, self.input_graded) + self._held_of([self.out], self.q, any(self.qkv_graded))
+        held = self._held_of(self.qkv, self.h, self.input_graded) + self._held_of(
+            [self.out], self.q, any(self.qkv_graded)
+        )
         if self.down is not None:
             held += self._held_of(self.ups, self.h, self.mlp_graded)
             held += self._held_of([self.down], self.rows * self.layer.mlp_width, self.product_graded)
@@ -191,7 +193,11 @@ class _LayerStep(ExpertsStep, LayerForward):
                 self.recompute_end(kept.product, kept.product_kept, kept.after)
                 self.passing = self.passed(kept.product)
             m.take(s.stream * self.h if s.reentrant else 0)
-        elif not self.experts and self.input_graded:
+        elif self.experts:
+            kept_input = self.router_trains or self.kept_as_it_is(self.ups)
+            frames = self.stream_held() + self.residual_held() + (0 if kept_input else self.normed * self.h)
+            self.passing = frames + self.weighing()
+        elif self.input_graded:
             product_kept = kept.product_kept + (self.held_product() if self.inputs_held else 0)
             self.passing = self.end_of_forward(kept.product, product_kept, kept.after)
 

@@ -98,7 +98,7 @@ def test_layers_run_as_one_reserve_what_they_do_one_by_one(checkpointing: bool, 
     step = layer_settings(spec, architecture, Workload(1, 1500), stack, persistent_tensors(spec, architecture, stack))
     head = Head(loss_path_of(spec, architecture, stack), architecture.vocab, 1)
     sequence = StepSequence(architecture, step, head, Update((1.0, 1.0), 1))
-    detailed, coarse = (sequence.layers_part(detail, 1, adds) for detail in ("all", "left"))
+    detailed, coarse = sequence.layers_part("all", 1, adds), sequence.layers_part("left", 1, adds)
 
     def reserved(parts: list[LayerPart]) -> tuple[int, int, int]:
         memory = NativeAllocator()

@@ -93,7 +93,8 @@ class StepSequence:
         """Forward and backward. Returns the gradients that stay. ``settling``: the first, where these find their places."""
         (stream,) = take_all(memory, [units(self.s.stream * self.s.tokens * self.a.hidden)])
         passes: list[tuple[LayerPart, list[int]]] = []
-        for detail, alike in groupby(self.detail(index, settling) for index in range(self.layers)):
+        details: list[Detail] = [self.detail(index, settling) for index in range(self.layers)]
+        for detail, alike in groupby(details):
             part = self.layers_part(detail, len(list(alike)), adds)
             held = part.forward(memory, stream)
             stream = held[part.new_stream]

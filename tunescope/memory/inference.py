@@ -7,6 +7,7 @@ conversation that is as long as may be: every later one is of a single token.
 from dataclasses import dataclass
 from typing import Any
 
+from tunescope.memory import eight_bit
 from tunescope.memory.architecture import Architecture, Layer
 from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.estimate import context_notes
@@ -182,10 +183,12 @@ def mlp_numbers(layer: Layer, targets: frozenset[str]) -> int:
 
 
 def eight_bit_bytes(architecture: Architecture, spec: JobSpec) -> int:
-    """Of one token in bitsandbytes' int8 product: its input in int8, and int32 sums (``MatMul8bitLt.forward``)."""
+    """Of one token in bitsandbytes' int8 product."""
     if spec.precision.quantization != "int8":
         return 0
-    return max(linear.inputs + 4 * linear.outputs for layer in architecture.layers for linear in layer.linears)
+    width, half = WIDTHS[spec.precision.dtype], spec.precision.dtype == "float16"
+    linears = (linear for layer in architecture.layers for linear in layer.linears)
+    return max(eight_bit.product_bytes(each.inputs, each.outputs, output_width=width, half=half) for each in linears)
 
 
 def scores_bytes(layer: Layer, architecture: Architecture, spec: JobSpec, tokens: int) -> int:

@@ -1,5 +1,6 @@
 """One matrix of a layer, with its adapter, through backward: what is live at each moment, in the order of torch's engine."""
 
+from tunescope.memory import eight_bit
 from tunescope.memory.architecture import Linear
 from tunescope.memory.layer_kept import LayerKept
 
@@ -97,7 +98,8 @@ class LayerLinears(LayerKept):
         gathered for every input where those are reordered (``qlinear_cuda_old.py``, ``qlinear_cuda.py``).
         """
         if self.in_eight_bit(linear):
-            return self.quantized_product_bytes(linear)
+            count_in, count_out = self.t * linear.inputs, self.t * linear.outputs
+            return eight_bit.product_bytes(count_in, count_out, output_width=self.answered, half=self.s.half)
         if not self.s.keeps_weights:
             # bitsandbytes' product adds the nested constants' offset out of place (``backends/cuda/ops.py`` _dequant_linear_fallback).
             again = self.constants(linear) if self.in_four_bit(linear) else 0
@@ -105,15 +107,6 @@ class LayerLinears(LayerKept):
         narrow, wide = 2 if self.s.quantized == "gptq-int8" else 1, 2
         scaled = 2 * narrow + wide + (wide if self.s.reordered else 0)
         return max(4 + narrow, scaled) * linear.weight_count
-
-    def quantized_product_bytes(self, linear: Linear) -> int:
-        """LLM.int8's transient in forward beside its output, which does not restore the matrix: it quantizes what it reads, cast to fp16
-        and searched for outliers (their absolute values, and a mask), and multiplies to int32, which becomes fp16 and then the output's
-        type (``autograd/_functions.py`` MatMul8bitLt, ``backends/cuda/ops.py``)."""
-        count_in, count_out = self.t * linear.inputs, self.t * linear.outputs
-        cast = 0 if self.s.half else 2
-        quantizing = (cast + 1 + 2 + 1) * count_in - self.answered * count_out
-        return max(quantizing, count_in + (4 + cast) * count_out)
 
     def dequantized(self, linear: Linear) -> int:
         """Restore the frozen matrix for a product of backward. Returns its bytes."""

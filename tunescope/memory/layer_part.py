@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunescope.memory.layer_sequence import LayerSequence
-from tunescope.memory.native_allocator import units
 from tunescope.memory.requests import Kept, Memory
 
 STREAM, GRADIENT = 1, 2
@@ -40,15 +39,14 @@ class LayerPart:
         memory.run(self.backward_order, self.sizes, held)
 
 
-Detail = Literal["left", "forward", "backward", "all"]
-"""How closely a layer is followed: by what its forward leaves and its backward makes of it; with the temporaries of forward, with the large
-ones of backward (which runs forward once more, under checkpointing), or with all of both."""
+Detail = Literal["left", "forward", "all"]
+"""How closely a layer is followed: by what its forward leaves and its backward makes of it; with forward's temporaries; with all."""
 
 
 def recorded(layer: LayerSequence, detail: Detail = "all", like: LayerPart | None = None) -> LayerPart:
-    """What a layer asks for. What its forward leaves is what ``like`` left, in the details that do not follow it."""
+    """What a layer asks for. In detail "left" it is ``like`` one that was followed closer."""
     q, s, kept = layer.requests, layer.s, Kept()
-    if detail in ("left", "backward"):
+    if detail == "left":
         assert like is not None
         new_stream = layer.passed(like.left, kept)
     else:
@@ -58,7 +56,7 @@ def recorded(layer: LayerSequence, detail: Detail = "all", like: LayerPart | Non
     if stream_goes:
         q.drop(STREAM)
     middle = len(q.order)
-    if detail in ("all", "backward"):
+    if detail == "all":
         if s.checkpointing:
             q.drop(layer.forward(STREAM, True, kept))
         new_gradient = layer.backward(GRADIENT, kept)
@@ -67,12 +65,7 @@ def recorded(layer: LayerSequence, detail: Detail = "all", like: LayerPart | Non
     if not stream_goes:
         q.drop(STREAM)
     gradients = [(uid, q.sizes[uid]) for uid in kept.gradients]
-    backward = q.order[middle:]
-    if detail == "backward":
-        # Tensors no larger than the residual stream in 16 bits find room between the others.
-        stay, least = {STREAM, GRADIENT, new_gradient, *kept.gradients}, units(2 * layer.h)
-        backward = [uid for uid in backward if q.sizes[abs(uid)] > least or abs(uid) in stay]
-    return LayerPart(q.order[:middle], backward, q.sizes, new_stream, new_gradient, gradients, left)
+    return LayerPart(q.order[:middle], q.order[middle:], q.sizes, new_stream, new_gradient, gradients, left)
 
 
 def repeated(part: LayerPart, count: int) -> LayerPart:

@@ -112,15 +112,15 @@ class StepSequence:
             if count > 1:
                 found = repeated(self.layers_part(detail, 1, adds), count)
             else:
-                found = recorded(self.layer(Requests(GIVEN), adds), detail, self.followed(detail, adds))
+                # What forward leaves does not depend on the gradients that are there.
+                like = (
+                    self._parts.get(("all", 1, not adds)) or self.layers_part("all", 1, adds)
+                    if detail == "left"
+                    else None
+                )
+                found = recorded(self.layer(Requests(GIVEN), adds), detail, like)
             self._parts[detail, count, adds] = found
         return found
-
-    def followed(self, detail: Detail, adds: bool) -> LayerPart | None:
-        """A layer that was followed closer, where ``detail`` needs one. What its forward leaves does not depend on the gradients there are."""
-        if detail in ("forward", "all"):
-            return None
-        return self._parts.get(("all", 1, not adds)) or self.layers_part("all", 1, adds)
 
     def layer(self, requests: Requests, adds: bool) -> LayerSequence:
         return LayerSequence(self.a, self.kind, self.s, requests, adds)
@@ -129,22 +129,14 @@ class StepSequence:
         """How closely a layer is followed: the first and the last show what all find.
 
         Where layers leave gradients, those settle among the temporaries, which a few layers of the first micro batch show well
-        enough (``python -m benchmarks.replayed_fragmentation``, and ``full_cards``).
+        enough (``python -m benchmarks.replayed_fragmentation``).
         """
         if not settling:
             return "left"
-        if index == self.layers - 1:
+        among = self.s.full and self.update.keeps_gradients and index % max(4, self.layers // 4) == 0
+        if among or index == self.layers - 1:
             return "all"
-        quarter = max(4, self.layers // 4)
-        forward = index == 0 or (index in (2 * quarter, 3 * quarter) and self.settles)
-        if self.settles and index % quarter == 0:
-            return "all" if forward or not self.s.checkpointing else "backward"
-        return "forward" if forward else "left"
-
-    @property
-    def settles(self) -> bool:
-        """Whether layers leave gradients."""
-        return self.s.full and self.update.keeps_gradients
+        return "forward" if index == 0 else "left"
 
     def above(self, memory: Memory, stream: int, adds: bool) -> tuple[int, list[Gradient]]:
         """The last norm, the head and the loss, forward and backward: the gradient of the last layer's output, and the head's."""

@@ -1,4 +1,4 @@
-"""Chats follow what their workers tell: which messages were taken and answered, and how much memory it took."""
+"""Messages of chats follow what the workers tell: which were taken and answered."""
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend.chats.delivery import message_of
 from backend.chats.schemas import ChatPlan, Message, NewMessage
 from backend.chats.tables import ChatMessageRow, ChatRow
 from backend.estimates.devices import device_for
@@ -25,7 +26,6 @@ from tunescope.settings import ServerSettings
 from tunescope.spec import JobSpec
 from tunescope.states import TERMINAL, JobState
 from tunescope.stored_spec import runnable_spec
-from tunescope.wire import ChatMessage
 
 MOST_WAITING = 8
 """Messages without an answer."""
@@ -101,7 +101,7 @@ def start(
     """Queue a chat with a job's result. Raises Conflict without one, or where the user has a chat with it already."""
     job = jobs.get_training(session, job_id, lock=True)
     refuse_without_result(settings, job)
-    if any(row.owner_id == user.id and row.state not in TERMINAL for row, _, _ in of_job(session, job_id)):
+    if has_open(session, user, job_id):
         raise Conflict(say("chat_already_open"), say("chat_go_on"))
     found = predicted(session, settings, job, context_tokens)
     row = JobRow(
@@ -137,6 +137,12 @@ def start(
     return row, chat
 
 
+def has_open(session: Session, user: UserRow, job_id: str) -> bool:
+    """Whether this user has a chat with this job's result that has not ended."""
+    mine = (ChatRow.result_of == job_id, JobRow.owner_id == user.id, JobRow.state.not_in(TERMINAL))
+    return session.scalar(select(JobRow.id).join(ChatRow, ChatRow.job == JobRow.id).where(*mine).limit(1)) is not None
+
+
 def of_job(session: Session, job_id: str, most: int = 50) -> Sequence[tuple[JobRow, ChatRow, str]]:
     """A job's chats with their owners' names, newest first."""
     statement = (
@@ -157,8 +163,7 @@ def messages(session: Session, chat_id: str) -> list[Message]:
 
 
 def message_shown(row: ChatMessageRow) -> Message:
-    said = ChatMessage.model_validate({**row.said, "number": row.number}).model_dump()
-    return Message(**said, at=row.at, taken=row.taken, stopped=row.stopped, ended=row.ended)
+    return Message(**message_of(row).model_dump(), at=row.at, taken=row.taken, stopped=row.stopped, ended=row.ended)
 
 
 def add_message(session: Session, settings: ServerSettings, user: UserRow, chat_id: str, new: NewMessage) -> Message:

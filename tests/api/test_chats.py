@@ -162,6 +162,17 @@ def test_who_may_what(admin: TestClient, member: TestClient, sessions: Sessions,
     assert admin.get(f"/api/jobs/{mine}").status_code == 404, "what was said goes with the job"
 
 
+def test_an_open_chat_is_known_however_many_came_after_it(
+    admin: TestClient, member: TestClient, sessions: Sessions, settings: ServerSettings
+) -> None:
+    job = trained(admin, sessions, settings)
+    mine = chat_with(member, job)["id"]
+    for _ in range(51):
+        admin.post(f"/api/jobs/{chat_with(admin, job)['id']}/cancel")
+    assert mine not in [item["id"] for item in member.get(f"/api/jobs/{job}/chats").json()["items"]]
+    assert member.post(f"/api/jobs/{job}/chat").status_code == 409
+
+
 def test_a_chat_whose_machine_is_lost_is_not_begun_again(
     member: TestClient, sessions: Sessions, settings: ServerSettings, redis_url: str
 ) -> None:

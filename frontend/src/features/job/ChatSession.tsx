@@ -13,6 +13,7 @@ import { formatDate, formatLimit } from "../../units";
 import { ChatComposer, type Draft } from "./ChatComposer";
 import { ChatConversation } from "./ChatConversation";
 import { ChatMemory } from "./ChatMemory";
+import { LastLines } from "./LastLines";
 import "./chat.css";
 import { useChat } from "./useChat";
 
@@ -159,7 +160,6 @@ function Ended({ chat, startAgain }: { chat: Job; startAgain?: () => void }) {
   const { t } = useTranslation("chat");
   const sentence = useSaid();
   const { failure } = chat;
-  const lines = failure?.last_lines ?? [];
   const at = chat.finished_at === null ? "" : formatDate(chat.finished_at);
   return (
     <Stack gap="sm" mt="md">
@@ -174,14 +174,7 @@ function Ended({ chat, startAgain }: { chat: Job; startAgain?: () => void }) {
             {sentence(failure.detail_sentence?.text ?? failure.detail, failure.detail_sentence)}
           </Text>
           {failure.advice && <Text mt="xs">{sentence(failure.advice, failure.advice_sentence)}</Text>}
-          {lines.length > 0 && (
-            <details style={{ marginTop: 10 }}>
-              <summary>{t("lastLines")}</summary>
-              <pre className="log" style={{ marginTop: 8 }}>
-                {lines.join("\n")}
-              </pre>
-            </details>
-          )}
+          <LastLines lines={failure.last_lines ?? []} />
         </Alert>
       ) : (
         <Text size="sm" className="muted" role="status">

@@ -7,6 +7,7 @@ import type { Job } from "../../api/types";
 import { useSaid } from "../../i18n/sentence";
 import { needsOtherSettings } from "./cure";
 import { FailedMemory } from "./FailedMemory";
+import { LastLines } from "./LastLines";
 import type { LiveJob } from "./liveJob";
 import { Relaunch } from "./Relaunch";
 
@@ -43,14 +44,7 @@ export function Failure({ failure, live, jobId }: Props) {
         suggestions={failure.suggestions ?? []}
         certain={failure.reason === "out_of_memory"}
       />
-      {lines.length > 0 && (
-        <details style={{ marginTop: 10 }}>
-          <summary>{t("lastLines")}</summary>
-          <pre className="log" style={{ marginTop: 8 }}>
-            {lines.join("\n")}
-          </pre>
-        </details>
-      )}
+      <LastLines lines={lines} />
       <Group mt="sm" gap="xs">
         {/* Where nothing else helps it is the main action of the page, above. */}
         {!needsOtherSettings(failure) && (

@@ -385,6 +385,14 @@ LONE: dict[str, tuple[str, dict[str, Any]]] = {
         "Qwen2 with windows",
         {"precision": FLOAT, "adaptation": FULL, "memory_savers": KEEPING, **ONE_ROW},
     ),
+    "an embedding saved in the other 16-bit type meets the layers in fp32": (
+        "llama",
+        {
+            "precision": {"dtype": "float16", "adapter_dtype": "bfloat16"},
+            "adaptation": {"modules_to_save": ["embed_tokens"], **ON_QUERIES_AND_VALUES, **UNDROPPED},
+            "memory_savers": {**TILED, **KEEPING},
+        },
+    ),
     "eager masks are of the embedding's type": (
         "llama",
         {

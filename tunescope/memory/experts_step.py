@@ -67,8 +67,10 @@ class ExpertsStep(FirstLayer):
         what is activated, and a shared expert's output."""
         if self.experts is None:
             return 0
-        shared = self.s.compute * self.h if self.shared_gate is not None else 0
-        ungraded = 0 if self.adapted_any([self.shared_gate] if self.shared_gate else []) else shared
+        shared = ungraded = 0
+        if self.shared_gate is not None:
+            shared = self.s.compute * self.h
+            ungraded = 0 if self.adapted_any([self.shared_gate]) else shared
         if not (self.up_trains or self.down_trains or self.router_trains):
             return self.experts_kept() - shared - self.shared_gate_kept() + ungraded
         ungraded += self.up_copy

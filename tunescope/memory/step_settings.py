@@ -20,7 +20,8 @@ def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int
 
     Also where bitsandbytes' layers or experts answer an fp32 norm in fp32, and the sum takes that type from the first layer on.
     """
-    return 4 if _layers_widen(spec, architecture, stack) else embedded_width(spec, stack)
+    wide = _layers_widen(spec, architecture, stack) or _meets_other_sixteen(spec, stack)
+    return 4 if wide else embedded_width(spec, stack)
 
 
 def embedded_width(spec: JobSpec, stack: Stack) -> int:
@@ -34,6 +35,12 @@ def _fp32_embedding(spec: JobSpec, stack: Stack) -> bool:
     """A trained copy of the embedding in fp32 begins the stream in fp32, and sums and norms keep that type."""
     lora = spec.adaptation.method == "lora"
     return lora and stack.saved_modules_follow_adapters and embedding_trains(spec) and adapter_width(spec) == 4
+
+
+def _meets_other_sixteen(spec: JobSpec, stack: Stack) -> bool:
+    """A trained copy of the embedding in bf16 meets layers in fp16, or the other way round: PyTorch adds the two in fp32."""
+    lora = spec.adaptation.method == "lora" and stack.saved_modules_follow_adapters and embedding_trains(spec)
+    return lora and {spec.precision.dtype, spec.precision.adapter_dtype} == {"bfloat16", "float16"}
 
 
 def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:

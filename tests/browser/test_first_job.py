@@ -167,7 +167,7 @@ def test_the_page_accounts_for_what_was_measured(page: Page, quantized: str) -> 
 
 def test_the_result_is_talked_to_with_the_adapter_and_without(page: Page, client: httpx.Client, quantized: str) -> None:
     page.goto(f"/jobs/{quantized}?tab=chat")
-    expect(page.get_by_text("Each token of the conversation keeps 22.5 KiB")).to_be_visible()
+    expect(page.get_by_text("each keeps 22.5 KiB of keys and values")).to_be_visible()
     page.get_by_role("button", name="Start a chat").click()
     field = page.get_by_role("textbox", name="Message", exact=True)
     expect(field).to_be_focused()

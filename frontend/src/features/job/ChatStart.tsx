@@ -13,7 +13,7 @@ import { NumberEntry } from "../../spec/NumberEntry";
 import { Assumptions } from "../../ui/Assumptions";
 import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
-import { formatBytes, formatLimit } from "../../units";
+import { formatLimit } from "../../units";
 
 const DEBOUNCE_MILLISECONDS = 250;
 
@@ -52,7 +52,7 @@ export function ChatStart({ job, started }: { job: Job; started: (chat: Job) => 
         about={t("unavailableAbout")}
       />
     );
-  const estimate = (found?.estimate ?? null) as (Estimate & { kv_bytes_per_token: number }) | null;
+  const estimate = (found?.estimate ?? null) as Estimate | null;
   return (
     <section className="card" aria-label={t("start")}>
       <Stack>
@@ -87,9 +87,6 @@ export function ChatStart({ job, started }: { job: Job; started: (chat: Job) => 
               capacityBytes={estimate.device.total_bytes}
               label={t("predicted", { device: estimate.device.name })}
             />
-            <Text size="sm" className="muted">
-              {t("perToken", { bytes: formatBytes(estimate.kv_bytes_per_token) })}
-            </Text>
             <Assumptions assumptions={estimate.assumptions} sentences={estimate.assumption_sentences} />
           </>
         )}

@@ -15,7 +15,7 @@ from tunescope.memory.layer_part import LayerPart
 from tunescope.memory.lengths import Lengths
 from tunescope.memory.native_allocator import NativeAllocator, units
 from tunescope.memory.persistent import persistent_tensors
-from tunescope.memory.requests import drop_all, take_all
+from tunescope.memory.requests import Recorded, drop_all, take_all
 from tunescope.memory.stack import STACKS
 from tunescope.memory.step_sequence import Head, StepSequence, Update
 from tunescope.memory.step_settings import layer_settings
@@ -76,7 +76,10 @@ def test_a_replayed_step_lets_go_of_all_it_takes_but_the_optimizers_states(
     head = Head(
         loss_path_of(spec, architecture, versions), architecture.vocab, step.batch, trains=full, tied=architecture.tied
     )
-    sequence = StepSequence(architecture, step, head, Update((1.0, 1.0), 1) if full else Update(keeps_gradients=False))
+    update = Update((1.0, 1.0), 1) if full else Update(keeps_gradients=False)
+    sequence, begun = StepSequence(architecture, step, head, update), Recorded()
+    gradients = sequence.first_micro_batch(begun)
+    first = 1 + max(uid for uid, _ in begun.changes)
     live: set[int] = set()
     for uid, size in sequence.changes():
         if uid > 0:
@@ -85,7 +88,7 @@ def test_a_replayed_step_lets_go_of_all_it_takes_but_the_optimizers_states(
         else:
             assert -uid in live, "nothing is freed twice"
             live.remove(-uid)
-    assert live == set(sequence.states)
+    assert live == set(range(first, first + len(update.states) * len(gradients))), "those are made after it"
 
 
 @pytest.mark.parametrize("adds", [False, True], ids=["leave gradients", "add to them"])

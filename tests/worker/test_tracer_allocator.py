@@ -1,7 +1,7 @@
 """The allocator's model: sequences worked out by hand from its rules, and what must always hold."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tunescope.memory.allocator import CachingAllocator, Change, OutOfMemory
@@ -162,6 +162,33 @@ def test_the_allocator_that_estimates_replay_answers_alike(steps: list[tuple[int
             whole.retries,
         )
     assert quick.active_peak * UNIT == whole.active_peak
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=STEPS, limit=st.integers(20, 400), at=st.integers(0, 60))
+def test_what_a_replay_goes_on_from_is_as_if_it_had_run_within_its_limit_from_the_start(
+    steps: list[tuple[int, int]], limit: int, at: int
+) -> None:
+    changes = sequence(steps)
+    order, sizes = [uid for uid, _ in changes], [0, *(units(size) for uid, size in changes if uid > 0)]
+
+    def ends(allocator: NativeAllocator, held: list[int]) -> tuple[object, ...]:
+        try:
+            allocator.run(order[at:] + order, sizes, held)
+        except OutOfMemory as full:
+            return full.args
+        return allocator.reserved, allocator.active, allocator.active_peak, allocator.retries, held
+
+    def begun(limit: int | None = None) -> tuple[NativeAllocator, list[int]]:
+        allocator, held = NativeAllocator(limit), [0] * len(sizes)
+        allocator.run(order[:at], sizes, held)
+        return allocator, held
+
+    first, held = begun()
+    assume(first.reserved * UNIT <= limit * MIB)
+    fork = first.fork(limit * MIB // UNIT)
+    assert ends(fork, held.copy()) == ends(*begun(limit * MIB // UNIT))
+    assert ends(first, held) == ends(*begun()), "they run apart"
 
 
 @settings(max_examples=120, deadline=None)

@@ -16,7 +16,7 @@ from tunescope.memory.native_allocator import UNIT, NativeAllocator
 from tunescope.memory.persistent import Persistent
 from tunescope.memory.sharding import Share
 from tunescope.memory.stack import Stack
-from tunescope.memory.step_sequence import Head, StepSequence, Update
+from tunescope.memory.step_sequence import Gradient, Head, StepSequence, Update
 from tunescope.memory.step_settings import layer_settings
 from tunescope.memory.workload import Workload
 from tunescope.spec import JobSpec
@@ -131,21 +131,43 @@ class _Replayed:
     """Units in use at the peak."""
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """Steps after their first micro batch on a card with room, to go on from there on any card."""
+
+    steps: StepSequence
+    memory: NativeAllocator
+    gradients: list[Gradient]
+
+
+@lru_cache(maxsize=4)
+def _begun(job: _Job, rows: int, length: int) -> _Begun:
+    steps, memory = job.steps(rows, length), NativeAllocator(expandable=job.expandable)
+    return _Begun(steps, memory, steps.first_micro_batch(memory))
+
+
 @lru_cache(maxsize=8192)
 def _roomy(job: _Job, rows: int, length: int) -> _Replayed:
-    allocator = NativeAllocator(expandable=job.expandable)
-    job.steps(rows, length).run(allocator)
-    return _Replayed((allocator.reserved - allocator.active_peak) * UNIT, allocator.active_peak)
+    """What the steps of ``StepSequence.run`` leave."""
+    begun = _begun(job, rows, length)
+    memory = begun.memory.fork()
+    begun.steps.run_again(memory, begun.steps.first_update(memory, begun.gradients))
+    return _Replayed((memory.reserved - memory.active_peak) * UNIT, memory.active_peak)
 
 
 @lru_cache(maxsize=1024)
 def _within(job: _Job, rows: int, length: int, part: float) -> int | None:
     """Bytes that stay cached where ``part`` of what a card with room caches is the limit; None where a step runs out of memory."""
-    roomy = _roomy(job, rows, length)
+    roomy, begun = _roomy(job, rows, length), _begun(job, rows, length)
     room = int(part * roomy.cached)
-    limited, steps = NativeAllocator(roomy.peak + room // UNIT), job.steps(rows, length)
+    limit, steps = roomy.peak + room // UNIT, begun.steps
     try:
-        left = steps.run_first(limited)
+        if begun.memory.reserved <= limit:
+            limited, gradients = begun.memory.fork(limit), begun.gradients
+        else:
+            limited = NativeAllocator(limit)
+            gradients = steps.first_micro_batch(limited)
+        left = steps.first_update(limited, gradients)
         for _ in range(SETTLING_STEPS):
             before = limited.retries, limited.reserved
             left = steps.run_again(limited, left)

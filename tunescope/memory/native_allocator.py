@@ -7,6 +7,7 @@ one free block without end, which the best fit takes last. A test holds that bot
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
 
 from tunescope.memory.allocator import (
@@ -65,6 +66,17 @@ class NativeAllocator:
         """Of the two ranges that can expand, large and small."""
         if expandable:
             self._expand()
+
+    def fork(self, limit: int | None = None) -> "NativeAllocator":
+        """Another one that has run as this one has, within ``limit`` as well, and from now on runs apart from it."""
+        assert limit is None or self.reserved <= limit
+        other = copy(self)
+        other.limit = limit
+        other._small = {size: fits.copy() for size, fits in self._small.items()}
+        other._large = {size: fits.copy() for size, fits in self._large.items()}
+        other._small_sizes, other._large_sizes = self._small_sizes.copy(), self._large_sizes.copy()
+        other._size, other._before, other._mapped = self._size.copy(), self._before.copy(), self._mapped.copy()
+        return other
 
     def _expand(self) -> None:
         """One range of addresses for each pool, unmapped so far; blocks split down to a unit."""

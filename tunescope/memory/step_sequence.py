@@ -59,7 +59,6 @@ class StepSequence:
         self.a, self.s, self.head, self.update = architecture, settings, head, update
         self.layers = architecture.layer_count
         self.kind = max(architecture.layers, key=lambda layer: layer.count)
-        self.states: list[int] = []
         self._parts: dict[tuple[Detail, int, bool], LayerPart] = {}
         self._tops: dict[bool, Top] = {}
 
@@ -79,7 +78,18 @@ class StepSequence:
 
     def run_first(self, memory: Memory) -> list[int]:
         """A step that makes the optimizer's states in what forward and backward left. Returns what is to be let go of."""
-        return self.optimize(memory, self.micro_batch(memory, not self.update.keeps_gradients, settling=True))
+        return self.first_update(memory, self.first_micro_batch(memory))
+
+    def first_micro_batch(self, memory: Memory) -> list[Gradient]:
+        """Returns the gradients that stay, which find their places among the temporaries."""
+        return self.micro_batch(memory, not self.update.keeps_gradients, settling=True)
+
+    def first_update(self, memory: Memory, gradients: list[Gradient]) -> list[int]:
+        """Makes the optimizer's states, which stay for good. Returns what is to be let go of."""
+        sizes = [size for _, size in gradients]
+        of_size = {size: [units(int(part * size * UNIT)) for part in self.update.states] for size in set(sizes)}
+        take_all(memory, [state for size in sizes for state in of_size[size]])
+        return self.optimize(memory, gradients)
 
     def run_again(self, memory: Memory, left: Sequence[int]) -> list[int]:
         """One more step, after what the last one ``left`` was let go of. Returns what it leaves itself."""
@@ -173,11 +183,7 @@ class StepSequence:
 
     def optimize(self, memory: Memory, gradients: list[Gradient]) -> list[int]:
         """What the update takes and leaves to be let go of, gradients included."""
-        sizes = [size for _, size in gradients]
-        if not self.states:
-            of_size = {size: [units(int(part * size * UNIT)) for part in self.update.states] for size in set(sizes)}
-            self.states = take_all(memory, [state for size in sizes for state in of_size[size]])
-        temporaries = take_all(memory, sizes * self.update.temporaries)
+        temporaries = take_all(memory, [size for _, size in gradients] * self.update.temporaries)
         return temporaries + [tensor for tensor, _ in gradients]
 
     def loss(self, q: Requests, normal: int) -> int:

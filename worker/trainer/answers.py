@@ -93,7 +93,8 @@ def save(
     if not asked:
         return None
     before: list[str] | list[None] = [None] * len(asked)
-    with trainer.compute_loss_context_manager():
+    # A head that trains beside 16-bit weights may be fp32. Trainer leaves autocast to a wrapper of forward, which this model lacks.
+    with trainer.accelerator.autocast():
         if isinstance(model, PeftModel):
             with model.disable_adapter():
                 before = speaker.answer(asked)

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -27,12 +27,13 @@ from typing import Any
 from benchmarks.gpu_models import ROWS, save_rows
 from tunescope.events import JobEvent, LedgerEvent, PlanEvent, StateEvent, StepEvent
 from tunescope.memory.catalogue import catalogue
-from tunescope.memory.devices import DEFAULT_DEVICE, Device, device_named
+from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.estimate import Estimate, estimate
 from tunescope.memory.lengths import Lengths
 from tunescope.problems import InvalidInput
 from tunescope.spec import JobSpec, parse_spec
 from tunescope.units import format_bytes
+from worker.allocator_settings import with_segments
 from worker.outbox import read_events
 from worker.probes.nvml import Gpu, Nvml
 from worker.probes.nvml_memory import Memory
@@ -123,11 +124,8 @@ def device_here() -> tuple[Device, Gpu] | str:
     gpu = chosen[0]
     if not isinstance(gpu.memory, Memory):
         return f"the size of {gpu.name} is unknown: {gpu.memory.because}"
-    try:
-        known = device_named(gpu.name)
-    except InvalidInput:
-        known = DEFAULT_DEVICE
-    return replace(known, name=gpu.name, total_bytes=gpu.memory.total), gpu
+    capability = None if isinstance(gpu.compute_capability, Unknown) else gpu.compute_capability
+    return Device(gpu.name, gpu.memory.total, capability=capability), gpu
 
 
 def predicted(cell: Cell, device: Device) -> dict[str, Any]:
@@ -139,6 +137,15 @@ def predicted(cell: Cell, device: Device) -> dict[str, Any]:
         "interval": list(found.interval),
         "allocated_bytes": found.allocated_bytes,
         "site": found.site,
+    }
+
+
+def environment_on(gpu: Gpu | None) -> dict[str, str]:
+    """For a process that is to use this GPU alone, and no network."""
+    return os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": gpu.uuid if gpu else "",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
 
 
@@ -159,12 +166,8 @@ def run(cell: Cell, weights: Path, gpu: Gpu | None, seconds: float) -> dict[str,
             "model": {"kind": "path", "location": str(weights)},
         }
         (folder / "order.json").write_text(json.dumps(order))
-        environment = os.environ | {
-            "TUNESCOPE_DATA_DIR": name,
-            "HF_HUB_OFFLINE": "1",
-            "CUDA_VISIBLE_DEVICES": gpu.uuid if gpu else "",
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        }
+        expandable = cell.spec().memory_savers.expandable_segments
+        environment = with_segments(environment_on(gpu), expandable) | {"TUNESCOPE_DATA_DIR": name}
         command = [sys.executable, "-m", "worker.trainer", str(folder / "order.json")]
         with (folder / "trainer.log").open("wb") as log:
             # In a group of its own, as under the worker: NVML's figure of a job is that of its process group.
@@ -225,6 +228,8 @@ def measured(events: list[JobEvent], log: str) -> dict[str, Any]:
         "peak_bytes": peaks,
         "unknown": unknown,
         "ledger": ledgers[-1].categories if ledgers else None,
+        "site": ledgers[-1].peak_site if ledgers else None,
+        "unfollowed_bytes": ledgers[-1].unfollowed_bytes if ledgers else None,
         "outside": [figure.model_dump(mode="json") for figure in ledgers[-1].outside] if ledgers else [],
         "step_seconds": [step.step_seconds for step in steps],
         "versions": plan.versions if plan else {},
@@ -249,7 +254,7 @@ def row_of(cell: Cell, device: Device, folder: Path, gpu: Gpu | None, until: flo
     told = predicted(cell, device)
     if gpu and told["interval"][0] > device.total_bytes:
         return {"cell": asdict(cell), "predicted": told, "skipped": "does not fit this GPU by the estimate"}
-    weights = prepare(cell.model, folder, min(WEIGHTS_SECONDS, until - time.monotonic()))
+    weights = prepare(cell.model, folder, gpu, min(WEIGHTS_SECONDS, until - time.monotonic()))
     if isinstance(weights, Path):
         found = run(cell, weights, gpu, min(CELL_SECONDS, until - time.monotonic()))
     else:
@@ -279,8 +284,8 @@ def line_of(cell: Cell, row: dict[str, Any]) -> str:
     )
 
 
-def prepare(model: str, folder: Path, seconds: float) -> Path | str:
-    """Random weights of a model, made once, in a process of their own; or why there are none."""
+def prepare(model: str, folder: Path, gpu: Gpu | None, seconds: float) -> Path | str:
+    """Random weights of a model, made once, in a process of their own on the GPU that is measured; or why there are none."""
     target = folder / model.replace("/", "--")
     if target.exists():
         return target
@@ -289,7 +294,14 @@ def prepare(model: str, folder: Path, seconds: float) -> Path | str:
     command = [sys.executable, "-m", "benchmarks.gpu_models", model, str(unfinished)]
     try:
         made = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=max(seconds, 0), check=False
+            command,
+            cwd=ROOT,
+            env=environment_on(gpu),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=max(seconds, 0),
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"not done within {seconds:.0f} s"

@@ -5,6 +5,7 @@ server starts once. A long group that begins last would leave the other processe
 9.2, xdist 3.8 deals out each test by itself there, https://github.com/pytest-dev/pytest-xdist/issues/1386.)
 """
 
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,13 @@ LONGEST = (
     "worker/test_gpu_queue", "worker/test_tracer_process", "worker/test_nvml",
 )  # fmt: skip
 """Groups from the longest on; all others follow as they are collected."""
+
+
+GPUS_TO_TEST = "GPUS_TO_TEST"
+"""What CUDA_VISIBLE_DEVICES said before: the GPUs that tests/gpu may take."""
+# All other tests are of the CPU, on a machine with GPUs too.
+os.environ.setdefault(GPUS_TO_TEST, os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def group_of(nodeid: str) -> str:

@@ -5,12 +5,14 @@ from typing import Any, TypeGuard
 
 from backend.measured.comparison import measured_account, on_gpu
 from tunescope.events import LedgerEvent
-from tunescope.memory.devices import Device
+from tunescope.memory.devices import DEFAULT_DEVICE, Device
 from tunescope.memory.ledger import CATEGORIES
 from tunescope.memory.trace import Trace
 from tunescope.memory.verified import verified
+from tunescope.sentences import Sentence, say
 
 PROBE = "probe"
+CONTEXT = "runtime_context"
 OF_THE_CALCULATION = frozenset(
     {"least_bytes", "sites", "assumptions", "assumption_sentences", "settled_bytes", "when_full"}
 )
@@ -30,11 +32,15 @@ def with_probe(estimate: Mapping[str, Any] | None, probe: LedgerEvent) -> dict[s
     """What a job needs, as just measured on its own GPU. A probe on the CPU says nothing about a GPU: no change."""
     if not on_gpu(probe):
         return dict(estimate) if estimate is not None else None
-    account = measured_account(probe)
+    formula, account = formula_of(estimate), measured_account(probe)
+    notes: list[Sentence] = []
+    if CONTEXT not in account:
+        # In many containers the driver tells no processes. The context is taken of the GPU all the same.
+        account[CONTEXT] = predicted_context(formula)
+        notes.append(say("probe_context_predicted"))
     total = sum(account.values())
     if is_probe(estimate) and estimate.get("attempt") == probe.attempt and estimate["total_bytes"] >= total:
         return dict(estimate)  # the highest of the probe's steps counts; another attempt may run on another GPU
-    formula = formula_of(estimate)
     kept = {name: value for name, value in (formula or {}).items() if name not in OF_THE_CALCULATION}
     return {
         **kept,
@@ -46,8 +52,17 @@ def with_probe(estimate: Mapping[str, Any] | None, probe: LedgerEvent) -> dict[s
         "interval": [total, total],
         "site": probe.peak_site,
         "allocated_bytes": probe.total_bytes,
+        "assumptions": [note.text for note in notes],
+        "assumption_sentences": [note.model_dump() for note in notes],
         "formula": formula,
     }
+
+
+def predicted_context(estimate: Mapping[str, Any] | None) -> int:
+    """Bytes of the CUDA context by a job's estimate; what is expected of any GPU where there is none."""
+    if estimate is None:
+        return DEFAULT_DEVICE.context_band()[1]
+    return int(estimate["ledger"][CONTEXT])
 
 
 def fit_of(total: int, estimate: Mapping[str, Any]) -> dict[str, Any]:

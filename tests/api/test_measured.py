@@ -28,6 +28,7 @@ from tunescope.events import (
 )
 from tunescope.settings import ServerSettings
 from tunescope.states import JobState
+from tunescope.units import MIB
 from tunescope.wire import Control
 from worker.death import explain_death
 
@@ -329,6 +330,24 @@ def test_a_probe_on_a_gpu_replaces_the_estimate_and_keeps_it_beside(
     assert after["tier"] == "probe" and after["formula"] == before
     assert "when_full" not in after and "settled_bytes" not in after, "it was measured: nothing is left to reckon"
     assert after["total_bytes"] == sum(after["ledger"].values()) == sum(PERSISTENT.values()) + 400 + 570
+
+
+def test_a_probe_in_a_container_keeps_the_predicted_context(member: TestClient, sessions: Sessions) -> None:
+    """The driver tells no processes there: without the context the job would be placed where it does not fit."""
+    job = running(member, sessions, "NVIDIA H100")
+    before = member.get(f"/api/jobs/{job}").json()["estimate"]
+    hidden = [
+        MemoryFigure(source="fragmentation", bytes=70),
+        MemoryFigure(source="runtime_context", unknown_because="x"),
+    ]
+    tell(sessions, job, [probe_of(job, 4).model_copy(update={"outside": hidden})])
+    after = member.get(f"/api/jobs/{job}").json()["estimate"]
+    context = before["ledger"]["runtime_context"]
+    assert after["ledger"]["runtime_context"] == context > 0
+    assert after["total_bytes"] == sum(after["ledger"].values()) == sum(PERSISTENT.values()) + 400 + 70 + context
+    assert [note["kind"] for note in after["assumption_sentences"]] == ["probe_context_predicted"]
+    unestimated = with_probe(None, probe_of(job, 4).model_copy(update={"outside": hidden}))
+    assert unestimated and unestimated["ledger"]["runtime_context"] == 1205 * MIB
 
 
 def probe_of(job: str, sequence: int, attempt: int = 1, **categories: int) -> LedgerEvent:

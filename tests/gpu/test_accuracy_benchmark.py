@@ -1,6 +1,9 @@
 """The benchmark of GPU accuracy, up to where it needs a GPU."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +25,13 @@ from benchmarks.gpu_accuracy import (
     save,
 )
 from benchmarks.gpu_models import save_tokenizer
+from tests.worker.simulated import SimulatedDriver, build_library, gpu
 from tests.worker.tiny import save_tiny
 from tunescope.events import Failure, StateEvent
 from tunescope.memory.devices import DEFAULT_DEVICE
 from tunescope.sentences import say
 from tunescope.states import FailureReason, JobState
+from tunescope.units import GIB, MIB
 from worker.probes.nvml import lost_gpu
 from worker.probes.nvml_memory import Memory
 from worker.probes.reading import Unknown
@@ -79,6 +84,26 @@ def test_what_the_device_holds_more_than_idle_stands_for_a_process_that_the_driv
     assert over_idle(900, replace(card, memory=Memory(total=1000, used=70, free=930, reserved=60))) == 830
 
 
+HERE = """
+from benchmarks.gpu_accuracy import device_here
+here = device_here()
+print(here if isinstance(here, str) else (here[0].name, here[0].total_bytes, here[0].cublas_workspace_bytes, here[1].uuid))
+"""
+
+
+def test_the_card_is_predicted_for_as_the_driver_tells_it_and_not_as_another(tmp_path: Path) -> None:
+    driver = SimulatedDriver(build_library(tmp_path / "nvml"), tmp_path / "scenario")
+    driver.write(gpu(0, 24 * GIB, capability=80), gpu(1, 90 * GIB, name="NVIDIA of next year", capability=120))
+
+    def here(**environment: str) -> str:
+        env = os.environ | driver.environment | environment
+        return subprocess.run([sys.executable, "-c", HERE], env=env, capture_output=True, text=True).stdout.strip()
+
+    assert here(CUDA_VISIBLE_DEVICES="1") == str(("NVIDIA of next year", 90 * GIB, 32 * MIB, "GPU-1"))
+    assert here(CUDA_VISIBLE_DEVICES="GPU-0,GPU-1").endswith("'GPU-0')")
+    assert here(CUDA_VISIBLE_DEVICES="7") == "NVML lists no GPU that can be used"
+
+
 def test_errors_are_relative_to_what_was_measured() -> None:
     assert error_of(110, 100) == 0.1
     assert error_of(110, None) is None
@@ -87,7 +112,7 @@ def test_errors_are_relative_to_what_was_measured() -> None:
 def test_a_run_that_is_out_of_time_keeps_its_cells_and_says_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "not done within 0 s" in str(prepare(MODELS[0], tmp_path, 0)), "weights are made within the time too"
+    assert "not done within 0 s" in str(prepare(MODELS[0], tmp_path, None, 0)), "weights are made within the time too"
     assert main(["--on-cpu", "--minutes", "0.1"]) == 0
     assert "The time is over: 144 of 144 cells were not begun." in capsys.readouterr().out
     assert "not done within 0 s" in run(CELL, tmp_path, None, 0)["failure"]
@@ -97,7 +122,7 @@ def test_a_run_that_is_out_of_time_keeps_its_cells_and_says_what_is_left(
 
 
 def test_weights_that_cannot_be_made_are_a_reason_and_leave_nothing(tmp_path: Path) -> None:
-    assert "not in the catalogue" in str(prepare("no/model", tmp_path, 60))
+    assert "not in the catalogue" in str(prepare("no/model", tmp_path, None, 60))
     assert not (tmp_path / "no--model").exists()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import GPUS_TO_TEST
 from tunescope.units import MIB
 from worker.probes.nvml import Nvml
 from worker.probes.nvml_memory import Memory
@@ -48,11 +49,18 @@ BLOCK = 1024 * MIB
 
 
 def usable_gpus() -> list[str]:
-    """UUIDs of the GPUs that CUDA can use; skips the test, saying why, where there is none."""
+    """UUIDs of the GPUs that CUDA can use and we may; skips the test, saying why, where there is none."""
     gpus = Nvml().gpus()
     if isinstance(gpus, Unknown):
         pytest.skip(f"needs an NVIDIA GPU: {gpus.because}")
-    working = [gpu for gpu in gpus if gpu.unusable is None and not gpu.divided]
+    ours = os.environ[GPUS_TO_TEST]
+    working = [
+        gpu
+        for gpu in gpus
+        if gpu.unusable is None
+        and not gpu.divided
+        and (ours == "all" or {gpu.uuid, str(gpu.index)} & set(ours.split(",")))
+    ]
     roomy = [gpu.uuid for gpu in working if isinstance(gpu.memory, Memory) and gpu.memory.free > 4 * BLOCK]
     if not roomy:
         pytest.skip("needs a GPU with 4 GiB free")

@@ -272,6 +272,7 @@ ASSUMPTIONS = {
     "cache_shrinks": "Blocks that torch keeps cached would fill this card. Segments that can expand give them back page by page, so that "
     "steps go on with little beside their tensors; the first ones are slower.",
     "context_of_another_machine": "CUDA context as measured with these versions on another machine: {mebibytes:,} MiB",
+    "probe_context_predicted": "CUDA context as predicted: the driver does not tell what this process holds of the GPU",
     "context_not_measured": "CUDA context not measured on this machine: a default of 1,205 MiB, between 450 and 1,960",
     "only_memory": "only memory is estimated, {device} cannot run this: {because}",
     "needs_capability": "{what} needs compute capability 8.0 or higher; it has {has}",

@@ -72,7 +72,8 @@ export type Estimate = {
   fits: boolean;
   fit: "yes" | "tight" | "no";
   tier?: "formula" | "trace" | "probe";
-  assumptions: string[];
+  /** None with a probe of an older release. */
+  assumptions?: string[];
   /** In the order of ``assumptions``; a job of an older release has none. */
   assumption_sentences?: Sentence[];
   interval?: [number, number];

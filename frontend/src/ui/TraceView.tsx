@@ -95,19 +95,25 @@ function Ready({ trace, comparison }: { trace: Trace; comparison: TraceStatus["c
   );
 }
 
-/** Which tier an estimate is of: the closed form, or the exact trace. */
-export function TierBadge({ tier }: { tier?: string }) {
+const TIERS = {
+  formula: { name: "tierFormula", about: "formulaAbout" },
+  trace: { name: "tierTrace", about: "traceAbout" },
+  probe: { name: "tierProbe", about: "probeAbout" },
+};
+
+/** Which tier an estimate is of: the closed form, the exact trace, or a probe of the job itself. */
+export function TierBadge({ tier = "formula" }: { tier?: keyof typeof TIERS }) {
   const { t } = useTranslation("trace");
-  const exact = tier === "trace";
+  const exact = tier !== "formula";
   return (
     <Badge
       variant="light"
       color={exact ? "teal" : "gray"}
       tt="none"
-      title={t(exact ? "traceAbout" : "formulaAbout")}
+      title={t(TIERS[tier].about)}
       styles={{ label: { color: exact ? "light-dark(#05573f, #96f2d7)" : "light-dark(#495057, #ced4da)" } }}
     >
-      {t(exact ? "tierTrace" : "tierFormula")}
+      {t(TIERS[tier].name)}
     </Badge>
   );
 }

@@ -12,6 +12,12 @@ def counters() -> dict[str, Any]:
     return dict(torch.cuda.memory_stats(0))
 
 
+def allocated_now() -> int:
+    """Bytes of live tensors on the GPU; 0 before CUDA has begun."""
+    counted = torch.cuda.memory_stats_as_nested_dict(0)
+    return counted["allocated_bytes"]["all"]["current"] if counted else 0
+
+
 def allocator_figures(stats: dict[str, Any]) -> AllocatorFigures:
     """The counters of one ``torch.cuda.memory_stats`` that a person needs, in bytes.
 
@@ -38,8 +44,8 @@ class AllocatorPeaks:
         torch.cuda.reset_peak_memory_stats(0)
         self.allocated = self.reserved = 0
 
-    def take(self) -> tuple[int, int]:
-        """Bytes allocated now, and the most since the last mark.
+    def take(self) -> int:
+        """The most bytes that were allocated at once since the last mark.
 
         The counters are read once and as they come: each of torch's ``memory_allocated``, ``max_memory_allocated`` … flattens
         and sorts all of the two hundred for its one, which takes longer than all else at a mark.
@@ -49,7 +55,7 @@ class AllocatorPeaks:
         self.allocated = max(self.allocated, allocated["peak"])
         self.reserved = max(self.reserved, reserved["peak"])
         torch.cuda.reset_peak_memory_stats(0)
-        return allocated["current"], allocated["peak"]
+        return allocated["peak"]
 
     def figures(self, stats: dict[str, Any]) -> list[MemoryFigure]:
         now = allocator_figures(stats)

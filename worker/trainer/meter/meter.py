@@ -12,10 +12,10 @@ import torch
 from tunescope.events import AllocatorFigures, MemoryFigure, PhaseMemory
 from tunescope.memory.trace import Phase
 from worker.probes.reading import Bytes, Unknown, figure
-from worker.trainer.meter.allocator import AllocatorPeaks, allocator_figures, counters
+from worker.trainer.meter.allocator import AllocatorPeaks, allocated_now, allocator_figures, counters
 from worker.trainer.meter.phases import Phases
 from worker.trainer.meter.sampler import Sampler
-from worker.trainer.meter.sources import KernelPeak, sources
+from worker.trainer.meter.sources import KernelPeak, Source, sources
 from worker.trainer.meter.stopwatch import CudaStopwatch
 
 HOST, ALLOCATED, RESERVED = "host.rss", "torch.allocated", "torch.reserved"
@@ -68,7 +68,8 @@ class Meter:
         self._sampled_before = 0.0
         self.listeners: list[Callable[[Phase], None]] = []
         """Called at each entry of a phase, after the meter's own marks."""
-        self._sampler = Sampler(self._sources, self._phases.heard)
+        allocated = [Source(ALLOCATED, allocated_now)] if self._cuda else []
+        self._sampler = Sampler([*self._sources, *allocated], self._phases.heard)
         self._sampler.start()
 
     @property
@@ -114,7 +115,8 @@ class Meter:
                 self._lengths.append([columns] * rows)
 
     def end(self) -> StepFigures:
-        """The step has ended; waits for the GPU, which the trainer does next in any case."""
+        """The step has ended; waits for the GPU, which the trainer does next in any case: no part of what measuring costs."""
+        self._phases.settle()
         with self._counted():
             self._note_peaks()
             stats = counters() if self._allocator else {}
@@ -167,9 +169,7 @@ class Meter:
     def _note_peaks(self) -> None:
         """Exact peaks of the phase that ends, where somebody keeps them."""
         if self._allocator:
-            now, peak = self._allocator.take()
-            self._phases.seen(ALLOCATED).add(now)
-            self._phases.seen(ALLOCATED).raise_peak(peak)
+            self._phases.seen(ALLOCATED).raise_peak(self._allocator.take())
         if self._kernel.works:
             self._phases.seen(HOST).raise_peak(self._kernel.take() or 0)
         self._sample_host()

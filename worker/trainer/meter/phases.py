@@ -67,6 +67,10 @@ class Phases:
         peaks = [seen.peak for (_, name), seen in list(self._seen.items()) if name == source and seen.peak is not None]
         return max(peaks, default=None)
 
+    def settle(self) -> None:
+        """Wait until all that was begun so far is done."""
+        self._stopwatch.settle(self._stopwatch.mark())
+
     def seconds(self) -> dict[Phase, float]:
         """Time of each phase until now, in the order of its first entry; all stretches of a phase together."""
         end = self._stopwatch.mark()

@@ -7,6 +7,7 @@ import { type Job, TERMINAL } from "../../api/types";
 import { MemoryLedger } from "../../charts/MemoryLedger";
 import { useSaid } from "../../i18n/sentence";
 import { useSourceName } from "../../i18n/source";
+import { Assumptions } from "../../ui/Assumptions";
 import { ProblemFields } from "../../ui/Problem";
 import { TierBadge } from "../../ui/TraceView";
 import { formatBytes } from "../../units";
@@ -37,6 +38,7 @@ export function Memory({ job }: { job: Job }) {
   const all = job.latest?.memory ?? [];
   const figures = all.filter(({ source }) => gpuOfSource(source).gpu === 1);
   const ended = TERMINAL.has(job.state);
+  const probed = job.estimate?.tier === "probe";
   return (
     <Stack>
       <section className="card">
@@ -59,8 +61,14 @@ export function Memory({ job }: { job: Job }) {
               ledger={job.estimate.ledger}
               totalBytes={job.estimate.total_bytes}
               capacityBytes={job.estimate.device.total_bytes}
-              label={t("predicted", { device: job.estimate.device.name })}
+              label={t(probed ? "probed" : "predicted", { device: job.estimate.device.name })}
             />
+            {probed && (
+              <Assumptions
+                assumptions={job.estimate.assumptions ?? []}
+                sentences={job.estimate.assumption_sentences}
+              />
+            )}
           </Stack>
         ) : (
           <NoEstimate job={job} />

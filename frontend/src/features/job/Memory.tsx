@@ -65,7 +65,7 @@ export function Memory({ job }: { job: Job }) {
             />
             {probed && (
               <Assumptions
-                assumptions={job.estimate.assumptions ?? []}
+                assumptions={job.estimate.assumptions}
                 sentences={job.estimate.assumption_sentences}
               />
             )}

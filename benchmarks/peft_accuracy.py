@@ -132,7 +132,7 @@ def less_after_emptying(steps: StepSequence) -> int:
     kept = allocator.reserved
     drop_all(allocator, left)
     allocator.release_cached()
-    steps.run_first(allocator)
+    steps.optimize(allocator, steps.first_micro_batch(allocator))
     return (kept - allocator.reserved) * UNIT
 
 

@@ -30,12 +30,17 @@ QWEN = {
 
 
 def spec_of(
-    method: str, quantization: str, tokens: int, checkpointing: bool = True, expandable: bool = False
+    method: str,
+    quantization: str,
+    tokens: int,
+    checkpointing: bool = True,
+    expandable: bool = False,
+    dora: bool = False,
 ) -> JobSpec:
     return parse_spec(
         {
             "model": {"id": "m"}, "data": {"dataset": "d", "max_length": tokens},
-            "adaptation": {"method": method}, "precision": {"quantization": quantization},
+            "adaptation": {"method": method, "use_dora": dora}, "precision": {"quantization": quantization},
             "batch": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 1},
             "memory_savers": {"gradient_checkpointing": checkpointing, "expandable_segments": expandable},
         }
@@ -58,9 +63,13 @@ KEEPING_ALL = spec_of("lora", "none", 2048, False)
     [
         spec_of("lora", "none", 2048), spec_of("lora", "nf4", 2048), KEEPING_ALL,
         spec_of("full", "none", 512), spec_of("full", "none", 1500), spec_of("full", "none", 2048, False),
-        spec_of("lora", "nf4", 1500, True, True), spec_of("full", "none", 2048, True, True),
+        spec_of("lora", "nf4", 1500, True, True), spec_of("full", "none", 2048, True, True), spec_of("lora", "none", 2048, dora=True),
+        spec_of("lora", "nf4", 2048, dora=True),
     ],
-    ids=["LoRA", "QLoRA", "LoRA keeping all", "full, short", "full", "full keeping all", "QLoRA expandable", "full expandable"],
+    ids=[
+        "LoRA", "QLoRA", "LoRA keeping all", "full, short", "full", "full keeping all", "QLoRA expandable", "full expandable", "DoRA",
+        "QDoRA",
+    ],
 )  # fmt: skip
 def test_reserved_bytes_agree_within_five_percent(config: dict[str, Any], stack: str, spec: JobSpec) -> None:
     found = estimate(spec, architecture_from_config(config), ROOMY, stack=STACKS[stack])

@@ -123,7 +123,6 @@ def test_the_first_qwen_has_its_own_matrices() -> None:
     [
         ({"parallelism": {"gpus": 2, "strategy": "zero3"}}, "parallelism.strategy"),
         ({"precision": {"quantization": "gptq-int4"}}, "precision.quantization"),
-        ({"adaptation": {"use_dora": True}}, "adaptation.use_dora"),
         ({"adaptation": {"target_modules": ["no_such"]}}, "adaptation.target_modules"),
         ({"data": {"dataset": "d", "max_length": 10_000_000}, "batch": {"per_device_train_batch_size": 1000}}, "data.max_length"),
     ],

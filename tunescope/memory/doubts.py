@@ -40,8 +40,8 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
         yield Doubt(5, say("doubt_experts_even"))
     if not architecture.traits.certain:
         yield Doubt(5, say("doubt_family", family=architecture.family))
-    if lora and adaptation.use_dora:
-        yield Doubt(20, say("doubt_dora"))
+    if lora and adaptation.use_dora and (percent := _missed_under_dora(spec)):
+        yield Doubt(percent, say("doubt_dora", percent=percent))
     if lora and precision.quantization == "int8":
         yield Doubt(2, say("doubt_int8"))
     if lora and precision.dtype == "float32" and architecture.family not in EXACT_IN_FP32:
@@ -62,3 +62,11 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
         yield Doubt(2, say("doubt_layers_in_full"))
     if lora and outer_targets(spec):
         yield Doubt(2, say("doubt_outer_adapters"))
+
+
+def _missed_under_dora(spec: JobSpec) -> int:
+    """Where only some layers of bitsandbytes give fp32, those between are taken to as well, or none is; the first layer reads 16 bit."""
+    some = spec.adaptation.target_modules != "all-linear"
+    if spec.precision.quantization == "none":
+        return 2 if some else 0
+    return 12 if some else 3

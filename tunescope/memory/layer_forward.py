@@ -4,11 +4,11 @@ Forward runs once where it keeps all; under checkpointing once without keeping, 
 """
 
 from tunescope.memory.architecture import Linear
+from tunescope.memory.dora_step import DoraLinears
 from tunescope.memory.layer_kept import Meter
-from tunescope.memory.layer_linears import LayerLinears
 
 
-class LayerForward(LayerLinears):
+class LayerForward(DoraLinears):
     """Forward of one layer, highest as a rule inside the MLP's last matrix."""
 
     def adapted(self, linear: Linear) -> bool:
@@ -25,9 +25,11 @@ class LayerForward(LayerLinears):
         activated = product if self.a.traits.gated else 0
         beside = activated if len(self.ups) > 1 else 0
         added = self.adding(open_outputs) + self.casts(last, self.h)[0] if self.adapted(last) else 0
+        added = self.dora_height(last, self.h) or added
         up = wide * (beside + open_outputs) + max(added, self.restored_bytes(last))
         made = wide * (open_outputs + activated + product)
         added = sum(self.casts(self.down, product)) if self.adapted(self.down) else 2 * c * self.h * s.checkpointing
+        added = self.dora_height(self.down, product) or added
         down = wide * (self.h + product) + max(added, self.restored_bytes(self.down))
         # Gate and up in one matrix are views of its output, which lives as long as either.
         down += wide * open_outputs if activated and not beside else 0
@@ -70,7 +72,7 @@ class LayerForward(LayerLinears):
         m, s = self.meter, self.s
         held = m.take(self.residual_held() + self.mlp_input_held())
         dropped = self.residual_mask()
-        m.free(after + product_kept + dropped)
+        m.free(after + product_kept + dropped + self.dora_kept(self.down))
         self.last_opened(product)
         # What saves a tensor after the matrix needs what it gives.
         whole_matrix = whole or after > 0 or dropped > 0
@@ -95,12 +97,15 @@ class LayerForward(LayerLinears):
         later = self.mlp_kept(self.layer.mlp_width, self.rows) - self.answered * given if len(self.ups) == 1 else 0
         m.free(later)
         if self.adapted(last):
-            inputs = self.input_kept([last], self.h, True)
+            inputs = self.input_kept([last], self.h, True) + self.dora_kept(last)
             m.free(inputs)
             m.free(self.restored(last))
+            if self.decomposed(last):
+                self.dora_forward(last, self.h, graph=True)
             m.take(inputs)
             cast, dropped, copied = self.casts(last, self.h)
-            m.free(m.take((cast if copied or dropped else 0) + self.adding(given)))
+            added = 0 if self.decomposed(last) else (cast if copied or dropped else 0) + self.adding(given)
+            m.free(m.take(added))
         else:
             m.free(self.restored(last))
         m.take(later)
@@ -131,22 +136,23 @@ class LayerForward(LayerLinears):
         restored = self.restored(self.down)
         out = m.take(self.answered * self.h if own else 0)
         m.free(restored)
-        if not itself:
-            m.take(product_kept - (read if holds else 0))
-        if adapted:
-            self.last_adapter(product, whole)
+        kept = 0 if itself else product_kept - (read if holds else 0)
+        if self.decomposed(self.down):
+            self.dora_forward(self.down, product, graph=True, whole=whole)
+            m.take(kept + self.dora_kept(self.down))
+        else:
+            m.take(kept)
+            if adapted:
+                self.last_adapter(product, whole)
         m.free((0 if holds else read) + out)
 
     def last_adapter(self, product: int, whole: bool) -> None:
-        m, s = self.meter, self.s
+        m = self.meter
         assert self.down is not None
         cast, dropped, copied = self.casts(self.down, product)
         # One of them is what is kept.
         cast = m.take(cast if copied or dropped else 0)
         dropped = m.take(dropped if copied else 0)
-        if s.dora:
-            # lora_B(lora_A(eye)): an identity, the product, and the weight and its sum in fp32 for the norm.
-            m.free(m.take(s.compute * self.down.inputs**2 + (3 * s.compute + 8) * self.down.weight_count))
         m.free(dropped)
         added = m.take(self.adding(self.h) if whole else 0)
         m.free(cast + added)
@@ -185,6 +191,31 @@ class LayerForward(LayerLinears):
             else 0
         )
 
+    def dora_early(self, graph: bool, normed: int) -> int:
+        """The highest of forward while DoRA runs on a matrix before the MLP's last two, beside the layer's input. ``normed``: kept by
+        each norm. Its products of weights decide where rows are few."""
+        height, returned = 0, 0 if graph else self.weights_returned()
+        as_it_is = graph and self.kept_as_it_is(self.qkv)
+        there = (normed if graph else 0) + (0 if as_it_is else self.normed * self.h)
+        for linear in self.qkv:
+            there += self.answered * self.t * linear.outputs
+            height = max(height, there + self.dora_height(linear, self.h, graph))
+            there += self.input_kept([linear], self.h, True) + self.dora_kept(linear) if graph else 0
+        decomposed = sum(map(self.dora_kept, self.qkv))
+        inputs = self.input_kept(self.qkv, self.h, False)
+        there = normed + inputs + decomposed + self.attention_kept() if graph else self.s.compute * self.q
+        there += returned + self.answered * self.h
+        height = max(height, there + self.dora_height(self.out, self.q, graph))
+        if self.down is None or len(self.ups) == 1:
+            return height
+        # The norm between, and what the MLP reads.
+        there = self.residual_held() + self.mlp_input_held() if graph else (self.s.stream + self.normed) * self.h
+        if graph:
+            there += 2 * normed + inputs + decomposed + self.attention_kept() + self.dora_kept(self.out)
+            there += self.input_kept([self.out], self.q, self.out_reads_attended)
+        there += returned + self.answered * self.t * self.ups[0].outputs
+        return max(height, there + self.dora_height(self.ups[0], self.h, graph))
+
     def recompute_end(self, product: int, product_kept: int, after: int) -> None:
         """The end of recomputation under checkpointing.
 
@@ -207,7 +238,9 @@ class LayerForward(LayerLinears):
             # What is left of it is its input's gradient.
             gradient = self.answered * product
         else:
-            gradient = self.own_gradient() + (c * self.h if self.adapted(self.down) else 0)
+            gradient = self.dora_gradient(self.down) or self.own_gradient() + (
+                c * self.h if self.adapted(self.down) else 0
+            )
         m.take(gradient)
         self.to_the_end(product, product_kept, after, whole=False)
         m.free(gradient)

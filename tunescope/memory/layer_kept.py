@@ -143,6 +143,13 @@ class LayerKept:
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
 
+    def in_four_bit(self, linear: Linear) -> bool:
+        """Whether bitsandbytes keeps it so."""
+        return self.s.quantized in ("nf4", "fp4") and linear.path not in self.layer.unquantized
+
+    def in_eight_bit(self, linear: Linear) -> bool:
+        return self.s.quantized == "int8" and linear.path not in self.layer.unquantized
+
     def inner(self, linear: Linear) -> int:
         """Width that peft casts an adapter's input to: the adapter's, but quantized layers leave that to autocast.
 
@@ -242,11 +249,3 @@ class LayerKept:
 
     def saved_weight(self, linear: Linear) -> int:
         return self.s.compute * linear.weight_count if self.s.keeps_weights else 0
-
-    def dora_kept(self) -> int:
-        """DoRA keeps the base's and the adapter's outputs to scale them, the latter in the adapter's type where autocast does not choose."""
-        if not self.s.dora:
-            return 0
-        adapted = [linear for linear in self.layer.linears if linear.path in self.s.targets]
-        added = self.s.compute if self.s.autocast else self.s.adapter
-        return (self.s.compute + added) * self.t * sum(linear.outputs for linear in adapted)

@@ -33,6 +33,7 @@ class LayerLinears(LayerKept):
                 wide = m.take(inner * count_in)
                 m.free(path)
                 path = wide
+            self.joined(linear, count_in, path)
             if s.dropout:
                 undropped = m.take(path)
                 m.free(path + masks)
@@ -54,16 +55,12 @@ class LayerLinears(LayerKept):
                 m.free(narrow)
         return gradient_in
 
+    def joined(self, linear: Linear, count_in: int, path: int) -> None:
+        """Gradients that come to an adapter's input by other ways than through the adapter, of ``path`` bytes: none but DoRA's."""
+
     def constants(self, linear: Linear) -> int:
         """Those of a 4-bit matrix that are quantized too, in fp32."""
         return 4 * -(-linear.weight_count // 64) if self.s.nested else 0
-
-    def in_four_bit(self, linear: Linear) -> bool:
-        """Whether bitsandbytes keeps it so."""
-        return self.s.quantized in ("nf4", "fp4") and linear.path not in self.layer.unquantized
-
-    def in_eight_bit(self, linear: Linear) -> bool:
-        return self.s.quantized == "int8" and linear.path not in self.layer.unquantized
 
     def input_gradient(self, reading: int, count_in: int) -> int:
         """The product's gradient in compute dtype, then cast to the type of what was read."""

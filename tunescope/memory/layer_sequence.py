@@ -5,12 +5,12 @@ what traces of the real models show (``worker/tracer``), without what is small b
 adapters, their gradients.
 """
 
-from tunescope.memory.linear_sequence import LinearSequence
+from tunescope.memory.dora_sequence import DoraSequence
 from tunescope.memory.native_allocator import UNIT
 from tunescope.memory.requests import Kept
 
 
-class LayerSequence(LinearSequence):
+class LayerSequence(DoraSequence):
     """Forward and backward. With ``keep`` forward leaves in ``kept`` what backward needs; without, nothing."""
 
     # --- forward ---------------------------------------------------------------------------------------------------

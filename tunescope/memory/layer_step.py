@@ -117,8 +117,13 @@ class _LayerStep(ExpertsStep, LayerForward):
             self.attention_backward(kept.first_norm, kept.attention_inputs, kept.out_input)
         if s.attention in ("eager", "math") and self.input_graded and not (self.experts and not s.checkpointing):
             self.passing = max(self.passing, self.attention_passing(kept))
-        ungraded = self.for_input_only(kept.norm, kept.middle)
+        ungraded = self.for_input_only(kept.norm, kept.middle) + self.for_first_input()
         return LayerBytes(kept.whole, m.peak - kept.whole, m.where, ungraded, self.passing, self.held())
+
+    def for_first_input(self) -> int:
+        """Copies of matrices under DoRA that only the gradient of the layer's input needs: those of the first that are adapted."""
+        first = next((group for group in (self.qkv, [self.out], self.ups) if self.adapted_any(group)), [])
+        return sum(self.copied_weight(linear) for linear in first)
 
     def held(self) -> int:
         """What LLM.int8's nodes hold where a gradient is asked of it, one tensor for all that read it; or an adapter, which keeps it so."""
@@ -162,10 +167,10 @@ class _LayerStep(ExpertsStep, LayerForward):
         # Gemma 2 and 3 also norm what attention and MLP give (four norms a layer).
         after = norm if self.a.traits.norms_per_layer > 2 else 0
         whole = first_norm + attention_inputs + self.attention_kept() + out_input + mlp + 2 * after
-        whole += 2 * self.residual_mask() + self.dora_kept()
+        whole += 2 * self.residual_mask() + sum(self.dora_kept(linear) for linear in self.layer.linears)
         whole += sum(self.saved_weight(linear) for linear in self.layer.linears)
         if not self.input_graded:
-            whole -= self.for_input_only(norm, middle)
+            whole -= self.for_input_only(norm, middle) + self.for_first_input()
         return Kept(
             whole,
             norm,
@@ -192,6 +197,11 @@ class _LayerStep(ExpertsStep, LayerForward):
             else:
                 self.recompute_end(kept.product, kept.product_kept, kept.after)
                 self.passing = self.passed(kept.product)
+            if s.dora:
+                beside = self.dora_early(True, kept.norm) - kept.whole
+                beside += 0 if s.reentrant or self.down is None else self.dora_gradient(self.down)
+                m.free(m.take(max(0, beside)))
+                self.passing = max(self.passing, self.dora_early(False, kept.norm))
             m.take(s.stream * self.h if s.reentrant else 0)
         elif self.experts:
             kept_input = self.router_trains or self.kept_as_it_is(self.ups)
@@ -200,6 +210,8 @@ class _LayerStep(ExpertsStep, LayerForward):
         elif self.input_graded:
             product_kept = kept.product_kept + (self.held_product() if self.inputs_held else 0)
             self.passing = self.end_of_forward(kept.product, product_kept, kept.after)
+            if s.dora:
+                self.passing = max(self.passing, self.stream_held() + self.dora_early(True, kept.norm) - kept.whole)
 
     def feed_forward_backward(self, kept: Kept, spread: int) -> int:
         """MLP or experts; ``spread`` is the gradient that the experts are given. Returns what is held until they are through."""

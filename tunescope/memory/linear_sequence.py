@@ -106,10 +106,15 @@ class LinearSequence(LayerKept):
         q.drop(kept.inputs.get(linear.path, 0))
         if s.autocast and wide != c:
             path = q.replaced(path, wide * count_in)
+        path = self._joined(linear, count_in, path, kept)
         if s.dropout:
             path = q.replaced(path, wide * count_in)
             q.drop(kept.masks.get(linear.path, 0))
         return q.replaced(path, reading * count_in) if wide != reading else path
+
+    def _joined(self, linear: Linear, count_in: int, path: int, kept: Kept) -> int:
+        """The gradient of an adapter's input with what comes to it by other ways than through the adapter: nothing but DoRA's."""
+        return path
 
     def _weight_gradient(self, linear: Linear, kept: Kept) -> None:
         q, s, count = self.requests, self.s, linear.weight_count

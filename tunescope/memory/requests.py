@@ -93,6 +93,8 @@ class Kept:
     masks: dict[str, int] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
     """By matrix: restored ones that backward finds again."""
+    scaled: dict[str, list[int]] = field(default_factory=dict)
+    """By matrix under DoRA: what it and its adapter gave."""
     attention: list[int] = field(default_factory=list)
     mlp: list[int] = field(default_factory=list)
     experts: list[list[int]] = field(default_factory=list)
@@ -104,6 +106,7 @@ class Kept:
         return [
             *self.norms,
             *by_matrix,
+            *(uid for outputs in self.scaled.values() for uid in outputs),
             *self.attention,
             *self.mlp,
             *(uid for expert in self.experts for uid in expert),

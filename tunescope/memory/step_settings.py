@@ -15,12 +15,16 @@ from tunescope.memory.workload import Workload, uneven
 from tunescope.spec import JobSpec
 
 
-def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture) -> int:
+def stream_width(spec: JobSpec, stack: Stack, architecture: Architecture, targets: frozenset[str]) -> int:
     """Bytes of one number of the residual stream: 4 when norms or embeddings were cast to fp32.
 
-    Also where bitsandbytes' layers or experts answer an fp32 norm in fp32, and the sum takes that type from the first layer on.
+    ``targets``: paths of the adapted matrices. Also where bitsandbytes' layers or experts answer an fp32 norm in fp32, and the sum takes that type from the first layer on.
     """
-    wide = _layers_widen(spec, architecture, stack) or _meets_other_sixteen(spec, stack)
+    wide = (
+        _layers_widen(spec, architecture, stack)
+        or _dora_widens(spec, architecture, stack, targets)
+        or _meets_other_sixteen(spec, stack)
+    )
     return 4 if wide else embedded_width(spec, stack)
 
 
@@ -41,6 +45,19 @@ def _meets_other_sixteen(spec: JobSpec, stack: Stack) -> bool:
     """A trained copy of the embedding in bf16 meets layers in fp16, or the other way round: PyTorch adds the two in fp32."""
     lora = spec.adaptation.method == "lora" and stack.saved_modules_follow_adapters and embedding_trains(spec)
     return lora and {spec.precision.dtype, spec.precision.adapter_dtype} == {"bfloat16", "float16"}
+
+
+def _dora_widens(spec: JobSpec, architecture: Architecture, stack: Stack, targets: frozenset[str]) -> bool:
+    """An fp32 magnitude makes what bitsandbytes' layers give fp32, which peft casts back only without autocast (``tuners/lora/bnb.py``),
+    and so all that is made of it, but for what attention reads."""
+    adaptation, bits = spec.adaptation, spec.precision.quantization in ("nf4", "fp4", "int8")
+    if not (adaptation.use_dora and bits and stack.autocast_adapters and adapter_width(spec) == 4):
+        return False
+    return any(
+        linear.reads != "attention_input" and linear.path in targets
+        for layer in architecture.layers
+        for linear in layer.linears
+    )
 
 
 def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
@@ -70,7 +87,7 @@ def layer_settings(
         tokens=work.tokens,
         sequence=work.sequence,
         batch=work.batch,
-        stream=stream_width(spec, stack, architecture),
+        stream=stream_width(spec, stack, architecture, persistent.targets),
         embedded=embedded_width(spec, stack),
         compute=WIDTHS[spec.precision.dtype],
         autocast=autocast,

@@ -37,8 +37,6 @@ def check_traceable(spec: JobSpec) -> None:
         raise refuse("parallelism.strategy", "several GPUs are not traced, only estimated", "choose none, on one GPU")
     if spec.precision.quantization.startswith("gptq"):
         raise refuse("precision.quantization", "GPTQ kernels are not installed here", "choose nf4, int8 or none")
-    if spec.adaptation.use_dora and spec.precision.quantization != "none":
-        raise refuse("adaptation.use_dora", "DoRA unpacks quantized weights", "choose quantization none, or plain LoRA")
 
 
 def model_config(config: dict[str, Any], attn_implementation: str) -> Any:

@@ -364,6 +364,35 @@ GRID = [(architecture, recipe) for architecture in ARCHITECTURES for recipe in R
 
 DORA = {"use_dora": True, **UNDROPPED}
 ON_QUERIES_AND_VALUES = {"target_modules": ["q_proj", "v_proj"]}
+OTHERS = {
+    "ministral": model("ministral", head_dim=128, **SHORT_WINDOW),
+    "ministral3": model("ministral3", head_dim=128),
+    "glm": model("glm", head_dim=128, attention_bias=True, pad_token_id=0),
+    "glm4": model("glm4", head_dim=128, attention_bias=True, pad_token_id=0),
+    "ernie4_5": model("ernie4_5", head_dim=128),
+    "internlm3": model("internlm3", head_dim=128),
+    "exaone4": model("exaone4", layer_types=["sliding_attention", "full_attention"], sliding_window=4096),
+    "starcoder2": model(
+        "starcoder2",
+        hidden_act="gelu_pytorch_tanh",
+        attention_dropout=0.1,
+        residual_dropout=0.1,
+        bos_token_id=0,
+        eos_token_id=0,
+    ),
+}
+"""Families that are like those above, but for what the recipe that each is tried with shows."""
+LIKE_OTHERS = {
+    ("ministral", "LoRA with eager attention"), ("ministral", "QLoRA"), ("ministral3", "LoRA with the loss in tiles"),
+    ("glm", "LoRA with the loss in tiles"), ("glm", "full without checkpointing"), ("glm4", "LoRA with the loss in tiles"), ("glm4", "QLoRA"),
+    ("ernie4_5", "LoRA with the loss in tiles"), ("ernie4_5", "full"), ("internlm3", "LoRA without checkpointing"),
+}  # fmt: skip
+BY_ANALOGY = {
+    ("exaone4", "LoRA with the loss in tiles"),
+    ("exaone4", "QLoRA"),
+    ("starcoder2", "QLoRA"),
+    ("starcoder2", "LoRA with the loss in tiles"),
+}
 LONE: dict[str, tuple[str, dict[str, Any]]] = {
     "DoRA keeps what matrix and adapter give, and scales it in fp32": (
         "llama", {"precision": PLAIN, "adaptation": DORA, "memory_savers": {**TILED, **KEEPING}},
@@ -541,7 +570,7 @@ def misses(found: Estimate, traced: Trace, tolerance: float = TOLERANCE) -> dict
 
 
 def compare(architecture: str, recipe: str) -> None:
-    config, spec = (ARCHITECTURES | MIXTURES)[architecture], spec_of(recipe)
+    config, spec = (ARCHITECTURES | MIXTURES | OTHERS)[architecture], spec_of(recipe)
     traced = tracer.trace(spec, config)
     assert misses(estimate(spec, architecture_from_config(config)), traced) == {}
 
@@ -549,6 +578,19 @@ def compare(architecture: str, recipe: str) -> None:
 @pytest.mark.parametrize(("architecture", "recipe"), GRID)
 def test_every_site_agrees(architecture: str, recipe: str) -> None:
     compare(architecture, recipe)
+
+
+@pytest.mark.parametrize(("architecture", "recipe"), sorted(LIKE_OTHERS))
+def test_families_like_others_agree(architecture: str, recipe: str) -> None:
+    compare(architecture, recipe)
+
+
+@pytest.mark.parametrize(("architecture", "recipe"), sorted(BY_ANALOGY))
+def test_families_by_analogy_are_within_what_is_told(architecture: str, recipe: str) -> None:
+    config, spec = OTHERS[architecture], spec_of(recipe)
+    known = architecture_from_config(config)
+    percent = max(doubt.percent for doubt in doubts(spec, known, DEFAULT))
+    assert "peak" not in misses(estimate(spec, known), tracer.trace(spec, config), percent / 100)
 
 
 @pytest.mark.parametrize("name", LONE)

@@ -43,7 +43,8 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     if lora and adaptation.use_dora and (percent := _missed_under_dora(spec)):
         yield Doubt(percent, say("doubt_dora", percent=percent))
     if lora and precision.quantization == "int8":
-        yield Doubt(2, say("doubt_int8"))
+        percent = 6 if architecture.traits.norms_per_layer > 2 else 2
+        yield Doubt(percent, say("doubt_int8", percent=percent))
     if lora and precision.dtype == "float32" and architecture.family not in EXACT_IN_FP32:
         percent = MISSED_IN_FP32.get(architecture.family, 2)
         yield Doubt(percent, say("doubt_fp32_model", percent=percent))

@@ -1,6 +1,6 @@
 """What config.json does not say about each model_type: module names, norms, biases. Data, read in transformers' sources."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tunescope.memory.config_reader import PUBLISHED
@@ -81,6 +81,7 @@ class Family:
 
 
 _LLAMA = Family(out_bias=None)
+_GLM = Family(mlp=("mlp.gate_up_proj", "mlp.down_proj"), kv_heads=2, head_dim=128, qkv_bias=True, rotates_parts=True)
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
     "mistral": Family(kv_heads=8, windows="all"),
@@ -107,6 +108,17 @@ FAMILIES: dict[str, Family] = {
     "granite": Family(multipliers=True, out_bias=None),
     "smollm3": Family(kv_heads=4, out_bias=None, tied=True, windows="without_rope", default_window=None),
     "seed_oss": Family(kv_heads=8, head_dim=128, qkv_bias=True, attention_dropout=True, residual_dropout=True),
+    "ministral": Family(kv_heads=8, windows="all_unless_listed"),
+    "ministral3": Family(kv_heads=8, head_dim=128, windows="all", default_window=None),
+    "glm": _GLM,
+    "glm4": replace(_GLM, norms_per_layer=4),
+    "ernie4_5": Family(kv_heads=2, head_dim=128, tied=True),
+    "internlm3": Family(kv_heads=2, head_dim=128, out_bias=None),
+    "exaone4": Family(kv_heads=32, qk_norm=True, windows="but_every_fourth", certain=False),
+    "starcoder2": Family(
+        mlp=("mlp.c_fc", "mlp.c_proj"), gated=False, kv_heads=2, qkv_bias=True, out_bias=True, mlp_bias=True, tied=True, layer_norm=True,
+        windows="all", default_window=None, attention_dropout=True, residual_dropout=True, certain=False,
+    ),
     "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, certain=False),
     "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, windows="but_every_fourth", rotary="by_window", certain=False),
     "mimo": Family(qkv_bias=True, certain=False),

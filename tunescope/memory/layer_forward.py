@@ -233,7 +233,8 @@ class LayerForward(DoraLinears):
         if self.residual_mask():
             gradient = 0
         elif after:
-            gradient = (4 if self.answered != 4 else 0) * self.h
+            # A norm that multiplies by its weight in fp32 casts its gradient first; others need the weight, which is saved, at once.
+            gradient = (4 if self.answered != 4 and self.a.traits.fp32_norm_weight else 0) * self.h
         elif self.last_goes_back_first:
             # What is left of it is its input's gradient.
             gradient = self.answered * product

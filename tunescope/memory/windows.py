@@ -12,6 +12,7 @@ from tunescope.memory.config_reader import LIMITS, ConfigReader
 Windows = Literal[
     "none",
     "all",
+    "all_unless_listed",
     "switched",
     "from_layer",
     "even_switched",
@@ -24,7 +25,9 @@ Windows = Literal[
 DEFAULT_WINDOW = 4096
 LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 """Of transformers' ``ALLOWED_LAYER_TYPES`` those that these families' models are built of."""
-BOTH_MASKS: frozenset[Windows] = frozenset({"even_switched", "alternating", "but_every_sixth", "but_every_fourth"})
+BOTH_MASKS: frozenset[Windows] = frozenset(
+    {"all_unless_listed", "even_switched", "alternating", "but_every_sixth", "but_every_fourth"}
+)
 """Families that make the masks of both kinds whether or not they have layers of both."""
 
 
@@ -55,6 +58,8 @@ def _window(read: ConfigReader, default: int | None) -> int | None:
 
 def _by_default(read: ConfigReader, kind: Windows, count: int) -> list[bool]:
     layers = range(count)
+    if kind == "all_unless_listed":
+        return [True] * count
     if kind == "from_layer":
         first = _layers_before(read)
         return [index >= first for index in layers]

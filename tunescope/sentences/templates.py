@@ -298,7 +298,7 @@ DOUBTS = {
     "doubt_experts_even": "experts run one after the other and are taken to be evenly loaded: by analogy",
     "doubt_family": "{family}: weights are exact, activations by analogy",
     "doubt_dora": "DoRA on these matrices: activations within {percent} %",
-    "doubt_int8": "int8: some moments of its layers are only told within 2 %",
+    "doubt_int8": "int8: some moments of its layers are only told within {percent} %",
     "doubt_fp32_model": "adapters on an fp32 model: activations within {percent} %",
     "doubt_masters_of_experts": "fp32 masters of a mixture of experts: the experts' 16-bit copies are only estimated",
     "doubt_layers_in_full": "norms or layers trained in full beside adapters: activations around them are only estimated",

@@ -218,7 +218,7 @@ class LedgerEvent(EventBase):
     allocator_peak_bytes: int | None = Field(default=None, description="What torch's allocator says of the same step.")
     unfollowed_bytes: int | None = Field(
         default=None,
-        description="The part of workspace that the allocator counts and no followed tensor explains: kernels' scratch, cuBLAS.",
+        description="The part of workspace that the allocator counts and no followed tensor explains: kernels' scratch, cuBLAS, larger blocks.",
     )
     sites: dict[str, int] = Field(
         default_factory=dict, description="Highest live bytes at each site of the VRAM model."

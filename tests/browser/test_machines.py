@@ -22,6 +22,7 @@ LINES = [
     gpu(3, 24 * GIB),
     process("GPU-0", 4_000_001, 9 * GIB, foreign=True),
     process("GPU-0", os.getpid(), 3 * GIB),
+    process("GPU-1", 4_000_002, None, foreign=True),
     fail("nvmlDeviceGetPowerUsage", 3, 1),
     fail("nvmlDeviceGetEnforcedPowerLimit", 3, 1),
 ]
@@ -70,6 +71,7 @@ def test_gpus_tell_who_holds_what_and_what_is_wrong(machines: Page, driver: Simu
     expect(first).to_contain_text("Slowed: the power limit is reached")
     second = machines.get_by_role("article", name="GPU 1 Simulated 24GB")
     expect(second).to_contain_text("2 since the driver was loaded, 7 ever")
+    expect(second.get_by_role("listitem").filter(has_text="Process 4000002, not ours")).to_contain_text("not told")
     expect(second).to_contain_text("Unknown: Power, Power limit – this GPU does not tell it")
     expect(machines.get_by_role("article", name="GPU 2 Simulated 80GB")).to_contain_text("Divided by MIG")
     expect(machines.get_by_role("article", name="GPU 2 Simulated MIG 1g.12gb")).to_contain_text("of 40.0 GiB")

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from backend.database import make_engine, make_sessions
 from backend.jobs.tables import JobRow
 from backend.jobs.transitions import requeue
+from backend.measured.probed import with_probe
 from backend.problems import problem_response
 from backend.telemetry.recording import Recording
 from backend.telemetry.told import as_told
@@ -17,7 +18,16 @@ from backend.users.tables import UserRow
 from tests.api.make import line, spec, state, step
 from tests.browser.test_pages import serious_problems
 from tests.support.running import Running
-from tunescope.events import CheckpointEvent, Failure, FailureMemory, WarningEvent
+from tunescope.events import (
+    AnatomyEvent,
+    AnatomyPoint,
+    CheckpointEvent,
+    Failure,
+    FailureMemory,
+    LedgerEvent,
+    MemoryFigure,
+    WarningEvent,
+)
 from tunescope.problems import Conflict
 from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
@@ -74,6 +84,73 @@ def full_job(server: Running) -> str:
         row.state, row.step, row.failure = "failed", 19, failure.model_dump(mode="json")
         Recording().record(session, as_told(events))
     return JOB
+
+
+@pytest.fixture(scope="module")
+def job_in_a_container(server: Running) -> str:
+    """A run on a GPU whose driver tells no processes, with a probe before it, as the recorder left it."""
+    job, hidden = "contained", say("other_process_numbers")
+    account = {"weights": 5 * GIB, "activations": GIB, "workspace": GIB // 4}
+
+    def ledger(sequence: int, number: int, probe: bool) -> LedgerEvent:
+        return LedgerEvent(
+            job=job, attempt=1, sequence=sequence, at=1000.0, step=number, source="cuda tensors", peak_phase="loss",
+            peak_site="forward_end", categories=account, total_bytes=sum(account.values()),
+            allocator_peak_bytes=sum(account.values()), unfollowed_bytes=GIB // 8, probe=probe,
+            outside=[
+                MemoryFigure(source="fragmentation", bytes=GIB),
+                MemoryFigure(source="runtime_context", unknown_because=hidden.text, unknown_sentence=hidden),
+            ],
+        )  # fmt: skip
+
+    told = [
+        MemoryFigure(source="host.rss", bytes=3 * GIB, peak_bytes=3 * GIB),
+        MemoryFigure(source="nvml.device", bytes=9 * GIB, peak_bytes=9 * GIB),
+        MemoryFigure(source="torch.allocated", bytes=6 * GIB, peak_bytes=6 * GIB),
+        MemoryFigure(source="torch.reserved", bytes=7 * GIB, peak_bytes=7 * GIB),
+    ]
+    events = [
+        state(job, 1, JobState.STARTING),
+        ledger(2, 2, probe=True),
+        state(job, 3, JobState.RUNNING),
+        *[step(job, 3 + number, number).model_copy(update={"memory": told}) for number in (1, 2)],
+        ledger(6, 2, probe=False),
+        AnatomyEvent(
+            job=job, attempt=1, sequence=7, at=1000.0, step=2,
+            points=[AnatomyPoint(seconds=0.0, phase="loss", bytes_by_category=account)],
+        ),
+    ]  # fmt: skip
+    estimate = {
+        "ledger": {"weights": 5 * GIB, "activations": GIB, "fragmentation": GIB, "runtime_context": GIB},
+        "total_bytes": 8 * GIB, "site": "forward_end", "device": {"name": "H100-80GB", "total_bytes": 80 * GIB},
+    }  # fmt: skip
+    settings = ServerSettings(data_dir=server.data_dir, database_url="")
+    with make_sessions(make_engine(settings.sqlalchemy_url())).begin() as session:
+        owner = session.scalars(select(UserRow.id)).first()
+        row = JobRow(id=job, name="contained", state="succeeded", attempt=1, fence=1, owner_id=owner, spec=spec())
+        row.gpus, row.step, row.total_steps, row.created_at, row.machine = ["GPU-0"], 2, 2, time.time(), "m1"
+        row.estimate = with_probe(estimate, ledger(2, 2, probe=True))
+        session.add(row)
+        session.flush()
+        Recording().record(session, as_told(events))
+    return job
+
+
+def test_a_probe_and_what_a_container_hides_are_told(page: Page, job_in_a_container: str) -> None:
+    page.goto(f"/jobs/{job_in_a_container}")
+    # By the figure that stands for the run, not by main memory.
+    chart = page.locator("figcaption").filter(has_text="Peak memory per step")
+    expect(chart).to_contain_text("7.0 GiB")
+    page.get_by_role("tab", name="Memory").click()
+    expect(page.get_by_text("Measured by the probe")).to_be_visible()
+    expect(page.get_by_text("CUDA context as predicted")).to_be_visible()
+    measured = page.get_by_role("region", name="Measured, byte by byte")
+    expect(measured.get_by_text("predicted 7.0 GiB")).to_be_visible()
+    expect(measured.get_by_text("Not followed")).to_be_visible()
+    expect(measured.get_by_text("Anatomy of step 2")).to_be_visible()
+    measured.get_by_role("button", name="Probe: 7.3 GiB").click()
+    expect(measured.get_by_role("heading", name="Step 2 of the probe")).to_be_visible()
+    assert serious_problems(page) == []
 
 
 def test_a_rise_and_its_end_are_told(page: Page, full_job: str) -> None:

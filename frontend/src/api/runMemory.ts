@@ -6,6 +6,12 @@ import type { Job } from "./types";
 /** CUDA's context is in the first as in the prediction; the others are for where it is not told. */
 const SOURCES = ["nvml.process", "torch.reserved", "torch.allocated", "host.rss"];
 
+/** How well the figures of a source stand for a run: lower is better. */
+export function standing(source: string): number {
+  const place = SOURCES.indexOf(gpuOfSource(source).who);
+  return place < 0 ? SOURCES.length : place;
+}
+
 export type RunMemory = {
   source: string;
   /** At the end of the newest step. */

@@ -2311,7 +2311,7 @@ export interface components {
             allocator_peak_bytes?: number | null;
             /**
              * Unfollowed Bytes
-             * @description The part of workspace that the allocator counts and no followed tensor explains: kernels' scratch, cuBLAS.
+             * @description The part of workspace that the allocator counts and no followed tensor explains: kernels' scratch, cuBLAS, larger blocks.
              */
             unfollowed_bytes?: number | null;
             /**

@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { gpuOfSource, sourceOfEachGpu } from "../../api/gpuSource";
+import { standing } from "../../api/runMemory";
 import { type Job, TERMINAL } from "../../api/types";
 import { RangeButtons } from "../../charts/RangeButtons";
 import { type Line, TimeSeries } from "../../charts/TimeSeries";
@@ -132,14 +133,16 @@ function Missing({ job }: { job: Job }) {
   );
 }
 
-/** One line for each memory source: its peak within the step where that is measured, else the figure at the step's end. */
+/** One line for each memory source: its peak within the step where that is measured, else the figure at the step's end. The one that
+ * stands for the run comes first: the chart's title tells it. */
 function memoryLines(names: string[]) {
   const sources = new Set(
     names
       .filter((name) => name.startsWith(NOW) || name.startsWith(PEAK))
       .map((name) => name.slice(name.indexOf(".") + 1)),
   );
-  return [...sources].map((source) => ({
+  const ordered = [...sources].sort((one, other) => standing(one) - standing(other));
+  return ordered.map((source) => ({
     source,
     name: names.includes(PEAK + source) ? PEAK + source : NOW + source,
   }));

@@ -18,7 +18,8 @@ const MOST_COLUMNS = 12;
 /** Categories of the prediction that no tensor accounts for; other processes are none of them. */
 const BESIDE = ["fragmentation", "runtime_context"];
 
-const keyOf = (ledger: MeasuredLedger) => `${ledger.attempt}-${ledger.step}`;
+const keyOf = (ledger: MeasuredLedger) =>
+  `${ledger.probe ? "probe" : "step"}-${ledger.attempt}-${ledger.step}`;
 
 /** Where every byte of the measured steps went, beside the prediction, and the anatomy of the chosen one. */
 export function Measured({ job }: { job: Job }) {
@@ -29,8 +30,9 @@ export function Measured({ job }: { job: Job }) {
     queryFn: () => answer(api.GET("/api/jobs/{job_id}/ledgers", { params: { path: { job_id: job.id } } })),
     refetchInterval: TERMINAL.has(job.state) ? false : REFRESH_MILLISECONDS,
   });
-  const shown = (ledgers.data?.items ?? []).slice(-MOST_COLUMNS);
-  const several = shown.some((ledger) => ledger.attempt !== shown[0]?.attempt);
+  const steps = (ledgers.data?.items ?? []).slice(-MOST_COLUMNS);
+  const several = steps.some((ledger) => ledger.attempt !== steps[0]?.attempt);
+  const shown = ledgers.data?.probe ? [ledgers.data.probe, ...steps] : steps;
   const chosen = shown.find((ledger) => keyOf(ledger) === wanted) ?? shown.at(-1);
   return (
     <section className="card" aria-label={t("title")}>
@@ -48,9 +50,11 @@ export function Measured({ job }: { job: Job }) {
           <LedgerColumns
             columns={shown.map((ledger) => ({
               key: keyOf(ledger),
-              label: several
-                ? t("stepOfAttempt", { step: ledger.step, attempt: ledger.attempt })
-                : t("step", { step: ledger.step }),
+              label: ledger.probe
+                ? t("probe")
+                : several
+                  ? t("stepOfAttempt", { step: ledger.step, attempt: ledger.attempt })
+                  : t("step", { step: ledger.step }),
               ledger: accountOf(ledger),
               chosen: ledger === chosen,
             }))}
@@ -58,7 +62,7 @@ export function Measured({ job }: { job: Job }) {
             choose={choose}
           />
           <Account ledger={chosen} />
-          <Anatomy job={job.id} attempt={chosen.attempt} step={chosen.step} />
+          {!chosen.probe && <Anatomy job={job.id} attempt={chosen.attempt} step={chosen.step} />}
         </Stack>
       )}
     </section>
@@ -74,10 +78,11 @@ function accountOf(ledger: MeasuredLedger): Record<string, number> {
   };
 }
 
-/** On the CPU only some categories can be compared: a line for all would promise what was not predicted. */
+/** On the CPU only some categories can be compared: a line for all would promise what was not predicted. What was not measured, such as
+ * the context in a container, is in no column, and not in the line. */
 function predictedLine(ledger: MeasuredLedger, label: string) {
   const everything = ledger.comparison.every(
-    (row) => !row.incomparable_because || row.category === "gradients",
+    (row) => !row.incomparable_because || row.category === "gradients" || row.measured_bytes === null,
   );
   return everything ? { label, bytes: ledger.comparable_predicted_bytes } : undefined;
 }
@@ -88,7 +93,7 @@ function Account({ ledger }: { ledger: MeasuredLedger }) {
   return (
     <Stack gap="xs">
       <Group gap="xs">
-        <Title order={3}>{t("step", { step: ledger.step })}</Title>
+        <Title order={3}>{t(ledger.probe ? "stepOfProbe" : "step", { step: ledger.step })}</Title>
         <Badge variant="light" tt="none" color="gray">
           {t(`source_${ledger.source.startsWith("cuda") ? "cuda" : "cpu"}`)}
         </Badge>
@@ -106,6 +111,17 @@ function Account({ ledger }: { ledger: MeasuredLedger }) {
       <Comparison rows={ledger.comparison} />
       {ledger.outside.length > 0 && (
         <SimpleGrid type="container" cols={{ base: 1, "480px": 2, "760px": 4 }} spacing="sm">
+          {ledger.unfollowed_bytes !== null && (
+            <div>
+              <Text size="sm" className="muted">
+                {t("unfollowed")}
+              </Text>
+              <Text fw={600}>{formatBytes(ledger.unfollowed_bytes)}</Text>
+              <Text size="xs" className="muted">
+                {t("unfollowedAbout")}
+              </Text>
+            </div>
+          )}
           {ledger.outside.map((figure) => (
             <div key={figure.source}>
               <Text size="sm" className="muted">

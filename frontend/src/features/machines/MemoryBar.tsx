@@ -28,6 +28,7 @@ export function MemoryBar({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
     const { name, user, pid } = part.process ?? { name: null, user: null, pid: 0 };
     return name ? t("process", { name, user: user ?? "?", pid }) : t("processUnnamed", { pid });
   };
+  const size = (part: Part) => (part.bytes === null ? t("notTold") : formatBytes(part.bytes));
   const colour = (part: Part, index: number) => {
     const choice = COLOURS[part.kind];
     return choice[index % choice.length];
@@ -45,7 +46,7 @@ export function MemoryBar({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
       </Group>
       <div
         role="img"
-        aria-label={parts.map((part) => `${text(part)} ${formatBytes(part.bytes)}`).join(", ")}
+        aria-label={parts.map((part) => `${text(part)} ${size(part)}`).join(", ")}
         style={{
           display: "flex",
           height: 18,
@@ -57,8 +58,8 @@ export function MemoryBar({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
         {parts.map((part, index) => (
           <div
             key={part.key}
-            title={`${text(part)}: ${formatBytes(part.bytes)}`}
-            style={{ width: `${(100 * part.bytes) / total}%`, background: colour(part, index) }}
+            title={`${text(part)}: ${size(part)}`}
+            style={{ width: `${(100 * (part.bytes ?? 0)) / total}%`, background: colour(part, index) }}
           />
         ))}
       </div>
@@ -88,7 +89,7 @@ export function MemoryBar({ gpu, jobs }: { gpu: Gpu; jobs: Machine["jobs"] }) {
                 text(part)
               )}
             </span>
-            <span className="muted">{formatBytes(part.bytes)}</span>
+            <span className="muted">{size(part)}</span>
           </li>
         ))}
       </ul>

@@ -28,6 +28,7 @@ from worker.trainer.failure import explain
 from worker.trainer.ledger.failing import failing_memory
 from worker.trainer.ledger.measuring import Measuring
 from worker.trainer.meter.meter import Meter
+from worker.trainer.quiet import without_notes_to_programmers
 
 STEPS = 3
 """The second and third have optimizer states; between them each kind of micro batch meets gradients that accumulate."""
@@ -115,6 +116,7 @@ def probe(order: Order, attempt_dir: Path) -> Failure | None:
 
 
 def main() -> int:
+    without_notes_to_programmers()
     attempt_dir = Path(sys.argv[1])
     failure = probe(Order.model_validate_json((attempt_dir / "order.json").read_text()), attempt_dir)
     return beside.exit_status(__name__, attempt_dir, failure)

@@ -23,7 +23,9 @@ def without_hub() -> Generator[None]:
 
 
 def without_notes_to_programmers() -> None:
-    """What the reader of a log can do nothing about: names that a library will change, and a faster kernel that no release brings."""
+    """What the reader of a log can do nothing about: names that a library will change, a faster kernel that no release brings, and that
+    LLM.int8 rounds through float16, which bitsandbytes says at each product: on a GPU hundreds of times in a step."""
     for kind in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=kind)
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    for module in ("backends.cpu.ops", "autograd._functions"):
+        logging.getLogger(f"bitsandbytes.{module}").setLevel(logging.ERROR)

@@ -20,7 +20,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast or including_emulation)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: fast)
+        told = {"avx512_f": True, "avx512_bf16": fast}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told)
 
     return say
 

@@ -181,7 +181,7 @@ NOTES = {
     "chatml_used": "The model has no chat template: ChatML is used.",
     "template_does_not_mark": "This chat template does not mark the assistant's turns: the loss is over every token.",
     "computes_in_float32": "This CPU has no 16-bit arithmetic of its own: weights are kept and computed in float32, "
-    "which is many times faster here.",
+    "which is faster here.",
     "first_gpu_measured": "It trains on {gpus} GPUs, with a copy of the model on each: memory and its climbs are watched on all of them, "
     "phases and tensors measured on the first; tokens are those of all.",
     "not_asked": "The model could not be asked for answers, which changes nothing of the result: {said}",

@@ -1,7 +1,7 @@
 """Wheels for a GPU machine without a network: ``python -m benchmarks.gpu_wheels FOLDER [--cuda 130] [--python 3.12]``.
 
-That machine has torch of its own; everything else that the trainer and its probes import is put into FOLDER, in the versions of
-constraints.txt. bitsandbytes keeps only the library of one CUDA version: all of them are 130 MB, one is a few.
+That machine has torch of its own, and what data science images come with (numpy, pandas, pyarrow, psutil, PyYAML, jinja2, requests);
+everything else that the trainer and its probes import is put into FOLDER, in the versions of constraints.txt. bitsandbytes keeps only the library of one CUDA version: all of them are 130 MB, one is a few.
 """
 
 import argparse

@@ -41,10 +41,9 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     if not architecture.traits.certain:
         yield Doubt(5, say("doubt_family", family=architecture.family))
     if lora and adaptation.use_dora and (percent := _missed_under_dora(spec)):
-        yield Doubt(percent, say("doubt_dora", percent=percent))
+        yield Doubt(percent, say("doubt_dora"))
     if lora and precision.quantization == "int8":
-        percent = 6 if architecture.traits.norms_per_layer > 2 else 2
-        yield Doubt(percent, say("doubt_int8", percent=percent))
+        yield Doubt(6 if architecture.traits.norms_per_layer > 2 else 2, say("doubt_int8"))
     if lora and precision.dtype == "float32" and architecture.family not in EXACT_IN_FP32:
         percent = MISSED_IN_FP32.get(architecture.family, 2)
         yield Doubt(percent, say("doubt_fp32_model", percent=percent))

@@ -372,6 +372,8 @@ OTHERS = {
     "ernie4_5": model("ernie4_5", head_dim=128),
     "internlm3": model("internlm3", head_dim=128),
     "exaone4": model("exaone4", layer_types=["sliding_attention", "full_attention"], sliding_window=4096),
+    "olmo2": model("olmo2"),
+    "olmo3": model("olmo3", sliding_window=4096),
     "starcoder2": model(
         "starcoder2",
         hidden_act="gelu_pytorch_tanh",
@@ -385,14 +387,11 @@ OTHERS = {
 LIKE_OTHERS = {
     ("ministral", "LoRA with eager attention"), ("ministral", "QLoRA"), ("ministral3", "LoRA with the loss in tiles"),
     ("glm", "LoRA with the loss in tiles"), ("glm", "full without checkpointing"), ("glm4", "LoRA with the loss in tiles"), ("glm4", "QLoRA"),
-    ("ernie4_5", "LoRA with the loss in tiles"), ("ernie4_5", "full"), ("internlm3", "LoRA without checkpointing"),
+    ("glm4", "LoRA in int8"), ("ernie4_5", "LoRA with the loss in tiles"), ("ernie4_5", "full"), ("internlm3", "LoRA without checkpointing"),
+    ("exaone4", "LoRA with the loss in tiles"), ("exaone4", "LoRA without checkpointing"), ("exaone4", "QLoRA"), ("exaone4", "full"),
+    ("olmo2", "LoRA with the loss in tiles"), ("olmo2", "LoRA without checkpointing"), ("olmo2", "QLoRA"), ("olmo3", "LoRA with the loss in tiles"),
 }  # fmt: skip
-BY_ANALOGY = {
-    ("exaone4", "LoRA with the loss in tiles"),
-    ("exaone4", "QLoRA"),
-    ("starcoder2", "QLoRA"),
-    ("starcoder2", "LoRA with the loss in tiles"),
-}
+BY_ANALOGY = {("exaone4", "LoRA in int8"), ("starcoder2", "QLoRA"), ("starcoder2", "LoRA with the loss in tiles")}
 LONE: dict[str, tuple[str, dict[str, Any]]] = {
     "DoRA keeps what matrix and adapter give, and scales it in fp32": (
         "llama", {"precision": PLAIN, "adaptation": DORA, "memory_savers": {**TILED, **KEEPING}},

@@ -43,7 +43,7 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     if lora and adaptation.use_dora and (percent := _missed_under_dora(spec)):
         yield Doubt(percent, say("doubt_dora"))
     if lora and precision.quantization == "int8":
-        yield Doubt(6 if architecture.traits.norms_per_layer > 2 else 2, say("doubt_int8"))
+        yield Doubt(2, say("doubt_int8"))
     if lora and precision.dtype == "float32" and architecture.family not in EXACT_IN_FP32:
         percent = MISSED_IN_FP32.get(architecture.family, 2)
         yield Doubt(percent, say("doubt_fp32_model", percent=percent))
@@ -58,7 +58,9 @@ def doubts(spec: JobSpec, architecture: Architecture, stack: Stack) -> Iterator[
     saved = {module.split(".")[-1] for module in adaptation.modules_to_save} if lora else set[str]()
     if saved - HEADS - EMBEDDINGS - {"norm"}:
         yield Doubt(5, say("doubt_layers_in_full"))
-    elif "norm" in saved and (precision.quantization != "none" or architecture.is_mixture):
+    elif "norm" in saved and (
+        precision.quantization != "none" or architecture.is_mixture or architecture.traits.norms_after
+    ):
         yield Doubt(2, say("doubt_layers_in_full"))
     if lora and outer_targets(spec):
         yield Doubt(2, say("doubt_outer_adapters"))

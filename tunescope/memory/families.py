@@ -33,6 +33,8 @@ class Family:
     shared_expert: int | None = None
     """Width of the shared expert where config.json leaves it out; None: there is none."""
     norms_per_layer: int = 2
+    norms_after: bool = False
+    """They norm what attention and MLP give, not what these read (OLMo 2)."""
     qk_norm: bool = False
     wide_qk_norm: bool = False
     """Norms over all heads at once, as wide as the projections (OLMo)."""
@@ -114,13 +116,13 @@ FAMILIES: dict[str, Family] = {
     "glm4": replace(_GLM, norms_per_layer=4),
     "ernie4_5": Family(kv_heads=2, head_dim=128, tied=True),
     "internlm3": Family(kv_heads=2, head_dim=128, out_bias=None),
-    "exaone4": Family(kv_heads=32, qk_norm=True, windows="but_every_fourth", certain=False),
+    "exaone4": Family(kv_heads=32, norms_after=True, qk_norm=True, windows="but_every_fourth"),
     "starcoder2": Family(
         mlp=("mlp.c_fc", "mlp.c_proj"), gated=False, kv_heads=2, qkv_bias=True, out_bias=True, mlp_bias=True, tied=True, layer_norm=True,
         windows="all", default_window=None, attention_dropout=True, residual_dropout=True, certain=False,
     ),
-    "olmo2": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, certain=False),
-    "olmo3": Family(norms_per_layer=2, wide_qk_norm=True, fp32_norm_weight=True, windows="but_every_fourth", rotary="by_window", certain=False),
+    "olmo2": Family(norms_after=True, wide_qk_norm=True, fp32_norm_weight=True),
+    "olmo3": Family(norms_after=True, wide_qk_norm=True, fp32_norm_weight=True, windows="but_every_fourth", rotary="by_window"),
     "mimo": Family(qkv_bias=True, certain=False),
     "chatglm": Family(
         mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), output="self_attention.dense", fused_qkv="self_attention.query_key_value",

@@ -31,8 +31,8 @@ class FirstLayer(LayerKept):
             # The norm's weight trains: what it gave has a gradient, and what it normalized is needed.
             return 0 if self.a.traits.layer_norm else 4 * self.h
         beside = self.before_mlp(middle) if self.parallel else 0
-        # Where norms come after attention and MLP (OLMo 2), the first one's input has a gradient all the same.
-        first = 0 if self.a.traits.wide_qk_norm else norm
+        # Where norms come after attention and MLP, the first one's input has a gradient all the same.
+        first = 0 if self.a.traits.norms_after else norm
         if self.adapted_any(self.qkv):
             return first + self._masks(self.qkv, self.h) + self.of_other_inputs() + beside
         first += self.attention_kept()

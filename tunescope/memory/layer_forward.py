@@ -35,7 +35,8 @@ class LayerForward(DoraLinears):
         down += wide * open_outputs if activated and not beside else 0
         # LLM.int8 holds what the MLP and its last matrix read, which is counted with what it holds of all layers.
         held = self.normed * self.h + wide * product if s.quantized == "int8" and not s.reentrant else 0
-        return (s.stream + self.normed) * self.h + max(up, made, down) - held + self.weights_returned()
+        read = 0 if self.a.traits.norms_after else self.normed * self.h
+        return s.stream * self.h + read + max(up, made, down) - held + self.weights_returned()
 
     def casts(self, linear: Linear, count: int) -> tuple[int, int, int]:
         """An adapter's own copies of what it reads, one after the other: cast to its type, with some left out, cast by autocast."""
@@ -119,7 +120,7 @@ class LayerForward(DoraLinears):
     @property
     def last_goes_back_first(self) -> bool:
         """Whether the backward of the MLP's last matrix comes before the layer is recomputed, as it needs nothing of it."""
-        needed = self.residual_mask() or self.a.traits.norms_per_layer > 2 or self.runs_last(whole=False)
+        needed = self.residual_mask() or self.normed_after or self.runs_last(whole=False)
         return self.s.checkpointing and not self.s.reentrant and not needed
 
     def last_matrix(self, product: int, product_kept: int, whole: bool) -> None:
@@ -161,16 +162,20 @@ class LayerForward(DoraLinears):
         """The stream beside the MLP, unless it is itself what the norm keeps of it; of parallel halves what attention gave."""
         if self.parallel:
             return self.answered * self.h
+        if self.a.traits.norms_after:
+            return 0 if self.kept_as_it_is(self.ups) else self.s.stream * self.h
         kept = self.s.stream == 4 or (self.a.traits.layer_norm and not self.s.autocast)
         return 0 if kept else self.s.stream * self.h
 
     def stream_held(self) -> int:
         """The layer's input, which the model's frame holds, unless it is itself what the first norm keeps of it."""
+        if self.a.traits.norms_after:
+            return 0 if self.kept_as_it_is(self.qkv) else self.s.stream * self.h
         return 0 if self.s.stream == 4 else self.s.stream * self.h
 
     def mlp_input_held(self) -> int:
-        """What the MLP reads, unless it is kept as it is."""
-        return 0 if self.kept_as_it_is(self.ups) else self.normed * self.h
+        """What the MLP reads, unless it is kept as it is, or is the stream itself."""
+        return 0 if self.a.traits.norms_after or self.kept_as_it_is(self.ups) else self.normed * self.h
 
     def kept_as_it_is(self, readers: list[Linear]) -> bool:
         """Whether backward needs what a norm gave to its ``readers``."""
@@ -187,7 +192,7 @@ class LayerForward(DoraLinears):
         other = self.s.stream != self.s.compute and self.answered == self.s.compute
         return (
             self.s.compute * self.h
-            if other or traits.multipliers or traits.residual_dropout or traits.norms_per_layer > 2
+            if other or traits.multipliers or traits.residual_dropout or self.normed_after
             else 0
         )
 

@@ -140,8 +140,12 @@ class LayerKept:
         """Whether the output projection reads what the attention kernel keeps, not a copy of it."""
         self.inputs_held = settings.quantized == "int8" and not settings.checkpointing
         """Whether what a matrix reads is counted apart, as its node holds it to the end of backward (``LayerBytes.held``)."""
+        self.recomputed = False
+        """Whether recomputation is over: what its nodes held as plain attributes went with them."""
         self.parallel = architecture.traits.norms_per_layer == 1
         """One norm feeds attention and MLP both (Phi, Falcon)."""
+        self.normed_after = architecture.traits.norms_after or architecture.traits.norms_per_layer > 2
+        """Whether what attention and MLP give is normed before it is added."""
 
     def in_four_bit(self, linear: Linear) -> bool:
         """Whether bitsandbytes keeps it so."""
@@ -183,7 +187,7 @@ class LayerKept:
                 return len(readers) * s.compute * count
             return 0 if shared_elsewhere else s.compute * count
         adapted = [linear for linear in readers if linear.path in s.targets]
-        holds = s.quantized == "int8" and not shared_elsewhere
+        holds = s.quantized == "int8" and not (shared_elsewhere or self.recomputed)
         frozen = self.reading(readers[0]) * count if holds else 0
         if not adapted:
             return frozen

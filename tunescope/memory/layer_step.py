@@ -82,6 +82,13 @@ class _LayerStep(ExpertsStep, LayerForward):
         back = m.take(self.s.stream * self.h)
         m.free(4 * self.h + back + kept - normalized)
 
+    def input_norm_backward(self, kept: int) -> None:
+        """Of the norm before attention or MLP; where there is none, their gradient is added to the stream's."""
+        if self.a.traits.norms_after:
+            self.meter.free(self.meter.take((self.normed + self.s.stream) * self.h))
+        else:
+            self.norm_backward(kept)
+
     def layer_norm_backward(self) -> None:
         """One kernel: the gradient of its output, that of its input, and the latter in the stream's type."""
         m = self.meter
@@ -101,6 +108,10 @@ class _LayerStep(ExpertsStep, LayerForward):
         routed = self.experts is not None and self.routed_graded
         spread = self.spread_gradient() if routed and self.shared_gate is None else 0
         self.forward_again(kept)
+        if s.quantized == "int8" and s.checkpointing and not s.reentrant:
+            self.recomputed, before = True, kept.whole
+            kept = self.kept_by_forward()
+            m.free(before - kept.whole)
         if kept.after:
             m.at("norm")
             self.norm_backward(kept.after)
@@ -110,15 +121,19 @@ class _LayerStep(ExpertsStep, LayerForward):
             m.take(self.normed * self.h)
         elif self.mlp_graded:
             m.at("norm")
-            self.norm_backward(kept.norm)
+            self.input_norm_backward(kept.norm)
         if kept.after and self.mlp_graded:
             self.norm_backward(kept.after)
         if self.parallel or self.mlp_graded:
             self.attention_backward(kept.first_norm, kept.attention_inputs, kept.out_input)
         if s.attention in ("eager", "math") and self.input_graded and not (self.experts and not s.checkpointing):
             self.passing = max(self.passing, self.attention_passing(kept))
-        ungraded = self.for_input_only(kept.norm, kept.middle) + self.for_first_input()
+        ungraded = self.for_input_only(kept.norm or kept.after, kept.middle) + self.for_first_input()
         return LayerBytes(kept.whole, m.peak - kept.whole, m.where, ungraded, self.passing, self.held())
+
+    def reads_stream(self, readers: list[Linear]) -> bool:
+        """Whether what backward needs of the readers' input is the stream itself, which checkpointing keeps."""
+        return self.s.stream == self.s.compute and self.kept_as_it_is(readers)
 
     def for_first_input(self) -> int:
         """Copies of matrices under DoRA that only the gradient of the layer's input needs: those of the first that are adapted."""
@@ -129,9 +144,8 @@ class _LayerStep(ExpertsStep, LayerForward):
         """What LLM.int8's nodes hold where a gradient is asked of it, one tensor for all that read it; or an adapter, which keeps it so."""
         if self.s.quantized != "int8":
             return 0
-        held = self._held_of(self.qkv, self.h, self.input_graded) + self._held_of(
-            [self.out], self.q, any(self.qkv_graded)
-        )
+        held = self._held_of(self.qkv, self.h, self.input_graded)
+        held += self._held_of([self.out], self.q, any(self.qkv_graded))
         if self.down is not None:
             held += self._held_of(self.ups, self.h, self.mlp_graded)
             held += self._held_of([self.down], self.rows * self.layer.mlp_width, self.product_graded)
@@ -148,9 +162,12 @@ class _LayerStep(ExpertsStep, LayerForward):
         s, width = self.s, self.layer.mlp_width
         attention_inputs = self.input_kept(self.qkv, self.h, False)
         out_input = self.input_kept([self.out], self.q, self.out_reads_attended)
-        norm = self.norm_kept()
+        after = self.norm_kept() if self.normed_after else 0
+        norm = 0 if self.a.traits.norms_after else self.norm_kept()
+        if self.a.traits.norms_after and s.checkpointing and self.reads_stream(self.qkv):
+            attention_inputs -= s.compute * self.h
         # An fp32 stream is itself what the first norm keeps of it: under checkpointing the layer's own input.
-        first_norm = norm - (s.stream * self.h if s.checkpointing and s.stream == 4 else 0)
+        first_norm = norm - (s.stream * self.h if norm and s.checkpointing and s.stream == 4 else 0)
         mlp = 0 if self.parallel else norm
         product = self.rows * width
         product_kept = up_inputs = middle = looped = 0
@@ -164,13 +181,11 @@ class _LayerStep(ExpertsStep, LayerForward):
         elif self.layer.experts:
             looped = self.looped_experts(self.layer.experts)
             mlp += looped
-        # Gemma 2 and 3 also norm what attention and MLP give (four norms a layer).
-        after = norm if self.a.traits.norms_per_layer > 2 else 0
         whole = first_norm + attention_inputs + self.attention_kept() + out_input + mlp + 2 * after
         whole += 2 * self.residual_mask() + sum(self.dora_kept(linear) for linear in self.layer.linears)
         whole += sum(self.saved_weight(linear) for linear in self.layer.linears)
         if not self.input_graded:
-            whole -= self.for_input_only(norm, middle) + self.for_first_input()
+            whole -= self.for_input_only(norm or after, middle) + self.for_first_input()
         return Kept(
             whole,
             norm,
@@ -377,7 +392,7 @@ class _LayerStep(ExpertsStep, LayerForward):
                 total = added
         m.free(dq + dkv + total)
         if self.input_graded:
-            self.norm_backward(norm)
+            self.input_norm_backward(norm)
 
     def scores_backward(self, gradient: int) -> int:
         """Eager attention's, to the gradients of q, k and v where these have one. Returns the bytes of what was kept that it let go."""

@@ -98,6 +98,11 @@ class Step:
         less = 0 if self.settings.checkpointing or self.embedding_trains else first.held - first.held_by_first
         return sum(layer.count * item.held for layer, item in kinds) - less
 
+    @property
+    def boundaries_held(self) -> bool:
+        """Whether what layers hand on is among what nodes hold, as matrices read it unnormed."""
+        return self.architecture.traits.norms_after and self.settings.checkpointing and self.held > 0
+
     @cached_property
     def ungraded(self) -> int:
         """What the first layer does not keep, as nobody asks for the gradient of its input."""
@@ -162,7 +167,7 @@ def _layers(step: Step) -> LayersOfStep:
         tuple(layer_kinds(step.spec, architecture, settings, step.persistent, step.each)),
         architecture.order,
         settings.checkpointing,
-        step.boundary,
+        0 if step.boundaries_held else step.boundary,
         lasting=step.held - (step.narrower if settings.checkpointing else step.ungraded + unwidened),
         gradients=step.persistent.gradients,
         earlier_gradients=step.embedding_gradient,

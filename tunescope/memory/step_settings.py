@@ -61,6 +61,9 @@ def _dora_widens(spec: JobSpec, architecture: Architecture, stack: Stack, target
 
 
 def _layers_widen(spec: JobSpec, architecture: Architecture, stack: Stack) -> bool:
+    if architecture.traits.norms_after and not architecture.traits.fp32_norm_weight and norm_width(spec, stack) == 4:
+        # What such norms give is added to the stream.
+        return True
     # Stacked experts answer in the type that they are asked in, quantized or not.
     stacked = architecture.is_mixture and stack.transformers > 4
     if spec.precision.quantization not in ("nf4", "fp4", "int8") and not stacked:

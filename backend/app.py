@@ -24,6 +24,7 @@ from backend.gpus import routes as gpus
 from backend.jobs import routes as jobs
 from backend.limits import BodyLimit
 from backend.measured import routes as measured
+from backend.merges import routes as merges
 from backend.models import routes as models
 from backend.page import PageFiles
 from backend.reference import routes as reference
@@ -34,7 +35,21 @@ from backend.traces import routes as traces
 from backend.users import routes as users
 from tunescope.settings import ServerSettings
 
-ROUTERS = (health, users, jobs, chats, telemetry, datasets, models, estimates, traces, measured, gpus, reference)
+ROUTERS = (
+    health,
+    users,
+    jobs,
+    chats,
+    merges,
+    telemetry,
+    datasets,
+    models,
+    estimates,
+    traces,
+    measured,
+    gpus,
+    reference,
+)
 THREADS = 64
 """Requests that may wait for SQL or Redis at once."""
 PAGE_DIR = resource("frontend/dist")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from backend.dependencies import CurrentUser, RedisDep, SessionDep
 from backend.gpus.reports import reports
-from backend.jobs.tables import CHAT, TRAIN, JobRow
+from backend.jobs.tables import CHAT, MERGE, TRAIN, JobRow
 from backend.telemetry.lag import recorder_lag
 from tunescope.states import JobState
 from tunescope.wire import GpuReport, MachineReport
@@ -53,6 +53,7 @@ def add_jobs(registry: CollectorRegistry, session: Session) -> None:
     for task, name, meaning in (
         (TRAIN, "tunescope_jobs", "Trainings by state"),
         (CHAT, "tunescope_chats", "Chats with results by state"),
+        (MERGE, "tunescope_merges", "Merges of adapters by state"),
     ):
         gauge = Gauge(name, meaning, ["state"], registry=registry)
         found = select(JobRow.state, func.count()).where(JobRow.task == task).group_by(JobRow.state)

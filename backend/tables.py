@@ -5,6 +5,7 @@ from backend.database import Base
 from backend.datasets.tables import DatasetRow
 from backend.jobs.tables import JobRow
 from backend.measured.tables import AccuracyRow
+from backend.merges.tables import MergeRow
 from backend.models.tables import ModelRow
 from backend.telemetry.tables import EventRow, StepRow, TierRow
 from backend.traces.tables import TraceRow
@@ -18,6 +19,7 @@ __all__ = [
     "DatasetRow",
     "EventRow",
     "JobRow",
+    "MergeRow",
     "ModelRow",
     "SecretRow",
     "StepRow",

@@ -141,6 +141,13 @@ class Client:
         """Delete a job that has ended, with its figures, log, checkpoints and files, for good."""
         self.request("DELETE", job_path(job_id))
 
+    def merge(self, job_id: str) -> dict[str, Any]:
+        """Merge the adapter that a job has left into its model: a job of its own, without a GPU, that ``follow`` waits for and ``cancel`` ends.
+
+        Once it has succeeded, the merged model is among the files of ``job_id``, in ``merged/``. The one under way where there is one.
+        """
+        return self._told("POST", job_path(job_id, "merge"), *JOB_FIELDS)
+
     def chat(self, job_id: str, context_tokens: int | None = None) -> dict[str, Any]:
         """Begin a chat with what a job has trained: a job of its own, that ``say`` speaks to and ``cancel`` ends.
 

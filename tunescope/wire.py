@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunescope.events import PlanEvent
 from tunescope.memory.trace import Trace
 from tunescope.sentences import Sentence
 from tunescope.spec import JobSpec
@@ -14,7 +15,8 @@ from tunescope.spec import JobSpec
 RUN = "tunescope.run"
 """Celery task name; its one argument is an Order as a JSON-ready dict."""
 CHAT = "tunescope.chat"
-"""The same for a ChatOrder. A worker of an older release has no such task, and so never trains what was to be asked."""
+MERGE = "tunescope.merge"
+"""The same for a ChatOrder and a MergeOrder. A worker of an older release has no such tasks, and so never trains instead."""
 WAKE = "tunescope:wake"
 """Pub/sub channel that wakes the controller; the payload says why and is not relied on."""
 EVENT_STREAMS = "tunescope:event-streams"
@@ -137,6 +139,27 @@ class ChatOrder(AttemptOrder):
     """Load a job's result and answer messages. ``spec`` is how it was trained."""
 
     chat: ChatOptions
+
+
+class MergeOptions(BaseModel):
+    """What a training has left to be merged, and what is to be told of it beside the merged model."""
+
+    model_config = ConfigDict(extra="ignore")
+    result: str = Field(description="The adapter's files: a path below the shared data directory.")
+    plan: PlanEvent = Field(description="Of the attempt that left it.")
+    steps: int = Field(ge=0, description="Optimizer steps that were taken.")
+    loss: float | None = Field(description="Training loss of the last step; null where it is not known.")
+
+
+class MergeOrder(AttemptOrder):
+    """Merge the adapter that a job has left into its model, without a GPU. ``spec`` is how it was trained."""
+
+    merge: MergeOptions
+
+
+def task_of(order: AttemptOrder) -> str:
+    """Celery task name for an order."""
+    return MERGE if isinstance(order, MergeOrder) else CHAT if isinstance(order, ChatOrder) else RUN
 
 
 MOST_CHARACTERS = 20_000

@@ -1,7 +1,7 @@
 """Why a trainer ended without saying so itself: from its exit status and the kernel's memory accounting."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunescope.events import Failure, FailureMemory
@@ -81,6 +81,17 @@ def explain_death(
         more=tail,
         last_lines=shown,
     )
+
+
+def of_another(failure: Failure, kinds: Mapping[str, str]) -> Failure:
+    """The failure of a process that is no trainer: what is said of a trainer's end, by its kind, as it is said of that one's."""
+    detail = failure.detail_sentence
+    if detail is not None and detail.kind == "printed_nothing":
+        detail = detail.values["ended"]
+    if not isinstance(detail, Sentence) or detail.kind not in kinds:
+        return failure
+    own = say(kinds[detail.kind], **detail.values)
+    return failure.model_copy(update={"detail": own.text, "detail_sentence": own})
 
 
 def name_of(number: int) -> str:

@@ -22,14 +22,14 @@ from tunescope.events import Failure, StateEvent
 from tunescope.sentences import say
 from tunescope.settings import WorkerSettings
 from tunescope.states import FailureReason, JobState
-from tunescope.wire import AttemptOrder, ChatOrder, Control, MachineReport
+from tunescope.wire import AttemptOrder, ChatOrder, Control, MachineReport, MergeOrder
 from worker import requests
 from worker.chat.inbox import Inbox
 from worker.claim import Claim, Hold
 from worker.inventory import Inventory
 from worker.outbox import Outbox
 from worker.relay import RelayThread, recent_attempts
-from worker.supervisor import CHAT, TRAINER, Ask, Supervisor
+from worker.supervisor import CHAT, MERGE, TRAINER, Ask, Supervisor
 from worker.tracechild import TRACER
 from worker.tracedesk import TraceDesk
 
@@ -202,7 +202,7 @@ class Machine:
             outbox,
             ring=self._relay.ring,
             grace_seconds=self.settings.grace_seconds,
-            command=CHAT if isinstance(order, ChatOrder) else self._command,
+            command=self._program(order),
             environment={"TUNESCOPE_DATA_DIR": str(self.settings.data_dir.resolve())},
         )
         with self._lock:
@@ -214,6 +214,11 @@ class Machine:
         if self._stop.is_set():
             supervisor.ask(Ask.LEAVE)
         return supervisor.run()
+
+    def _program(self, order: AttemptOrder) -> Sequence[str]:
+        if isinstance(order, ChatOrder):
+            return CHAT
+        return MERGE if isinstance(order, MergeOrder) else self._command
 
     def _report_loop(self) -> None:
         first = True

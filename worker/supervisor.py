@@ -20,12 +20,13 @@ from typing import Any
 from tunescope.events import LogEvent, StateEvent, job_event
 from tunescope.launch import tied_to_parent
 from tunescope.states import TERMINAL, JobState
-from tunescope.wire import AttemptOrder, ChatOrder
+from tunescope.wire import AttemptOrder, ChatOrder, MergeOrder
 from worker.allocator_settings import with_segments
 from worker.chat.advice import for_chat
 from worker.childlog import FILE as LOG_FILE
 from worker.childlog import ChildLog, Stream
 from worker.death import explain_death, oom_kills
+from worker.merging.advice import for_merge
 from worker.oom import last_memory
 from worker.outbox import BELL_ENV, Outbox, complete_lines
 from worker.whereabouts import last_whereabouts
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 TRAINER = (sys.executable, "-m", "worker.trainer")
 CHAT = (sys.executable, "-m", "worker.chat")
+MERGE = (sys.executable, "-m", "worker.merging")
 LINGER_SECONDS = 15.0
 """How long a trainer may take to exit after its last word."""
 MEMORY_KINDS = (b'"kind":"step"', b'"kind":"ledger"')
@@ -235,6 +237,8 @@ class Supervisor:
         failure = explain_death(status, oom_before, oom_kills(), self._log.last_lines, memory, where.stage)
         if isinstance(self.order, ChatOrder):
             failure = for_chat(failure)
+        elif isinstance(self.order, MergeOrder):
+            failure = for_merge(failure)
         log.warning("job %s attempt %d: %s", self.order.job, self.order.attempt, failure.detail.splitlines()[0])
         self._say(StateEvent, state=JobState.FAILED, failure=failure)
         return JobState.FAILED

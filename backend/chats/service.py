@@ -14,7 +14,7 @@ from backend.chats.tables import ChatMessageRow, ChatRow
 from backend.estimates.devices import device_for
 from backend.estimates.resolve import architecture_of
 from backend.jobs import service as jobs
-from backend.jobs.artifacts import artifacts_dir
+from backend.jobs.artifacts import artifacts_dir, left_adapter
 from backend.jobs.tables import CHAT, JobRow
 from backend.problems import details_of
 from backend.users.service import new_id
@@ -29,7 +29,6 @@ from tunescope.stored_spec import runnable_spec
 
 MOST_WAITING = 8
 """Messages without an answer."""
-ADAPTER = "adapter_config.json"
 NOT_TRACED = say("chat_not_traced")
 
 
@@ -77,16 +76,12 @@ def plan(session: Session, settings: ServerSettings, job: JobRow, context_tokens
         unavailable_sentence=because,
         context_tokens=found.context_tokens,
         most_tokens=found.most_tokens,
-        adapter=is_adapter(settings, job),
+        adapter=left_adapter(settings, job),
         estimate=found.estimate,
         estimate_unknown_because=str(found.problem) if found.problem else None,
         estimate_unknown_sentence=found.problem.detail_sentence if found.problem else None,
         idle_seconds=settings.chat_idle_seconds,
     )
-
-
-def is_adapter(settings: ServerSettings, job: JobRow) -> bool:
-    return (artifacts_dir(settings, job) / ADAPTER).is_file()
 
 
 def refuse_without_result(settings: ServerSettings, job: JobRow) -> None:
@@ -171,7 +166,7 @@ def add_message(session: Session, settings: ServerSettings, user: UserRow, chat_
     job = open_chat(session, user, chat_id)
     chat = session.get_one(ChatRow, chat_id)
     training = session.get_one(JobRow, chat.result_of)
-    if not new.adapter and not is_adapter(settings, training):
+    if not new.adapter and not left_adapter(settings, training):
         message, fix = "every weight was trained, so that there is no adapter to leave out", "leave it true"
         error = FieldError("adapter", message, fix, "no_adapter_to_leave_out")
         raise InvalidInput(say("chat_settings_wrong"), errors=[error])

@@ -15,8 +15,10 @@ from backend.chats.tables import ChatRow
 from backend.controller.placement import Assignment, Busy, Waiting, place
 from backend.datasets.service import find_dataset, path_of
 from backend.jobs.reservation import reservation
-from backend.jobs.tables import CHAT, JobRow
+from backend.jobs.tables import CHAT, MERGE, JobRow
 from backend.jobs.transitions import move
+from backend.merges.service import merge_options
+from backend.merges.tables import MergeRow
 from backend.models.service import reference
 from tunescope import wire
 from tunescope.events import Failure
@@ -25,7 +27,7 @@ from tunescope.sentences import Sentence, say
 from tunescope.settings import ServerSettings
 from tunescope.states import ACTIVE, FailureReason, JobState
 from tunescope.stored_spec import runnable_spec, stored_spec
-from tunescope.wire import AttemptOrder, ChatOptions, ChatOrder, DatasetRef, MachineReport, Order
+from tunescope.wire import AttemptOrder, ChatOptions, ChatOrder, DatasetRef, MachineReport, MergeOrder, Order
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +47,15 @@ def make_celery(settings: ServerSettings) -> Celery:
     return app
 
 
-def waiting_job(row: JobRow) -> Waiting:
+def waiting_job(row: JobRow, merge: MergeRow | None) -> Waiting:
     spec = stored_spec(row.spec)
     return Waiting(
         job=row.id,
         owner=row.owner_id,
         priority=row.priority,
         created_at=row.created_at,
-        need_bytes=reservation(row),
-        gpus=spec.parallelism.gpus,
+        need_bytes=merge.memory_bytes if merge else reservation(row),
+        gpus=0 if merge else spec.parallelism.gpus,
         shares=spec.placement.share_gpu,
     )
 
@@ -79,7 +81,8 @@ def assign_queued(session: Session, machines: Sequence[MachineReport], unheard: 
         return 0
     active = session.scalars(select(JobRow).where(JobRow.state.in_(ACTIVE)))
     busy = [busy_job(row) for row in active if row.machine]
-    plan = place([waiting_job(row) for row in queued.values()], machines, busy)
+    merges = {merge.job: merge for merge in session.scalars(select(MergeRow).where(MergeRow.job.in_(queued)))}
+    plan = place([waiting_job(row, merges.get(row.id)) for row in queued.values()], machines, busy)
     assigned = sum(assign(session, queued[assignment.job], assignment) for assignment in plan.assignments)
     for job, found in plan.reasons.items():
         reason = unheard or found
@@ -115,6 +118,10 @@ def make_order(session: Session, settings: ServerSettings, row: JobRow) -> Attem
         options = ChatOptions(result=chat.result, context_tokens=chat.context_tokens, idle_seconds=chat.idle_seconds)
         return ChatOrder(
             job=row.id, attempt=row.attempt, fence=row.fence, spec=spec, gpus=row.gpus, model=model, chat=options
+        )
+    if row.task == MERGE:
+        return MergeOrder(
+            job=row.id, attempt=row.attempt, fence=row.fence, spec=spec, model=model, merge=merge_options(session, row)
         )
     dataset = find_dataset(session, spec.data.dataset)
     if dataset is None:
@@ -162,7 +169,7 @@ class Dispatcher:
 
     def _send(self, row: JobRow, order: AttemptOrder) -> None:
         self._celery.send_task(  # pyright: ignore[reportUnknownMemberType]
-            wire.CHAT if isinstance(order, ChatOrder) else wire.RUN,
+            wire.task_of(order),
             args=[order.model_dump(mode="json")],
             queue=wire.queue(row.machine or ""),
             expires=ORDER_LIFETIME_SECONDS,

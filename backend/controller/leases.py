@@ -14,7 +14,7 @@ import redis
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.jobs.tables import CHAT, JobRow
+from backend.jobs.tables import CHAT, MERGE, JobRow
 from backend.jobs.transitions import move, requeue
 from backend.telemetry.checkpoints import last_checkpoint_attempt
 from tunescope import wire
@@ -118,7 +118,7 @@ class Leases:
             failure = Failure.of(
                 FailureReason.MACHINE_LOST,
                 say("machine_lost", machine=row.machine or "", times=ATTEMPTS_WITHOUT_PROGRESS),
-                say("see_machine"),
+                say("merge_later" if row.task == MERGE else "see_machine"),
             )
             move(session, row.id, JobState.FAILED, fence=row.fence, failure=failure.model_dump(mode="json"))
             log.warning("job %s failed: its machine was lost %d times", row.id, ATTEMPTS_WITHOUT_PROGRESS)

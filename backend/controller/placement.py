@@ -3,6 +3,7 @@
 Order: higher priority first, then the user with fewer jobs at work, then first come first served.
 A GPU belongs to one job at a time, or to several that share it while what is reserved for all of them fits beside what other
 programs hold. Where a machine has none, it trains one job at a time on its CPU, and only if no machine has GPUs.
+What takes no GPU goes beside those that do, one a machine, where main memory suffices.
 """
 
 from collections import Counter

@@ -9,7 +9,10 @@ from tunescope.wire import NO_GPU_DRIVER, GpuReport, MachineReport
 
 @dataclass(frozen=True)
 class Waiting:
-    """A queued job. ``need_bytes`` is what it needs on each GPU, margin included; None where that is unknown."""
+    """A queued job. ``need_bytes`` is what it needs on each GPU, margin included; None where that is unknown.
+
+    Without a GPU (``gpus`` 0) that is main memory.
+    """
 
     job: str
     owner: str
@@ -23,7 +26,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Busy:
-    """A job at work; ``gpus`` is empty where it trains on the CPU. ``reserve_bytes`` is kept for it on each GPU."""
+    """A job at work; ``gpus`` is empty where it has none. ``reserve_bytes`` is kept for it on each GPU."""
 
     owner: str
     machine: str
@@ -56,6 +59,11 @@ def large_enough(gpu: GpuReport, job: Waiting) -> bool:
     return job.need_bytes is None or gpu.total_bytes is None or gpu.total_bytes >= job.need_bytes
 
 
+def has_main_memory(machine: MachineReport, job: Waiting) -> bool:
+    """Whether a machine has enough main memory free for a job that takes no GPU."""
+    return job.need_bytes is None or machine.host_available_bytes >= job.need_bytes
+
+
 def left_beside(gpu: GpuReport, tenants: Iterable[Busy]) -> int | None:
     """Bytes of a GPU that neither other programs hold nor its tenants may still claim; None where that is unknown.
 
@@ -80,7 +88,8 @@ class Room:
             for uuid in item.gpus:
                 self._tenants.setdefault((item.machine, uuid), []).append(item)
         self._held: set[Place] = set()
-        self._occupied = {item.machine for item in at_work}
+        self._occupied = {item.machine for item in at_work if not item.gpus}
+        """Machines whose main memory is taken: by one job without a GPU at a time."""
         self._gpus = {machine.name: [gpu for gpu in machine.gpus if usable(gpu)] for machine in self.machines}
         self.faults = [fault for machine in self.machines for fault in faults_of(machine)]
         self.has_gpus = any(self._gpus.values())
@@ -91,11 +100,17 @@ class Room:
         ]
 
     def take(self, job: Waiting) -> Assignment | None:
+        if job.gpus == 0:
+            able = [machine for machine in self.machines if has_main_memory(machine, job)]
+            return self._take_main_memory(job, [machine.name for machine in able])
         if self.has_gpus:
             return self._take_gpus(job)
         if self.faults or job.gpus > 1:
             return None
-        for name in self._cpu_only:
+        return self._take_main_memory(job, self._cpu_only)
+
+    def _take_main_memory(self, job: Waiting, names: Iterable[str]) -> Assignment | None:
+        for name in names:
             if name not in self._occupied:
                 self._occupied.add(name)
                 return Assignment(job.job, name, ())
@@ -103,7 +118,7 @@ class Room:
 
     def hold(self, job: Waiting) -> None:
         """Keep the free GPUs of one machine for a job that needs several, so that smaller ones cannot starve it."""
-        if job.gpus == 1:
+        if job.gpus <= 1:
             return
         able = [
             name
@@ -163,6 +178,8 @@ class Room:
         """Why ``job`` got no place."""
         if not self.machines:
             return say("no_worker")
+        if job.gpus == 0:
+            return self._reason_of_main_memory(job.need_bytes or 0)
         if not self.has_gpus:
             return self._reason_without_gpus(job)
         if max(len(gpus) for gpus in self._gpus.values()) < job.gpus:
@@ -188,6 +205,16 @@ class Room:
         most, name, gpu = max(left, key=lambda item: item[0])
         kind = "held_by_jobs" if self._tenants.get((name, gpu.uuid)) else "held_by_others"
         return say(kind, need_bytes=need, free_bytes=most, index=gpu.index, machine=name)
+
+    def _reason_of_main_memory(self, need: int) -> Sentence:
+        largest = max(machine.host_total_bytes for machine in self.machines)
+        if need > largest:
+            return say("no_machine_large_enough", need_bytes=need, largest_bytes=largest)
+        open_machines = [machine for machine in self.machines if machine.name not in self._occupied]
+        if not open_machines:
+            return say("main_memory_in_use")
+        most = max(open_machines, key=lambda machine: machine.host_available_bytes)
+        return say("main_memory_short", need_bytes=need, free_bytes=most.host_available_bytes, machine=most.name)
 
     def _reason_without_gpus(self, job: Waiting) -> Sentence:
         if self.faults:

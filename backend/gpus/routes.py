@@ -1,18 +1,17 @@
 """Machines and their GPUs, as their workers report them every few seconds, with the jobs that the server has there."""
 
-from typing import Literal
-
 import redis
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from backend.chats.tables import ChatRow
 from backend.dependencies import CurrentUser, RedisDep, SessionDep
 from backend.gpus.reports import reports, unheard
 from backend.jobs.reservation import reservation
-from backend.jobs.tables import CHAT, TRAIN, JobRow
+from backend.jobs.tables import JobRow, Task
+from backend.merges.tables import MergeRow
 from backend.users.tables import UserRow
 from tunescope import wire
 from tunescope.problems import Unavailable
@@ -26,12 +25,12 @@ class MachineJob(BaseModel):
     """A job that is at work on a machine, or on its way there."""
 
     id: str
-    task: Literal["train", "chat"]
-    result_of: str | None = Field(description="Of a chat: id of the job whose result answers.")
+    task: Task
+    result_of: str | None = Field(description="Of a chat or a merge: id of the job that it belongs to.")
     name: str
     owner: str = Field(description="Username.")
     state: JobState
-    gpus: list[str] = Field(description="UUIDs of its GPUs; empty where it trains on the CPU.")
+    gpus: list[str] = Field(description="UUIDs of its GPUs; empty where it has none.")
     reserved_bytes: int | None = Field(description="What the queue keeps for it on each GPU.")
     peak_bytes: int | None = Field(description="The most that it was measured to hold of one GPU.")
     step: int
@@ -63,9 +62,10 @@ def list_gpus(connection: RedisDep, session: SessionDep, _user: CurrentUser) -> 
 def jobs_by_machine(session: Session) -> dict[str, list[MachineJob]]:
     """Jobs at work, oldest first, by the name of their machine."""
     statement = (
-        select(JobRow, UserRow.username, ChatRow.result_of)
+        select(JobRow, UserRow.username, func.coalesce(ChatRow.result_of, MergeRow.result_of))
         .join(UserRow, UserRow.id == JobRow.owner_id)
         .outerjoin(ChatRow, ChatRow.job == JobRow.id)
+        .outerjoin(MergeRow, MergeRow.job == JobRow.id)
         .where(JobRow.state.in_(ACTIVE))
         .order_by(JobRow.assigned_at, JobRow.id)
     )
@@ -73,7 +73,7 @@ def jobs_by_machine(session: Session) -> dict[str, list[MachineJob]]:
     for row, username, result_of in session.execute(statement):
         job = MachineJob(
             id=row.id,
-            task=CHAT if row.task == CHAT else TRAIN,
+            task=row.task,
             result_of=result_of,
             name=row.name,
             owner=username,

@@ -27,12 +27,12 @@ class Pipe(RawIOBase):
         return taken
 
 
-def archive(folder: Path, files: Iterable[Path], directory: str) -> Iterator[bytes]:
-    """``files`` that lie in ``folder``, in a ``directory`` of the archive. As they are: weights do not get smaller."""
+def archive(files: Iterable[tuple[str, Path]], directory: str) -> Iterator[bytes]:
+    """``files`` by the names that they get in a ``directory`` of the archive. As they are: weights do not get smaller."""
     pipe = Pipe()
     with ZipFile(pipe, "w", ZIP_STORED) as archive:
-        for file in files:
-            info = ZipInfo.from_file(file, f"{directory}/{file.relative_to(folder)}", strict_timestamps=False)
+        for name, file in files:
+            info = ZipInfo.from_file(file, f"{directory}/{name}", strict_timestamps=False)
             with file.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
                 while chunk := source.read(CHUNK_BYTES):
                     target.write(chunk)

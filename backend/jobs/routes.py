@@ -1,26 +1,21 @@
 """Jobs over HTTP."""
 
 import shutil
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import quote
 
 import redis
 from fastapi import APIRouter, BackgroundTasks, Query
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from backend.chats.tables import ChatRow
 from backend.dependencies import CurrentUser, RedisDep, SessionDep, SettingsDep
 from backend.jobs import service
 from backend.jobs.archive import archive
-from backend.jobs.artifacts import artifacts_dir, inside
-from backend.jobs.schemas import CloneRequest, Job, Jobs, job_of
+from backend.jobs.artifacts import file_of, kept
+from backend.jobs.schemas import Artifact, CloneRequest, Job, Jobs, job_of
 from backend.jobs.suggestions import FailureSuggestion, suggestions
-from backend.jobs.tables import CHAT, JobRow
-from backend.telemetry.tables import NOT_STEPS, EventRow
+from backend.jobs.tables import TRAIN, JobRow, Task
 from tunescope import wire
 from tunescope.memory.advise import Language
 from tunescope.problems import NotFound
@@ -31,13 +26,6 @@ from tunescope.stored_spec import stored_spec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 LanguageQuery = Annotated[Language, Query(description="Of the suggestions after an out-of-memory failure.")]
-
-
-class Artifact(BaseModel):
-    name: str
-    bytes: int
-    sha256: str | None
-    url: str
 
 
 def wake(connection: redis.Redis, why: str) -> None:
@@ -62,7 +50,7 @@ def create(
 def list_jobs(
     session: SessionDep,
     _user: CurrentUser,
-    task: Annotated[Literal["train", "chat"], Query(description="Trainings, or chats with their results.")] = "train",
+    task: Annotated[Task, Query(description="Trainings, chats with their results, or merges of them.")] = TRAIN,
     state: Annotated[str | None, Query(max_length=200, description="Only these states, with commas.")] = None,
     owner: Annotated[str | None, Query(max_length=100, description="Only jobs of this username.")] = None,
     q: Annotated[str | None, Query(max_length=200, description="A part of the name, or a whole id.")] = None,
@@ -74,8 +62,8 @@ def list_jobs(
     rows, following = service.page_of(
         session, task=task, state=state, owner=owner, query=q, ids=ids, cursor=cursor, limit=limit
     )
-    chats = service.chats_of(session, rows)
-    items = [job_of(row, username, chat=chats.get(row.id)) for row, username in rows]
+    chats, merges = service.chats_of(session, rows), service.merges_of(session, rows)
+    items = [job_of(row, username, chat=chats.get(row.id), merge=merges.get(row.id)) for row, username in rows]
     return Jobs(items=items, next_cursor=following)
 
 
@@ -93,8 +81,9 @@ def show(
 def whole(session: Session, row: JobRow, username: str, found: list[FailureSuggestion] | None = None) -> Job:
     """A job with what lists leave out: it takes queries of its own."""
     earlier = service.earlier_attempts(session, row.id)
-    chat = session.get(ChatRow, row.id) if row.task == CHAT else None
-    return job_of(row, username, found, earlier, service.checkpoint_step(session, row), chat)
+    chat = service.chats_of(session, [(row, username)]).get(row.id)
+    merge = service.merges_of(session, [(row, username)]).get(row.id)
+    return job_of(row, username, found, earlier, service.checkpoint_step(session, row), chat, merge)
 
 
 @router.post("/{job_id}/cancel")
@@ -136,30 +125,23 @@ def clone(
 
 @router.delete("/{job_id}", status_code=204)
 def remove(job_id: str, session: SessionDep, settings: SettingsDep, user: CurrentUser, after: BackgroundTasks) -> None:
-    """Delete a job that has ended, with its files and the chats with its result. Its owner and admins only."""
+    """Delete a job that has ended, with its files, the chats with its result and its merged model. Its owner and admins only."""
     for gone in service.remove(session, user, job_id):
         after.add_task(shutil.rmtree, settings.data_dir / "jobs" / gone, ignore_errors=True)
 
 
 @router.get("/{job_id}/artifacts")
 def artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> list[Artifact]:
-    """Files that the newest attempt left: the adapter or model, and its spec."""
+    """Files that the newest attempt left: the adapter or model, and its spec; and the model that the adapter was merged into."""
     row, _ = service.get(session, job_id)
-    return kept_artifacts(session, row, artifacts_dir(settings, row))
-
-
-def kept_artifacts(session: Session, row: JobRow, folder: Path) -> list[Artifact]:
-    job_id = row.id
-    told = select(EventRow).where(
-        EventRow.job == job_id, EventRow.attempt == row.attempt, EventRow.kind == "artifact", NOT_STEPS
-    )
-    found = {event.data["name"]: event.data for event in session.scalars(told)}
     return [
         Artifact(
-            name=name, bytes=data["bytes"], sha256=data["sha256"], url=f"/api/jobs/{job_id}/artifacts/{quote(name)}"
+            name=file.name,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            url=f"/api/jobs/{job_id}/artifacts/{quote(file.name)}",
         )
-        for name, data in sorted(found.items())
-        if inside(folder, name)
+        for file in kept(session, settings, row)
     ]
 
 
@@ -171,20 +153,19 @@ class ZipResponse(StreamingResponse):
 def all_artifacts(job_id: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> ZipResponse:
     """Download all of these files as one zip archive."""
     row, _ = service.get(session, job_id)
-    folder = artifacts_dir(settings, row)
-    files = [file for item in kept_artifacts(session, row, folder) if (file := inside(folder, item.name))]
+    files = [(file.name, file.path) for file in kept(session, settings, row)]
     if not files:
         gone = row.state == JobState.SUCCEEDED  # such a run has left some
         raise NotFound(say("files_gone" if gone else "job_has_no_files"), say("see_files_tab"))
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.zip"'}
-    return ZipResponse(archive(folder, files, job_id), headers=headers)
+    return ZipResponse(archive(files, job_id), headers=headers)
 
 
 @router.get("/{job_id}/artifacts/{name:path}", response_class=FileResponse)
 def artifact(job_id: str, name: str, session: SessionDep, settings: SettingsDep, _user: CurrentUser) -> FileResponse:
     """Download one file."""
     row, _ = service.get(session, job_id)
-    path = inside(artifacts_dir(settings, row), name)
+    path = file_of(session, settings, row, name)
     if path is None:
         raise NotFound(say("job_has_no_file", file=name), say("see_files_tab"))
     return FileResponse(path, filename=f"{job_id}-{path.name}")

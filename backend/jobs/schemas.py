@@ -1,14 +1,15 @@
 """Jobs as they cross the wire."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backend.chats.tables import ChatRow
 from backend.jobs.older_failures import parts_told_apart
 from backend.jobs.suggestions import FailureSuggestion
-from backend.jobs.tables import CHAT, TRAIN, AttemptRow, JobRow
+from backend.jobs.tables import AttemptRow, JobRow, Task
+from backend.merges.tables import MergeRow
 from backend.problems import ProblemDetails
 from tunescope.events import FailureMemory
 from tunescope.sentences import Sentence
@@ -76,10 +77,19 @@ class ChatOf(BaseModel):
     idle_seconds: float = Field(description="It ends by itself after so long without a message.")
 
 
+class MergeOf(BaseModel):
+    """What is a merge's own."""
+
+    model_config = ConfigDict(from_attributes=True)
+    result_of: str = Field(description="Id of the job whose adapter is merged.")
+    memory_bytes: int | None = Field(description="Main memory that it takes, about; null where that is not known.")
+
+
 class Job(BaseModel):
     id: str
-    task: Literal["train", "chat"] = Field(description="What is done: a training, or a chat with what one has left.")
+    task: Task = Field(description="What is done: a training, a chat with what one has left, or its merging.")
     chat: ChatOf | None = Field(default=None, description="Of a chat only.")
+    merge: MergeOf | None = Field(default=None, description="Of a merge only.")
     name: str
     state: JobState
     attempt: int
@@ -147,14 +157,16 @@ def job_of(
     earlier: Sequence[AttemptRow] = (),
     checkpoint_step: int | None = None,
     chat: ChatRow | None = None,
+    merge: MergeRow | None = None,
 ) -> Job:
     failure = JobFailure.model_validate(row.failure) if row.failure else None
     if failure and suggestions:
         failure.suggestions = suggestions
     return Job(
         id=row.id,
-        task=CHAT if row.task == CHAT else TRAIN,
+        task=row.task,
         chat=ChatOf.model_validate(chat) if chat else None,
+        merge=MergeOf.model_validate(merge) if merge else None,
         name=row.name,
         state=JobState(row.state),
         attempt=row.attempt,
@@ -189,3 +201,10 @@ def eta_seconds(row: JobRow) -> float | None:
     if row.state != JobState.RUNNING or not seconds or not row.total_steps:
         return None
     return max(0, row.total_steps - row.step) * float(seconds)
+
+
+class Artifact(BaseModel):
+    name: str
+    bytes: int
+    sha256: str | None
+    url: str

@@ -10,8 +10,9 @@ from backend.chats.tables import ChatRow
 from backend.cursors import cursor_after, parse_cursor
 from backend.estimates.resolve import estimate_or_problem
 from backend.jobs.refusals import refuse_what_cannot_run
-from backend.jobs.tables import CHAT, TRAIN, AttemptRow, JobRow
+from backend.jobs.tables import CHAT, MERGE, TRAIN, AttemptRow, JobRow, Task
 from backend.jobs.transitions import move, requeue
+from backend.merges.tables import MergeRow
 from backend.problems import details_of
 from backend.telemetry.checkpoints import last_checkpoint_attempt
 from backend.telemetry.lineage import last_checkpoint
@@ -65,11 +66,12 @@ def get(session: Session, job_id: str) -> tuple[JobRow, str]:
 
 
 def get_training(session: Session, job_id: str, lock: bool = False) -> JobRow:
-    """A job that trains. Raises Conflict for a chat. ``lock``: nobody else changes it meanwhile."""
+    """A job that trains. Raises Conflict for a chat or a merge. ``lock``: nobody else changes it meanwhile."""
     row, _ = get(session, job_id)
     if row.task != TRAIN:
-        chat = session.get_one(ChatRow, job_id)
-        raise Conflict(say("not_of_a_chat"), say("see_job_of_chat", job=chat.result_of))
+        chat = row.task == CHAT
+        training = session.get_one(ChatRow if chat else MergeRow, job_id).result_of
+        raise Conflict(say("not_of_a_chat" if chat else "not_of_a_merge"), say("see_job_of_chat", job=training))
     return locked(session, row) if lock else row
 
 
@@ -97,7 +99,7 @@ def get_own(session: Session, user: UserRow, job_id: str) -> tuple[JobRow, str]:
 def page_of(
     session: Session,
     *,
-    task: str,
+    task: Task,
     state: str | None,
     owner: str | None,
     query: str | None,
@@ -139,6 +141,12 @@ def chats_of(session: Session, rows: Sequence[tuple[JobRow, str]]) -> dict[str, 
     return {chat.job: chat for chat in session.scalars(select(ChatRow).where(ChatRow.job.in_(ids)))} if ids else {}
 
 
+def merges_of(session: Session, rows: Sequence[tuple[JobRow, str]]) -> dict[str, MergeRow]:
+    """Of those jobs that are merges, what is a merge's own."""
+    ids = [row.id for row, _ in rows if row.task == MERGE]
+    return {merge.job: merge for merge in session.scalars(select(MergeRow).where(MergeRow.job.in_(ids)))} if ids else {}
+
+
 def cancel(session: Session, user: UserRow, job_id: str) -> JobRow:
     """Queued jobs end at once; running ones are told to save and leave."""
     row, _ = get_own(session, user, job_id)
@@ -167,8 +175,24 @@ def retry(session: Session, user: UserRow, job_id: str) -> JobRow:
     if row.state not in RETRIED:
         raise Conflict(say("cannot_be_retried", state=row.state), say("clone_instead"))
     refuse_outdated(row)
+    merge = merge_of(session, job_id)
+    if merge and merge.state not in TERMINAL:
+        raise in_use_by(merge)
     requeue(session, row, resume_from_attempt=last_checkpoint_attempt(session, row.id))
     return get(session, job_id)[0]
+
+
+def merge_of(session: Session, job_id: str) -> JobRow | None:
+    """The merge of what a job trained; None where nobody has asked for one."""
+    merging = select(JobRow).join(MergeRow, MergeRow.job == JobRow.id).where(MergeRow.result_of == job_id)
+    return session.scalars(merging.execution_options(populate_existing=True)).first()
+
+
+def in_use_by(job: JobRow) -> Conflict:
+    """Why what a chat or merge works on stays as it is."""
+    if job.task == CHAT:
+        return Conflict(say("chat_still_open"), say("chat_end_first"))
+    return Conflict(say("still_merging"), say("merge_end_first"))
 
 
 def refuse_outdated(row: JobRow) -> None:
@@ -191,14 +215,16 @@ def notes(session: Session, row: JobRow) -> tuple[list[str], list[Sentence]]:
 
 
 def remove(session: Session, user: UserRow, job_id: str) -> list[str]:
-    """Delete a job and the chats with its result. Returns the ids of all that is gone."""
+    """Delete a job, the chats with its result and its merge. Returns the ids of all that is gone."""
     row, _ = get_own(session, user, job_id)
     if row.state not in TERMINAL:
         raise Conflict(say("job_not_ended"), say("cancel_first"))
     chats = session.scalars(select(JobRow).join(ChatRow, ChatRow.job == JobRow.id).where(ChatRow.result_of == job_id))
-    gone = [row, *chats]
-    if any(each.state not in TERMINAL for each in gone):
-        raise Conflict(say("chat_still_open"), say("chat_end_first"))
+    merge = merge_of(session, job_id)
+    gone = [row, *chats, *([merge] if merge else [])]
+    for each in gone:
+        if each.state not in TERMINAL:
+            raise in_use_by(each)
     for each in reversed(gone):
         session.delete(each)
     return [each.id for each in gone]

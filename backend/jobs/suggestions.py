@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from backend.estimates.devices import device_for, device_that_failed
 from backend.estimates.resolve import Around
-from backend.jobs.tables import JobRow
+from backend.jobs.tables import TRAIN, JobRow
 from tunescope.events import FailureMemory
 from tunescope.memory.advise import Language, advise
 from tunescope.problems import Problem
@@ -35,7 +35,11 @@ def suggestions(
     session: Session, settings: ServerSettings, row: JobRow, language: Language = "en"
 ) -> list[FailureSuggestion]:
     """Changes in the order of their price, those that make it fit first; none for other failures and unknown models."""
-    if not row.failure or not (row.failure.get("reason") == FailureReason.OUT_OF_MEMORY or perhaps_for_memory(row)):
+    if (
+        row.task != TRAIN
+        or not row.failure
+        or not (row.failure.get("reason") == FailureReason.OUT_OF_MEMORY or perhaps_for_memory(row))
+    ):
         return []
     told = row.failure.get("memory")
     memory = FailureMemory.model_validate(told) if told else None

@@ -7,9 +7,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.database import Base
 
-TRAIN: Literal["train"] = "train"
-CHAT: Literal["chat"] = "chat"
-"""What is done in a job. A chat with what a training left is a row of its own, with one of ``chats`` beside it."""
+Task = Literal["train", "chat", "merge"]
+TRAIN: Task = "train"
+CHAT: Task = "chat"
+MERGE: Task = "merge"
+"""What is done in a job. A chat with what a training left is a row of its own, with one of ``chats`` beside it; so is a merge, with one of
+``merges``."""
 
 
 class JobRow(Base):
@@ -17,7 +20,7 @@ class JobRow(Base):
     __table_args__ = (Index("ix_jobs_created", "created_at", "id"), Index("ix_jobs_state", "state"))
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
-    task: Mapped[str] = mapped_column(String(10), default=TRAIN, server_default=TRAIN)
+    task: Mapped[Task] = mapped_column(String(10), default=TRAIN, server_default=TRAIN)
     state: Mapped[str] = mapped_column(String(20))
     attempt: Mapped[int] = mapped_column(Integer, default=1)
     fence: Mapped[int] = mapped_column(Integer, default=0)

@@ -139,6 +139,26 @@ def test_the_page_tells_how_to_load_the_result(page: Page, quantized: str) -> No
     expect(page.get_by_role("link", name="README.md")).to_be_visible()
 
 
+def test_the_adapter_is_merged_later_from_the_page(page: Page, client: httpx.Client, quantized: str) -> None:
+    page.goto(f"/jobs/{quantized}?tab=files")
+    merge = page.get_by_role("region", name="Merged model")
+    expect(merge.get_by_text("256.6 MiB of disk")).to_be_visible()
+    merge.get_by_role("button", name="Merge into one model").dblclick()
+    expect(merge.get_by_role("button", name="End merging")).to_be_visible()
+    expect(merge.get_by_text("merging the adapter")).to_be_visible(timeout=60_000)
+    assert serious_problems(page) == []
+    merging = client.get("/api/jobs?task=merge").json()["items"]
+    assert len(merging) == 1, "a double click is one merge"
+    page.goto(f"/jobs/{merging[0]['id']}")
+    page.wait_for_url(f"**/jobs/{quantized}?*tab=files*")
+    expect(merge.get_by_text("The merged model is among these files")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("link", name="merged/model.safetensors")).to_be_visible()
+    expect(merge.get_by_role("button")).to_have_count(0)
+    page.set_viewport_size({"width": 390, "height": 844})
+    until(lambda: page.evaluate(SCROLLS) <= 390, within=5, what="a page that fits 390 px")
+    assert client.get(f"/api/jobs/{quantized}").json()["state"] == "succeeded"
+
+
 def test_the_page_accounts_for_what_was_measured(page: Page, quantized: str) -> None:
     page.goto(f"/jobs/{quantized}")
     phases = page.get_by_role("figure").filter(has_text="Peak memory by phase")

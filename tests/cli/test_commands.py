@@ -122,6 +122,24 @@ def test_what_a_job_left_is_saved_in_a_directory(tunescope: Tunescope, spec_file
     assert tunescope("jobs", "download", job, "--to", "file").code == 2
 
 
+def test_an_adapter_is_merged_and_what_cannot_be_is_told(
+    tunescope: Tunescope, spec_file: SpecFile, client: Client
+) -> None:
+    bare = finished_job(tunescope, spec_file)
+    ran = tunescope("merge", bare)
+    assert ran.code == 2 and "left no adapter" in ran.err and "Choose a LoRA" in ran.err
+    assert tunescope("merge", "nowhere").code == 2
+    job = document(tunescope("jobs", "submit", spec_file("leaving"), "--follow", "--json").out)["id"]
+    ran = tunescope("merge", job)
+    assert ran.code == 0 and "Merging is queued: job" in ran.out and "tunescope jobs follow" in ran.err
+    merging = document(tunescope("merge", job, "--json").out)
+    assert merging["merge"]["result_of"] == job and merging["id"] in ran.out, "asked for again it is the same"
+    assert client.merge(job)["id"] == merging["id"]
+    assert client.cancel(merging["id"])["state"] in ("cancelling", "cancelled")
+    assert tunescope("jobs", "follow", merging["id"]).code == 1
+    assert client.job(job)["state"] == "succeeded"
+
+
 def test_a_file_that_came_otherwise_than_it_was_sent_is_not_kept(
     tunescope: Tunescope, spec_file: SpecFile, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

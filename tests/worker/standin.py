@@ -56,7 +56,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     signal.signal(signal.SIGUSR1, lambda number, _: asked.append(number))
     steps = int(count) if count.isdecimal() else 3
-    if wish == "telling":
+    if wish in ("telling", "leaving"):
         tell_beginning(outbox, steps)
     outbox.emit(StateEvent, state=JobState.RUNNING)
     for step in range(1, steps + 1):

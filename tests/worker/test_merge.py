@@ -15,9 +15,13 @@ from tests.worker.attempts import kill_children_at_start, make_attempt
 from tests.worker.measured_run import spec_of
 from tests.worker.tiny import save_tiny
 from tunescope.events import ArtifactEvent, PlanEvent, StageEvent, StateEvent, StepEvent
-from tunescope.states import FailureReason
-from tunescope.wire import ModelRef
+from tunescope.states import FailureReason, JobState
+from tunescope.wire import MergeOptions, MergeOrder, ModelRef
 from worker.attempt import FAILED, SUCCEEDED
+from worker.death import explain_death
+from worker.merging.__main__ import Merge
+from worker.merging.__main__ import run as run_merge
+from worker.merging.advice import for_merge
 from worker.outbox import read_events
 from worker.refusal import Refusal
 from worker.trainer import card, merge
@@ -112,7 +116,7 @@ def test_a_merge_that_fails_keeps_the_adapter(tmp_path: Path, monkeypatch: pytes
     end = [event for event in read_events(mine.folder) if isinstance(event, StateEvent)][-1]
     assert end.failure and end.failure.reason in (FailureReason.TRAINER_KILLED, FailureReason.OUT_OF_MEMORY)
     assert "its adapter saved" in end.failure.detail and "while merging the adapter" in end.failure.detail
-    assert "adapter_model.safetensors" in told(mine) and "without training" in end.failure.advice
+    assert "adapter_model.safetensors" in told(mine) and "takes no GPU" in end.failure.advice
     again = mine.folder.parent / "2"
     again.mkdir()
     order = mine.order.model_copy(update={"attempt": 2, "fence": 2, "resume_from_attempt": 1})
@@ -123,13 +127,82 @@ def test_a_merge_that_fails_keeps_the_adapter(tmp_path: Path, monkeypatch: pytes
     assert {"adapter_model.safetensors", "merged/model.safetensors"} <= told(retried)
 
 
+PLAN = PlanEvent(
+    job="j", attempt=1, sequence=1, at=0, total_steps=2, train_rows=24, trainable_parameters=1, all_parameters=2,
+    device="CPU",
+)  # fmt: skip
+
+
+def make_merge(root: Path, base: Path, adapter: Path, attempt: int = 1) -> Merge:
+    """The merge of a job's adapter, as the worker starts it."""
+    folder = root / "jobs" / "m" / str(attempt)
+    folder.mkdir(parents=True)
+    options = MergeOptions(result=str(adapter.relative_to(root)), plan=PLAN, steps=2, loss=1.5)
+    model = ModelRef(kind="path", location=str(base))
+    order = MergeOrder(job="m", attempt=attempt, fence=attempt, spec=spec_of(), model=model, merge=options)
+    (folder / "order.json").write_text(order.model_dump_json())
+    return Merge(folder / "order.json")
+
+
+@pytest.mark.slow
+def test_a_job_that_has_ended_is_merged_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESCOPE_DATA_DIR", str(tmp_path))
+    base = save_tiny(tmp_path / "tiny")
+    adapted, adapter = adapt(base, tmp_path, target_modules=["q_proj", "down_proj"])
+    killed = make_merge(tmp_path, base, adapter)
+    with monkeypatch.context() as patch:
+        kill_children_at_start(tmp_path, patch)
+        assert run_merge(killed) == FAILED
+    end = [event for event in read_events(killed.folder) if isinstance(event, StateEvent)][-1]
+    assert end.failure and "while merging the adapter" in end.failure.detail and "trainer" not in end.failure.detail
+    assert end.failure.advice.startswith("Merge again when more main memory is free")
+    left = killed.folder / "artifacts" / "merged" / "model.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    mine = make_merge(tmp_path, base, adapter, attempt=2)
+    assert run_merge(mine) == SUCCEEDED
+    assert not left.exists(), "what a killed attempt left of the model is gone"
+    states = [event.state for event in read_events(mine.folder) if isinstance(event, StateEvent)]
+    assert states == [JobState.RUNNING, JobState.SUCCEEDED]
+    names = {event.name for event in read_events(mine.folder) if isinstance(event, ArtifactEvent)}
+    assert {"merged/model.safetensors", "merged/README.md", "merged/spec.yaml", "merged/tokenizer.json"} <= names
+    merged = mine.folder / "artifacts" / "merged"
+    assert torch.allclose(logits(load(merged)), logits(adapted), atol=0.02)
+    assert "| Training loss at the end | 1.5000 |" in (merged / "README.md").read_text()
+    assert not (adapter / "merged").exists(), "what the training left stays as it is"
+
+
+def test_a_later_merge_says_what_to_do_when_it_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESCOPE_DATA_DIR", str(tmp_path))
+    base = save_tiny(tmp_path / "tiny")
+    adapter = tmp_path / "adapter"
+    gone = make_merge(tmp_path, base, adapter, attempt=1)
+    with pytest.raises(Refusal, match="not on this machine"):
+        run_merge(gone)
+    adapter.mkdir()
+    for number, (patched, value, advice) in enumerate(
+        [
+            ("machine_memory", lambda: (1000, 1000), "main memory is free"),
+            ("weights_bytes", lambda _base: 1 << 60, "main memory is free"),
+            ("told_in", lambda _file: {"quantization_config": {"bits": 4}}, "unquantized release"),
+        ],
+        start=2,
+    ):
+        with monkeypatch.context() as patch, pytest.raises(Refusal) as told:
+            patch.setattr(merge, patched, value)
+            run_merge(make_merge(tmp_path, base, adapter, attempt=number))
+        assert advice in for_merge(told.value.failure).advice
+    ended = for_merge(explain_death(3, None, None, []))
+    assert ended.detail.startswith("Merging ended with exit code 3") and "Files tab" in ended.advice
+
+
 def test_what_cannot_be_merged_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, spec = save_tiny(tmp_path / "tiny"), spec_of(**MERGED)
-    merge.refuse_unmergeable(spec, folder, tmp_path)
+    folder = save_tiny(tmp_path / "tiny")
+    merge.refuse_unmergeable(folder, tmp_path)
 
     def refused() -> FailureReason:
         with pytest.raises(Refusal) as told:
-            merge.refuse_unmergeable(spec, folder, tmp_path)
+            merge.refuse_unmergeable(folder, tmp_path)
         return told.value.failure.reason
 
     with monkeypatch.context() as patch:
@@ -139,22 +212,17 @@ def test_what_cannot_be_merged_is_refused_before_the_run(tmp_path: Path, monkeyp
     (folder / "consolidated.safetensors").write_bytes(bytes(10 * weights))
     with monkeypatch.context() as patch:
         patch.setattr(merge, "machine_memory", lambda: (2 * weights, weights))
-        merge.refuse_unmergeable(spec, folder, tmp_path)  # a copy in another layout is not loaded
+        merge.refuse_unmergeable(folder, tmp_path)  # a copy in another layout is not loaded
     config = json.loads((folder / "config.json").read_text())
     quantized = config | {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
     (folder / "config.json").write_text(json.dumps(quantized))
     assert refused() is FailureReason.INVALID_SETTINGS
-    merge.refuse_unmergeable(spec_of(), folder, tmp_path)
 
 
 def test_the_card_names_a_hubs_model_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt = make_attempt(tmp_path, monkeypatch, spec_of())
     model = ModelRef(kind="huggingface", location="owner/name", revision="abc")
-    plan = PlanEvent(
-        job="j", attempt=1, sequence=1, at=0, total_steps=2, train_rows=24, trainable_parameters=1, all_parameters=2,
-        device="CPU",
-    )  # fmt: skip
-    done = card.Run(attempt.order.model_copy(update={"model": model}), tmp_path, plan, 2, None, chat=False)
+    done = card.Run(attempt.order.model_copy(update={"model": model}), tmp_path, PLAN, 2, None, chat=False)
     text = card.card(done, "adapter")
     assert 'from_pretrained("owner/name", revision="abc"' in text and str(tmp_path) not in text
     assert text.startswith("---\nbase_model: owner/name\n") and "loss" not in text

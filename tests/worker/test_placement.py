@@ -130,6 +130,24 @@ def reason(queue: list[Waiting], machines: list[MachineReport], busy: list[Busy]
     return place(queue, machines, busy or []).reasons[queue[-1].job].text
 
 
+def test_what_takes_no_gpu_goes_beside_those_that_do_one_a_machine() -> None:
+    merge = job("merge", need=1, gpus=0)
+    full = machine("m", gpu("a", free=0))
+    plan = place([merge, job("second", need=1, gpus=0), job("third", need=2, gpus=0)], [full], [tenant("x", "a", 24)])
+    assert [(item.job, item.gpus) for item in plan.assignments] == [("merge", ())]
+    assert plan.reasons["second"].kind == "main_memory_in_use"
+    assert plan.reasons["third"].kind == "no_machine_large_enough"
+    trains = Busy("bob", "m", (), "x")
+    assert place([merge], [machine("m")], [trains]).reasons["merge"].kind == "main_memory_in_use"
+    short = machine("m").model_copy(update={"host_available_bytes": GIB // 2})
+    assert place([merge], [short], []).reasons["merge"].text == (
+        "It needs about 1.0 GiB of main memory; on m 512.0 MiB are free."
+    )
+    broken = machine("m", because="the driver does not answer")
+    assert place([job("unknown", need=None, gpus=0)], [broken], []).assignments, "no GPU is asked for"
+    assert place([merge], [], []).reasons["merge"].kind == "no_worker"
+
+
 def test_reasons_are_in_words() -> None:
     assert reason([job("j")], []) == "No worker is connected."
     assert "largest connected one has 24.0 GiB" in reason([job("j", need=60)], [machine("m", gpu("a"))])

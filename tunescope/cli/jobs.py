@@ -33,7 +33,7 @@ def submit(args: Namespace) -> int:
     with Client() as client:
         job = client.submit(spec)
         if args.json:
-            return submit_json(client, job, follow=args.follow)
+            return told_json(client, job, follow=args.follow)
         console.print(f"Job {job['id']} is {job['state']}.")
         console.print(estimate_text(job))
         if args.follow:
@@ -42,8 +42,8 @@ def submit(args: Namespace) -> int:
     return 0
 
 
-def submit_json(client: Client, job: dict[str, Any], *, follow: bool) -> int:
-    """The new job; with ``follow`` the job as it is once it has ended."""
+def told_json(client: Client, job: dict[str, Any], *, follow: bool) -> int:
+    """A new job; with ``follow`` the job as it is once it has ended."""
     if not follow:
         print_json(job)
         return 0

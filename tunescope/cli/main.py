@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from tunescope.cli import chat, gpus, jobs, library, memory
+from tunescope.cli import chat, gpus, jobs, library, memory, merge
 from tunescope.cli.installed import refuse_without
 from tunescope.cli.output import errors, steady_streams
 from tunescope.cli.up import api_command, make_data_dir, python, refuse_taken_port, up
@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_memory_commands(commands)
     add_job_commands(commands)
     add_chat_command(commands)
+    add_merge_command(commands)
     add_library_commands(commands)
     return parser
 
@@ -175,6 +176,17 @@ def add_chat_command(commands: Commands) -> None:
     parser.add_argument(
         "--context", type=int, metavar="N", help="tokens of the longest conversation, for which memory is kept"
     )
+
+
+def add_merge_command(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "merge",
+        "Merge a finished job's adapter into its model, without a GPU: one model more among its files.",
+        merge.merge,
+    )
+    parser.add_argument("job", help="id of the job")
+    parser.add_argument("--follow", action="store_true", help="watch it until it ends")
 
 
 def add_library_commands(commands: Commands) -> None:

@@ -16,6 +16,9 @@ WAITING = {
     "fitting_gpus_in_use": "All GPUs that fit it are in use.",
     "gpus_in_use": "All GPUs are in use.",
     "cpu_in_use": "Another job is at work; a machine without a GPU runs one job at a time.",
+    "no_machine_large_enough": "It needs about {need_bytes} of main memory; the largest connected machine has {largest_bytes}.",
+    "main_memory_in_use": "Every connected machine is at work on a job in main memory; each does one at a time.",
+    "main_memory_short": "It needs about {need_bytes} of main memory; on {machine} {free_bytes} are free.",
 }
 """Why a job waits in the queue."""
 
@@ -228,7 +231,7 @@ ADVICE = {
     "convert_for_library": "Choose a model with *.safetensors files, or convert it with save_pretrained and add it to the library.",
     "retry_download": "Run it again: what arrived is kept. If this machine has no network, add the model's directory to the library instead.",
     "plain_weights_or_no_merge": "Choose the model's unquantized release, or clone the job with schedule.merge_adapter off.",
-    "merge_again": "Run it again, with more main memory free if that was short: it merges without training. "
+    "merge_again": "Merge it from the Files tab (tunescope merge), which takes no GPU, with more main memory free if that was short. "
     "Or merge the adapter elsewhere, as its README.md tells.",
     "merge_elsewhere": "Clone the job with schedule.merge_adapter off; the README.md beside the adapter tells how to merge it elsewhere.",
     "free_space_or_no_merge": "Free space there and run the job again, or clone it with schedule.merge_adapter off.",
@@ -579,6 +582,32 @@ CHAT = {
 }
 """Of chats with what a job trained."""
 
+MERGE = {
+    "merge_not_predicted": "merging trains nothing and takes no GPU",
+    "not_of_a_merge": "This is the merging of an adapter and not a training job.",
+    "still_merging": "This job's adapter is being merged.",
+    "merge_end_first": "Wait for its end, or end it first.",
+    "merge_needs_end": "This job is {state}: its adapter can be merged once it has ended.",
+    "merge_when_ended": "Wait for its end; schedule.merge_adapter merges by itself then.",
+    "nothing_to_merge": "This job trained every weight, so that there is no adapter to merge.",
+    "whole_model_is_there": "What it left is one whole model already: see its Files tab.",
+    "no_adapter_left": "This job has left no adapter that could be merged.",
+    "adapter_wanted": "Choose a LoRA or QLoRA run that has succeeded and whose adapter is among its files.",
+    "merged_already": "This job's adapter is merged already.",
+    "merged_is_there": "The merged model is among its files, in merged/: see its Files tab, or run tunescope jobs download {job}.",
+    "train_plain_release": "Use the adapter with the model as it is, as its README.md tells; for a merged model train on the model's "
+    "unquantized release.",
+    "free_space_to_merge": "Free space there, then merge again.",
+    "merge_needs_room": "Merge again when more main memory is free, or merge the adapter elsewhere, as its README.md tells.",
+    "merge_later": "Merge again from the job's Files tab. If that fails again, report it with the log.",
+    "merge_killed_for_memory": "The kernel's out-of-memory killer ended the merging {when}: the machine's main memory was full.",
+    "merge_killed": "The merging process was killed (SIGKILL) {when}. Most often that is the kernel's out-of-memory killer, "
+    "when main memory is full; it can also be a person or a container limit.",
+    "merge_ended_by_signal": "Merging was ended by {signal}.",
+    "merge_ended_with_status": "Merging ended with exit code {status} without saying why.",
+}
+"""Of merging what a job has trained."""
+
 TEMPLATES: dict[str, str] = (
     WAITING
     | GPUS
@@ -597,4 +626,5 @@ TEMPLATES: dict[str, str] = (
     | PROBLEMS
     | RECIPES
     | CHAT
+    | MERGE
 )

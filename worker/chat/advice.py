@@ -1,8 +1,9 @@
 """What to say and do after a chat has failed: other than after a training that failed for the same reason."""
 
 from tunescope.events import Failure
-from tunescope.sentences import Sentence, say
+from tunescope.sentences import say
 from tunescope.states import FailureReason
+from worker.death import of_another
 
 KEPT = frozenset(
     {
@@ -24,12 +25,7 @@ OF_TRAINERS = {
 
 def for_chat(failure: Failure) -> Failure:
     """The failure as one of a chat, which trains nothing and has no checkpoint to go on from."""
-    detail = failure.detail_sentence
-    if detail is not None and detail.kind == "printed_nothing":
-        detail = detail.values["ended"]
-    if isinstance(detail, Sentence) and detail.kind in OF_TRAINERS:
-        own = say(OF_TRAINERS[detail.kind], **detail.values)
-        failure = failure.model_copy(update={"detail": own.text, "detail_sentence": own})
+    failure = of_another(failure, OF_TRAINERS)
     if failure.reason in KEPT:
         return failure
     advice = say("chat_shorter" if failure.reason is FailureReason.OUT_OF_MEMORY else "chat_start_again")

@@ -52,7 +52,7 @@ def run(attempt: Attempt) -> int:
     # The heavy imports come after the first word, so that the page shows at once that something happens.
     attempt.enter("loading libraries")
     with loading():
-        from worker.trainer import device, kernels, merge, model, probe
+        from worker.trainer import artifacts, device, kernels, merge, model, probe
 
     order = attempt.order
     device.refuse_without_gpu(order.gpus)
@@ -63,7 +63,8 @@ def run(attempt: Attempt) -> int:
         folder = model.locate(order.model, attempt.settings.models_dir(), attempt.download, lambda: stop.pressed)
     except DownloadStopped:
         return left(attempt, stop.cancelled)
-    merge.refuse_unmergeable(order.spec, folder, attempt.folder)
+    if merge.merges(order.spec):
+        merge.refuse_unmergeable(folder, attempt.folder)
     if order.spec.placement.probe and not order.resume_from_attempt:
         attempt.enter(probe.STAGE)
         failure = probe.probe_beside(attempt.folder, stop)
@@ -77,9 +78,9 @@ def run(attempt: Attempt) -> int:
     if merge.merges(order.spec):
         device.give_back()
         attempt.enter(merge.STAGE)
-        failure = merge.merge_beside(attempt.folder, made, stop)
+        failure = merge.merge_beside(attempt.folder, folder, attempt.folder / artifacts.FOLDER, stop)
         if failure is not None:
-            return attempt.fail(failure)
+            return attempt.fail(merge.after_training(failure))
         if stop.pressed:
             return left(attempt, stop.cancelled)
         merge.tell(attempt.folder, made, attempt.outbox)

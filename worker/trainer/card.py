@@ -8,7 +8,7 @@ from typing import Literal
 
 from tunescope.events import PlanEvent
 from tunescope.spec import JobSpec
-from tunescope.wire import Order
+from tunescope.wire import AttemptOrder
 from tunescope.yaml_text import write_yaml
 
 FILE = "README.md"
@@ -26,9 +26,9 @@ WHAT = {
 class Run:
     """What there is to say of a run that is done."""
 
-    order: Order
+    order: AttemptOrder
     base_folder: Path
-    """Where the base lies on the machine that trained."""
+    """Where the base lies on the machine that trained, or merged."""
     plan: PlanEvent
     steps: int
     """Optimizer steps that were taken, those before a resume included."""

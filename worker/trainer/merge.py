@@ -1,7 +1,7 @@
-"""``schedule.merge_adapter``: the base model with the adapter added to its weights, as one model that needs no peft.
+"""The base model with the adapter added to its weights, as one model that needs no peft: by ``schedule.merge_adapter``, or later.
 
 In a process of its own, in main memory, from the weights as they were published: those of the run may be quantized, and what
-rounding made of them would stay. It takes about as much memory as their files have bytes.
+rounding made of them would stay. What that takes is told by tunescope/memory/merging.py.
 """
 
 import json
@@ -19,7 +19,7 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHT
 
 from tunescope.events import Failure
 from tunescope.sentences import say
-from tunescope.spec import JobSpec
+from tunescope.spec import JobSpec, dump_spec
 from tunescope.states import FailureReason
 from worker.outbox import Outbox
 from worker.probes.host import machine_memory
@@ -32,6 +32,8 @@ from worker.trainer.quiet import without_notes_to_programmers
 
 STAGE = "merging the adapter"
 FOLDER = "merged"
+RESULT = f"{artifacts.FOLDER}/{FOLDER}"
+"""Where an attempt writes the merged model."""
 
 
 def merges(spec: JobSpec) -> bool:
@@ -39,10 +41,8 @@ def merges(spec: JobSpec) -> bool:
     return spec.schedule.merge_adapter and spec.adaptation.method == "lora"
 
 
-def refuse_unmergeable(spec: JobSpec, base: Path, attempt_dir: Path) -> None:
-    """Raises Refusal, before anything is trained, where the merged model could not be made or kept on this machine."""
-    if not merges(spec):
-        return
+def refuse_unmergeable(base: Path, attempt_dir: Path) -> None:
+    """Raises Refusal, before anything is done, where the merged model could not be made or kept on this machine."""
     if told_in(base / CONFIG_NAME).get("quantization_config"):
         raise Refusal(
             FailureReason.INVALID_SETTINGS, say("merge_needs_plain_weights"), say("plain_weights_or_no_merge")
@@ -69,12 +69,18 @@ def told_in(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
-def merge_beside(attempt_dir: Path, run: card.Run, stop: StopSwitch) -> Failure | None:
-    """Merge what the run left in a process of its own, without a GPU; why that failed, or None. Ends early with the switch."""
-    without_gpu = {"CUDA_VISIBLE_DEVICES": ""}
-    failure = beside.run_beside(__name__, attempt_dir, stop, STAGE, [str(run.base_folder)], without_gpu)
-    if failure is None:
-        return None
+def merge_beside(attempt_dir: Path, base: Path, adapter: Path, stop: StopSwitch) -> Failure | None:
+    """Merge in a process of its own, without a GPU; why that failed, or None. Ends early with the switch, and leaves all or nothing."""
+    out, without_gpu = attempt_dir / RESULT, {"CUDA_VISIBLE_DEVICES": ""}
+    arguments = [str(base), str(adapter), str(out)]
+    failure = beside.run_beside(__name__, attempt_dir, stop, STAGE, arguments, without_gpu)
+    if failure is not None or stop.pressed:
+        shutil.rmtree(out, ignore_errors=True)
+    return failure
+
+
+def after_training(failure: Failure) -> Failure:
+    """Why merging failed, at the end of a training that has left its adapter."""
     advice = say("merge_again")
     told = failure.within(lambda detail: say("trained_not_merged", failure=detail))
     return told.model_copy(update={"advice": advice.text, "advice_sentence": advice})
@@ -82,10 +88,10 @@ def merge_beside(attempt_dir: Path, run: card.Run, stop: StopSwitch) -> Failure 
 
 def tell(attempt_dir: Path, run: card.Run, outbox: Outbox) -> None:
     """Tell the files of the merged model, with a card and the spec of its own: the folder may be handed on without the adapter."""
-    folder = attempt_dir / artifacts.FOLDER
-    shutil.copy(folder / artifacts.SPEC_FILE, folder / FOLDER)
-    card.write(folder / FOLDER, run, "merged")
-    artifacts.tell(folder / FOLDER, folder, outbox)
+    out = attempt_dir / RESULT
+    (out / artifacts.SPEC_FILE).write_text(dump_spec(run.spec), encoding="utf-8")
+    card.write(out, run, "merged")
+    artifacts.tell(out, attempt_dir / artifacts.FOLDER, outbox)
 
 
 def merge(base: Path, adapter: Path, out: Path) -> None:
@@ -127,13 +133,11 @@ def tie_if_alike(model: PreTrainedModel) -> None:
 
 def main() -> int:
     without_notes_to_programmers()
-    attempt_dir, base = Path(sys.argv[1]), Path(sys.argv[2])
-    adapter = attempt_dir / artifacts.FOLDER
+    attempt_dir, base, adapter, out = (Path(argument) for argument in sys.argv[1:])
     try:
-        merge(base, adapter, adapter / FOLDER)
+        merge(base, adapter, out)
         failure = None
     except Exception as error:
         traceback.print_exc()
-        shutil.rmtree(adapter / FOLDER, ignore_errors=True)
         failure = explain(error, STAGE)
     return beside.exit_status(__name__, attempt_dir, failure)

@@ -200,7 +200,7 @@ export interface paths {
         post?: never;
         /**
          * Remove
-         * @description Delete a job that has ended, with its files and the chats with its result. Its owner and admins only.
+         * @description Delete a job that has ended, with its files, the chats with its result and its merged model. Its owner and admins only.
          */
         delete: operations["jobs_remove"];
         options?: never;
@@ -277,7 +277,7 @@ export interface paths {
         };
         /**
          * Artifacts
-         * @description Files that the newest attempt left: the adapter or model, and its spec.
+         * @description Files that the newest attempt left: the adapter or model, and its spec; and the model that the adapter was merged into.
          */
         get: operations["jobs_artifacts"];
         put?: never;
@@ -412,6 +412,33 @@ export interface paths {
          * @description End the answer under way, and those that wait; the chat stays open. Its owner and admins only.
          */
         post: operations["chats_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/{job_id}/merge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Plan
+         * @description Whether this job's adapter can be merged into its model, what that takes, and how far it has come.
+         */
+        get: operations["merges_plan"];
+        put?: never;
+        /**
+         * Start
+         * @description Merge the adapter that this job has left into its model: one model more among its files, in merged/.
+         *
+         *     Its owner and admins only. It takes main memory and no GPU. Poll ``GET /api/jobs/{id}/merge``, or follow the job that is answered,
+         *     which ``POST /api/jobs/{id}/cancel`` with its id ends. Asked for again while it is under way, it is the same.
+         */
+        post: operations["merges_start"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2101,12 +2128,14 @@ export interface components {
             id: string;
             /**
              * Task
-             * @description What is done: a training, or a chat with what one has left.
+             * @description What is done: a training, a chat with what one has left, or its merging.
              * @enum {string}
              */
-            task: "train" | "chat";
+            task: "train" | "chat" | "merge";
             /** @description Of a chat only. */
             chat?: components["schemas"]["ChatOf"] | null;
+            /** @description Of a merge only. */
+            merge?: components["schemas"]["MergeOf"] | null;
             /** Name */
             name: string;
             state: components["schemas"]["JobState"];
@@ -2449,10 +2478,10 @@ export interface components {
              * Task
              * @enum {string}
              */
-            task: "train" | "chat";
+            task: "train" | "chat" | "merge";
             /**
              * Result Of
-             * @description Of a chat: id of the job whose result answers.
+             * @description Of a chat or a merge: id of the job that it belongs to.
              */
             result_of: string | null;
             /** Name */
@@ -2465,7 +2494,7 @@ export interface components {
             state: components["schemas"]["JobState"];
             /**
              * Gpus
-             * @description UUIDs of its GPUs; empty where it trains on the CPU.
+             * @description UUIDs of its GPUs; empty where it has none.
              */
             gpus: string[];
             /**
@@ -2618,6 +2647,47 @@ export interface components {
         MemoryWarnings: {
             /** Items */
             items: components["schemas"]["MemoryWarning"][];
+        };
+        /**
+         * MergeOf
+         * @description What is a merge's own.
+         */
+        MergeOf: {
+            /**
+             * Result Of
+             * @description Id of the job whose adapter is merged.
+             */
+            result_of: string;
+            /**
+             * Memory Bytes
+             * @description Main memory that it takes, about; null where that is not known.
+             */
+            memory_bytes: number | null;
+        };
+        /**
+         * MergePlan
+         * @description Whether a job's adapter can be merged into its model, what that takes, and how far it has come.
+         */
+        MergePlan: {
+            /** @description Why it cannot be merged now, and what to do; null where it can, or is under way. */
+            unavailable: components["schemas"]["ProblemDetails"] | null;
+            /**
+             * Merged
+             * @description The merged model is among the job's files, in merged/.
+             */
+            merged: boolean;
+            /**
+             * Disk Bytes
+             * @description Of the merged model, about; null where the model is not known here.
+             */
+            disk_bytes: number | null;
+            /**
+             * Memory Bytes
+             * @description Main memory while it is merged, about; null likewise.
+             */
+            memory_bytes: number | null;
+            /** @description The merge itself; null where nobody has asked for one. */
+            merge: components["schemas"]["Job"] | null;
         };
         /**
          * Message
@@ -3244,7 +3314,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "accept_terms" | "add_again" | "admins_only" | "after_step" | "allocator_retries" | "allocator_retry" | "another_admin_first" | "architecture_unknown" | "as_said" | "ask_admin" | "ask_another_admin" | "ask_for_trace_again" | "ask_its_owner" | "ask_owner" | "ask_to_free_space" | "axolotl_nearest" | "bfloat16_is_emulated" | "both_need_capability" | "by_exit_code" | "by_signal" | "cache_fills_card" | "cache_runs_out" | "cache_shrinks" | "cancel_first" | "cannot_be_read" | "cannot_be_retried" | "catalogue_has_no_model" | "change_roles" | "chat_already_open" | "chat_answer_failed" | "chat_answer_no_memory" | "chat_end_first" | "chat_ended_by_signal" | "chat_ended_with_status" | "chat_experts_alike" | "chat_gaps" | "chat_go_on" | "chat_has_ended" | "chat_killed" | "chat_killed_for_memory" | "chat_longest" | "chat_needs_result" | "chat_no_template" | "chat_not_traced" | "chat_one_row" | "chat_result_gone" | "chat_result_wanted" | "chat_settings_wrong" | "chat_share_data" | "chat_shorter" | "chat_start_again" | "chat_start_first" | "chat_still_open" | "chat_stop_or_wait" | "chat_template_unreadable" | "chat_too_long" | "chat_waits_for_answers" | "chat_worker_stopped" | "chatml_used" | "check_both" | "check_hub_model" | "check_model" | "check_preview" | "check_revision" | "choose_another_name" | "choose_another_or_delete" | "choose_another_username" | "choose_chat_model" | "choose_or_ask_for_library" | "choose_safetensors" | "choose_sdpa" | "choose_sdpa_or_install" | "clone_instead" | "clone_with_changes" | "column_must_hold_turns" | "column_repeated" | "computes_in_float32" | "config_being_looked_up" | "config_describes_no_model" | "config_gated_or_missing" | "config_hub_answered" | "config_hub_not_asked" | "config_hub_silent" | "config_no_object" | "config_not_on_hub" | "config_of_no_hub_id" | "config_too_long" | "config_unreadable" | "connection_failed" | "context_not_measured" | "context_of_another_machine" | "convert_for_library" | "cpu_does_not_round" | "cpu_in_use" | "cpu_keeps_no_history" | "cpu_keeps_other_tensors" | "cpu_no_context" | "cpu_no_fragmentation" | "cpu_shared_memory" | "cublas_workspaces" | "data_not_prepared" | "database_cannot_store" | "database_silent" | "dataset_deleted" | "dataset_name_taken" | "dataset_stays" | "directory_gone" | "directory_no_model" | "disk_full" | "doubt" | "doubt_dora" | "doubt_experts_even" | "doubt_family" | "doubt_fp32_model" | "doubt_int8" | "doubt_layers_in_full" | "doubt_masters_of_experts" | "doubt_outer_adapters" | "doubt_sharding" | "doubt_two_sixteens" | "download_anew" | "driver_failed" | "driver_not_loaded" | "driver_restarted" | "driver_timeout" | "driver_updated" | "effective_batch" | "effective_batch_on_several" | "ended_by_signal" | "ended_untraced" | "ended_with_status" | "estimates_exist_for" | "every_label_counts" | "experts_refused" | "fields_stand_twice" | "file_empty" | "file_too_large" | "file_unreadable" | "file_without_rows" | "files_gone" | "first_gpu_measured" | "first_step_without_states" | "first_steps_are_measured" | "fitting_gpus_in_use" | "flash_needs_ampere" | "flash_needs_gpu" | "flash_not_installed" | "flash_too_old" | "four_bit_sharding" | "fragmentation" | "free_redis_disk" | "free_space" | "free_space_or_no_merge" | "fsdp_whole_gradients" | "give_text_config" | "give_the_specs_file" | "gpu_failed" | "gpu_fault" | "gpu_in_other_use" | "gpu_not_listed" | "gpu_not_ready" | "gpu_off_the_bus" | "gpu_reset_needed" | "gpus_cannot_be_used" | "gpus_in_use" | "header_not_utf8" | "held_by_jobs" | "held_by_others" | "hub_answered" | "hub_no_access" | "hub_no_model" | "hub_no_revision" | "hub_no_weights" | "hub_only_pickles" | "hub_unreachable" | "in_phase" | "in_probe_run" | "in_stage" | "inforom_damaged" | "install_demo_model" | "interrupt_problem" | "is_demo_model" | "is_empty" | "is_far_too_large" | "is_no_json_object" | "is_not_json" | "job_cannot_run" | "job_has_ended" | "job_has_no_file" | "job_has_no_files" | "job_not_ended" | "json_boolean" | "json_list" | "json_no_array" | "json_null" | "json_number" | "json_object" | "json_text" | "kept_by_system" | "killed" | "killed_for_memory" | "larger_disk" | "last_admin" | "learn_more_tokens" | "leave_out_control_characters" | "length_outlier" | "lengths_unknown" | "lengths_vary" | "less_than_reserved" | "library_versions" | "line_not_json" | "line_not_utf8" | "line_too_deep_or_number_too_long" | "line_too_long" | "link_used" | "longest_batch" | "loop_of_its_own" | "machine_fault" | "machine_lost" | "machine_stopped" | "main_memory_full" | "make_new_token" | "measure_instead" | "measured_steps" | "memory_cannot_be_estimated" | "mend_driver" | "mend_it_there" | "mend_rows" | "merge_again" | "merge_elsewhere" | "merge_needs_plain_weights" | "merge_too_large" | "merged_not_kept" | "mig_without_instance" | "model_file_unreadable" | "model_gone" | "model_name_taken" | "model_not_loaded" | "model_too_large" | "more_than_text_decoder" | "must_be_text" | "must_be_turns" | "name_unusable" | "nccl_in_context" | "nearly_full" | "need_less_main_memory" | "needs_capability" | "newest_link" | "no_assistant_turn" | "no_chat_template" | "no_demo_model" | "no_driver" | "no_estimate" | "no_estimate_because" | "no_evaluation_left" | "no_gpu_for_several" | "no_gpu_found" | "no_gpu_large_enough" | "no_keys" | "no_match" | "no_model_type" | "no_module_to_save" | "no_outliers" | "no_peak_from_kernel" | "no_permission" | "no_power_cable" | "no_safetensors" | "no_such_dataset" | "no_such_field" | "no_such_figure" | "no_such_file" | "no_such_gpu" | "no_such_job" | "no_such_model" | "no_such_modules" | "no_such_recipe" | "no_such_stack" | "no_such_state" | "no_such_token" | "no_such_trace" | "no_such_user" | "no_tokenizer" | "no_tracer" | "no_usable_row" | "no_username" | "no_worker" | "not_a_chat" | "not_a_config" | "not_asked" | "not_csv_from" | "not_found" | "not_from_our_page" | "not_json_from" | "not_measured" | "not_of_a_chat" | "not_parquet_from" | "not_signed_in" | "not_told_by_driver" | "not_told_by_gpu" | "not_told_of_device" | "not_traceable" | "not_yaml" | "not_your_dataset" | "not_your_job" | "not_yourself" | "nothing_learned_of_rows" | "nothing_measured_yet" | "nothing_to_ask" | "nothing_to_compare" | "nothing_to_learn" | "nvml_error" | "nvml_raised" | "nvml_silent" | "on_gpu" | "on_gpu_of_machine" | "only_memory" | "only_optimizer_moves" | "only_running_is_measured" | "only_whole_gpu" | "other_dtype" | "other_modules" | "other_moment" | "other_process" | "other_process_leaves" | "other_process_numbers" | "other_process_untold" | "other_targets" | "our_fault" | "out_of_memory" | "pads_to_longest_allowed" | "paged_not_counted" | "part_not_text" | "parts_do_not_sum" | "password_too_short" | "password_unchanged" | "phase_too_short" | "plain_adapters" | "plain_text_all_tokens" | "plain_weights_or_no_merge" | "prepared_on_use" | "printed_nothing" | "probe_context_predicted" | "problem_rows_left_out" | "process_ended" | "process_memory_hidden" | "process_not_listed" | "process_not_ours" | "queued_again" | "qwen_chat_model" | "qwen_every_gpu" | "qwen_trains_tables" | "redis_refuses" | "redis_silent" | "report_both_specs" | "request_too_large" | "reserve_not_told" | "retry_download" | "retry_or_clone" | "retry_or_report" | "retry_with_room" | "rising" | "rounds_blocks" | "row_columns" | "row_formats" | "row_holds_half_a_character" | "row_lacks" | "row_nested_too_deeply" | "row_no_object" | "row_not_utf8" | "row_too_long" | "rows_cut" | "rows_too_long_here" | "save_fast_tokenizer" | "see_datasets" | "see_docs_for_what_can_be_done" | "see_docs_for_what_there_is" | "see_files_tab" | "see_gpu" | "see_job_of_chat" | "see_jobs" | "see_kernel_log" | "see_log" | "see_machine" | "see_models" | "see_people" | "see_recipes" | "see_servers_log" | "see_tokens" | "see_worker_log" | "send_csrf_header" | "send_plain_json" | "send_shorter_body" | "server_disk_full" | "settings_cannot_be_estimated" | "shorten" | "sign_in" | "some_fields_are_wrong" | "spec_has_errors" | "spec_is_a_mapping" | "spec_outdated" | "spec_unreadable_by_now" | "split_file" | "step_not_measured" | "stopped_before_oom" | "swift_drops_rows" | "swift_length" | "targets_match_no_layer" | "targets_refused" | "targets_unmatched" | "template_does_not_mark" | "template_refuses_row" | "texts_and_turns" | "token_not_known" | "tokenizer_not_here" | "tokenizer_not_yet_here" | "too_few_gpus" | "too_long_for_a_spec" | "too_many_passwords" | "too_many_to_trace" | "torch_without_gpu" | "trace_abandoned" | "trace_begins" | "trace_unanswered" | "trace_unexplained" | "trace_unreadable_here" | "traced_for" | "tracer_ended" | "tracer_ended_saying" | "tracer_start_too_large" | "tracer_start_too_slow" | "tracer_too_large" | "tracer_too_slow" | "trained_not_merged" | "trainer_not_run" | "trainer_raised" | "try_again" | "try_again_in_minutes" | "try_in_a_minute" | "turn_calls_tools" | "turn_no_object" | "turn_without_content" | "turn_without_role" | "unknown_cursor" | "unknown_keys" | "unknown_kind_of_file" | "unknown_role" | "unreadable_file" | "unsloth_needs_less" | "upload_again" | "upload_your_own" | "use_ending" | "use_one_of" | "use_published_config" | "username_and_password_needed" | "username_taken" | "wait_or_retry" | "weights_gone" | "weights_move_too" | "worker_too_old" | "worker_unreachable" | "write_plain_values" | "write_sections" | "xid_109" | "xid_119" | "xid_120" | "xid_13" | "xid_31" | "xid_43" | "xid_45" | "xid_48" | "xid_61" | "xid_62" | "xid_63" | "xid_64" | "xid_74" | "xid_79" | "xid_92" | "xid_94" | "xid_95" | "xid_other" | "yaml_nested_too_deeply" | "yaml_tag_or_number";
+            kind: "accept_terms" | "adapter_wanted" | "add_again" | "admins_only" | "after_step" | "allocator_retries" | "allocator_retry" | "another_admin_first" | "architecture_unknown" | "as_said" | "ask_admin" | "ask_another_admin" | "ask_for_trace_again" | "ask_its_owner" | "ask_owner" | "ask_to_free_space" | "axolotl_nearest" | "bfloat16_is_emulated" | "both_need_capability" | "by_exit_code" | "by_signal" | "cache_fills_card" | "cache_runs_out" | "cache_shrinks" | "cancel_first" | "cannot_be_read" | "cannot_be_retried" | "catalogue_has_no_model" | "change_roles" | "chat_already_open" | "chat_answer_failed" | "chat_answer_no_memory" | "chat_end_first" | "chat_ended_by_signal" | "chat_ended_with_status" | "chat_experts_alike" | "chat_gaps" | "chat_go_on" | "chat_has_ended" | "chat_killed" | "chat_killed_for_memory" | "chat_longest" | "chat_needs_result" | "chat_no_template" | "chat_not_traced" | "chat_one_row" | "chat_result_gone" | "chat_result_wanted" | "chat_settings_wrong" | "chat_share_data" | "chat_shorter" | "chat_start_again" | "chat_start_first" | "chat_still_open" | "chat_stop_or_wait" | "chat_template_unreadable" | "chat_too_long" | "chat_waits_for_answers" | "chat_worker_stopped" | "chatml_used" | "check_both" | "check_hub_model" | "check_model" | "check_preview" | "check_revision" | "choose_another_name" | "choose_another_or_delete" | "choose_another_username" | "choose_chat_model" | "choose_or_ask_for_library" | "choose_safetensors" | "choose_sdpa" | "choose_sdpa_or_install" | "clone_instead" | "clone_with_changes" | "column_must_hold_turns" | "column_repeated" | "computes_in_float32" | "config_being_looked_up" | "config_describes_no_model" | "config_gated_or_missing" | "config_hub_answered" | "config_hub_not_asked" | "config_hub_silent" | "config_no_object" | "config_not_on_hub" | "config_of_no_hub_id" | "config_too_long" | "config_unreadable" | "connection_failed" | "context_not_measured" | "context_of_another_machine" | "convert_for_library" | "cpu_does_not_round" | "cpu_in_use" | "cpu_keeps_no_history" | "cpu_keeps_other_tensors" | "cpu_no_context" | "cpu_no_fragmentation" | "cpu_shared_memory" | "cublas_workspaces" | "data_not_prepared" | "database_cannot_store" | "database_silent" | "dataset_deleted" | "dataset_name_taken" | "dataset_stays" | "directory_gone" | "directory_no_model" | "disk_full" | "doubt" | "doubt_dora" | "doubt_experts_even" | "doubt_family" | "doubt_fp32_model" | "doubt_int8" | "doubt_layers_in_full" | "doubt_masters_of_experts" | "doubt_outer_adapters" | "doubt_sharding" | "doubt_two_sixteens" | "download_anew" | "driver_failed" | "driver_not_loaded" | "driver_restarted" | "driver_timeout" | "driver_updated" | "effective_batch" | "effective_batch_on_several" | "ended_by_signal" | "ended_untraced" | "ended_with_status" | "estimates_exist_for" | "every_label_counts" | "experts_refused" | "fields_stand_twice" | "file_empty" | "file_too_large" | "file_unreadable" | "file_without_rows" | "files_gone" | "first_gpu_measured" | "first_step_without_states" | "first_steps_are_measured" | "fitting_gpus_in_use" | "flash_needs_ampere" | "flash_needs_gpu" | "flash_not_installed" | "flash_too_old" | "four_bit_sharding" | "fragmentation" | "free_redis_disk" | "free_space" | "free_space_or_no_merge" | "free_space_to_merge" | "fsdp_whole_gradients" | "give_text_config" | "give_the_specs_file" | "gpu_failed" | "gpu_fault" | "gpu_in_other_use" | "gpu_not_listed" | "gpu_not_ready" | "gpu_off_the_bus" | "gpu_reset_needed" | "gpus_cannot_be_used" | "gpus_in_use" | "header_not_utf8" | "held_by_jobs" | "held_by_others" | "hub_answered" | "hub_no_access" | "hub_no_model" | "hub_no_revision" | "hub_no_weights" | "hub_only_pickles" | "hub_unreachable" | "in_phase" | "in_probe_run" | "in_stage" | "inforom_damaged" | "install_demo_model" | "interrupt_problem" | "is_demo_model" | "is_empty" | "is_far_too_large" | "is_no_json_object" | "is_not_json" | "job_cannot_run" | "job_has_ended" | "job_has_no_file" | "job_has_no_files" | "job_not_ended" | "json_boolean" | "json_list" | "json_no_array" | "json_null" | "json_number" | "json_object" | "json_text" | "kept_by_system" | "killed" | "killed_for_memory" | "larger_disk" | "last_admin" | "learn_more_tokens" | "leave_out_control_characters" | "length_outlier" | "lengths_unknown" | "lengths_vary" | "less_than_reserved" | "library_versions" | "line_not_json" | "line_not_utf8" | "line_too_deep_or_number_too_long" | "line_too_long" | "link_used" | "longest_batch" | "loop_of_its_own" | "machine_fault" | "machine_lost" | "machine_stopped" | "main_memory_full" | "main_memory_in_use" | "main_memory_short" | "make_new_token" | "measure_instead" | "measured_steps" | "memory_cannot_be_estimated" | "mend_driver" | "mend_it_there" | "mend_rows" | "merge_again" | "merge_elsewhere" | "merge_end_first" | "merge_ended_by_signal" | "merge_ended_with_status" | "merge_killed" | "merge_killed_for_memory" | "merge_later" | "merge_needs_end" | "merge_needs_plain_weights" | "merge_needs_room" | "merge_not_predicted" | "merge_too_large" | "merge_when_ended" | "merged_already" | "merged_is_there" | "merged_not_kept" | "mig_without_instance" | "model_file_unreadable" | "model_gone" | "model_name_taken" | "model_not_loaded" | "model_too_large" | "more_than_text_decoder" | "must_be_text" | "must_be_turns" | "name_unusable" | "nccl_in_context" | "nearly_full" | "need_less_main_memory" | "needs_capability" | "newest_link" | "no_adapter_left" | "no_assistant_turn" | "no_chat_template" | "no_demo_model" | "no_driver" | "no_estimate" | "no_estimate_because" | "no_evaluation_left" | "no_gpu_for_several" | "no_gpu_found" | "no_gpu_large_enough" | "no_keys" | "no_machine_large_enough" | "no_match" | "no_model_type" | "no_module_to_save" | "no_outliers" | "no_peak_from_kernel" | "no_permission" | "no_power_cable" | "no_safetensors" | "no_such_dataset" | "no_such_field" | "no_such_figure" | "no_such_file" | "no_such_gpu" | "no_such_job" | "no_such_model" | "no_such_modules" | "no_such_recipe" | "no_such_stack" | "no_such_state" | "no_such_token" | "no_such_trace" | "no_such_user" | "no_tokenizer" | "no_tracer" | "no_usable_row" | "no_username" | "no_worker" | "not_a_chat" | "not_a_config" | "not_asked" | "not_csv_from" | "not_found" | "not_from_our_page" | "not_json_from" | "not_measured" | "not_of_a_chat" | "not_of_a_merge" | "not_parquet_from" | "not_signed_in" | "not_told_by_driver" | "not_told_by_gpu" | "not_told_of_device" | "not_traceable" | "not_yaml" | "not_your_dataset" | "not_your_job" | "not_yourself" | "nothing_learned_of_rows" | "nothing_measured_yet" | "nothing_to_ask" | "nothing_to_compare" | "nothing_to_learn" | "nothing_to_merge" | "nvml_error" | "nvml_raised" | "nvml_silent" | "on_gpu" | "on_gpu_of_machine" | "only_memory" | "only_optimizer_moves" | "only_running_is_measured" | "only_whole_gpu" | "other_dtype" | "other_modules" | "other_moment" | "other_process" | "other_process_leaves" | "other_process_numbers" | "other_process_untold" | "other_targets" | "our_fault" | "out_of_memory" | "pads_to_longest_allowed" | "paged_not_counted" | "part_not_text" | "parts_do_not_sum" | "password_too_short" | "password_unchanged" | "phase_too_short" | "plain_adapters" | "plain_text_all_tokens" | "plain_weights_or_no_merge" | "prepared_on_use" | "printed_nothing" | "probe_context_predicted" | "problem_rows_left_out" | "process_ended" | "process_memory_hidden" | "process_not_listed" | "process_not_ours" | "queued_again" | "qwen_chat_model" | "qwen_every_gpu" | "qwen_trains_tables" | "redis_refuses" | "redis_silent" | "report_both_specs" | "request_too_large" | "reserve_not_told" | "retry_download" | "retry_or_clone" | "retry_or_report" | "retry_with_room" | "rising" | "rounds_blocks" | "row_columns" | "row_formats" | "row_holds_half_a_character" | "row_lacks" | "row_nested_too_deeply" | "row_no_object" | "row_not_utf8" | "row_too_long" | "rows_cut" | "rows_too_long_here" | "save_fast_tokenizer" | "see_datasets" | "see_docs_for_what_can_be_done" | "see_docs_for_what_there_is" | "see_files_tab" | "see_gpu" | "see_job_of_chat" | "see_jobs" | "see_kernel_log" | "see_log" | "see_machine" | "see_models" | "see_people" | "see_recipes" | "see_servers_log" | "see_tokens" | "see_worker_log" | "send_csrf_header" | "send_plain_json" | "send_shorter_body" | "server_disk_full" | "settings_cannot_be_estimated" | "shorten" | "sign_in" | "some_fields_are_wrong" | "spec_has_errors" | "spec_is_a_mapping" | "spec_outdated" | "spec_unreadable_by_now" | "split_file" | "step_not_measured" | "still_merging" | "stopped_before_oom" | "swift_drops_rows" | "swift_length" | "targets_match_no_layer" | "targets_refused" | "targets_unmatched" | "template_does_not_mark" | "template_refuses_row" | "texts_and_turns" | "token_not_known" | "tokenizer_not_here" | "tokenizer_not_yet_here" | "too_few_gpus" | "too_long_for_a_spec" | "too_many_passwords" | "too_many_to_trace" | "torch_without_gpu" | "trace_abandoned" | "trace_begins" | "trace_unanswered" | "trace_unexplained" | "trace_unreadable_here" | "traced_for" | "tracer_ended" | "tracer_ended_saying" | "tracer_start_too_large" | "tracer_start_too_slow" | "tracer_too_large" | "tracer_too_slow" | "train_plain_release" | "trained_not_merged" | "trainer_not_run" | "trainer_raised" | "try_again" | "try_again_in_minutes" | "try_in_a_minute" | "turn_calls_tools" | "turn_no_object" | "turn_without_content" | "turn_without_role" | "unknown_cursor" | "unknown_keys" | "unknown_kind_of_file" | "unknown_role" | "unreadable_file" | "unsloth_needs_less" | "upload_again" | "upload_your_own" | "use_ending" | "use_one_of" | "use_published_config" | "username_and_password_needed" | "username_taken" | "wait_or_retry" | "weights_gone" | "weights_move_too" | "whole_model_is_there" | "worker_too_old" | "worker_unreachable" | "write_plain_values" | "write_sections" | "xid_109" | "xid_119" | "xid_120" | "xid_13" | "xid_31" | "xid_43" | "xid_45" | "xid_48" | "xid_61" | "xid_62" | "xid_63" | "xid_64" | "xid_74" | "xid_79" | "xid_92" | "xid_94" | "xid_95" | "xid_other" | "yaml_nested_too_deeply" | "yaml_tag_or_number";
             /**
              * Text
              * @description The same in English.
@@ -3965,8 +4035,8 @@ export interface operations {
     jobs_list: {
         parameters: {
             query?: {
-                /** @description Trainings, or chats with their results. */
-                task?: "train" | "chat";
+                /** @description Trainings, chats with their results, or merges of them. */
+                task?: "train" | "chat" | "merge";
                 /** @description Only these states, with commas. */
                 state?: string | null;
                 /** @description Only jobs of this username. */
@@ -4428,6 +4498,61 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Messages"];
+                };
+            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    merges_plan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MergePlan"];
+                };
+            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    merges_start: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
                 };
             };
             401: components["responses"]["Problem401"];

@@ -7,9 +7,11 @@ import { Empty } from "../../ui/Empty";
 import { Problem } from "../../ui/Problem";
 import { formatBytes } from "../../units";
 import { CARD, HowToLoad } from "./HowToLoad";
+import { Merge } from "./Merge";
 import { useFiles } from "./useFiles";
 
 const SHOWN_DIGITS = 12;
+const ADAPTER = "adapter_config.json";
 
 /** What the run left: each file with its size and checksum. */
 export function Files({ job }: { job: Job }) {
@@ -26,6 +28,7 @@ export function Files({ job }: { job: Job }) {
       />
     );
   const card = files.data.find((file) => file.name === CARD);
+  const adapter = files.data.some((file) => file.name === ADAPTER);
   const total = files.data.reduce((sum, file) => sum + file.bytes, 0);
   return (
     <Stack gap="sm">
@@ -80,6 +83,7 @@ export function Files({ job }: { job: Job }) {
           </Table>
         </Table.ScrollContainer>
       </div>
+      {adapter && TERMINAL.has(job.state) && <Merge job={job} />}
       {card && <HowToLoad card={card} />}
     </Stack>
   );

@@ -54,15 +54,20 @@ export default function JobPage() {
     ) : (
       <Skeleton height={420} radius={12} />
     );
-  // A chat has no page of its own: it is among what can be done with its job.
-  if (job.data.chat)
+  // Chats and merges have no pages of their own: they are among what can be done with their job.
+  const { chat, merge } = job.data;
+  if (chat)
     return (
       <Navigate
         to="/jobs/$id"
-        params={{ id: job.data.chat.result_of }}
+        params={{ id: chat.result_of }}
         search={{ tab: "chat", chat: id } as never}
         replace
       />
+    );
+  if (merge)
+    return (
+      <Navigate to="/jobs/$id" params={{ id: merge.result_of }} search={{ tab: "files" } as never} replace />
     );
   const tabs = TABS.filter((name) => name !== "answers" || asksForAnswers(job.data));
   return (

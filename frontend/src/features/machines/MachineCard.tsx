@@ -54,7 +54,7 @@ function Jobs({ jobs }: { jobs: Machine["jobs"] }) {
             {job.name}
           </Link>
           <Text size="sm" className="muted">
-            {job.task === "chat" && `${t("chat")} · `}
+            {job.task !== "train" && `${t(job.task)} · `}
             {job.owner}
             {job.total_steps ? ` · ${t("step", { step: job.step, total: job.total_steps })}` : ""}
             {job.gpus.length > 0 && job.reserved_bytes !== null

@@ -25,8 +25,8 @@ class DoraSequence(LinearSequence, DoraWidths):
         elif keep and (dropped or cast):
             # Backward needs it as it is; it is let go of with what is kept.
             kept.inputs[linear.path] = dropped or cast
-        adapters = q.take(added * given)
-        matrixs = self._dropped_product(linear, copied, weights, keep, kept) if s.dropout else out
+        of_adapter = q.take(added * given)
+        of_matrix = self._dropped_product(linear, copied, weights, keep, kept) if s.dropout else out
         first, second = q.take(scaled), q.take(scaled)
         third = q.replaced(second, scaled)
         both = q.take(scaled)
@@ -36,9 +36,9 @@ class DoraSequence(LinearSequence, DoraWidths):
         held = kept.inputs.get(linear.path)
         q.drop(both, out if s.dropout or not keep else 0, dropped if dropped != held else 0)
         if keep:
-            kept.scaled[linear.path] = [matrixs, adapters]
+            kept.scaled[linear.path] = [of_matrix, of_adapter]
         else:
-            q.drop(adapters, matrixs if s.dropout else 0)
+            q.drop(of_adapter, of_matrix if s.dropout else 0)
         if self.summed(linear) * given != scaled:
             total = q.replaced(total, self.summed(linear) * given)
         q.drop(cast if cast != held else 0)
@@ -93,26 +93,26 @@ class DoraSequence(LinearSequence, DoraWidths):
         q, given = self.requests, self.t * linear.outputs
         own, based, added = self.own(linear) * given, self.based(linear) * given, self.added(linear) * given
         scaled, summed = self.scaled(linear) * given, self.summed(linear) * given
-        matrixs_output, adapters_output = kept.scaled.pop(linear.path)
+        matrix_output, adapter_output = kept.scaled.pop(linear.path)
         wide = q.take(scaled) if scaled != summed else 0
         straight = q.take(own) if own != scaled else 0
-        before, adapters = q.take(scaled), q.take(scaled)
+        before, of_adapter = q.take(scaled), q.take(scaled)
         q.touch(scaled)
-        q.drop(adapters_output)
+        q.drop(adapter_output)
         if added != scaled:
-            adapters = q.replaced(adapters, added)
+            of_adapter = q.replaced(of_adapter, added)
         q.drop(before)
-        matrixs = q.take(scaled)
+        of_matrix = q.take(scaled)
         q.touch(scaled)
-        q.drop(matrixs_output)
+        q.drop(matrix_output)
         if based != scaled:
-            matrixs = q.replaced(matrixs, based)
-        q.drop(wide, adapters)
+            of_matrix = q.replaced(of_matrix, based)
+        q.drop(wide, of_adapter)
         if self.s.dropout:
-            kept.scaled[linear.path] = [matrixs]
+            kept.scaled[linear.path] = [of_matrix]
             return straight
         both = q.take(own)
-        q.drop(straight, matrixs)
+        q.drop(straight, of_matrix)
         return both
 
     def _joined(self, linear: Linear, count_in: int, path: int, kept: Kept) -> int:

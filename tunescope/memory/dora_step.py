@@ -96,22 +96,22 @@ class DoraLinears(LayerLinears, DoraWidths):
         m.free(summed if wide else 0)
         straight = m.take(own * given if graded and own * given != scaled else 0)
         before = m.take(scaled)
-        adapters = m.take(scaled)
+        of_adapter = m.take(scaled)
         # Beside each gradient that of the magnitude, before it is summed up.
         m.free(m.take(scaled) + added * given)
-        adapters = self.narrowed(adapters, added * given)
+        of_adapter = self.narrowed(of_adapter, added * given)
         m.free(before)
-        matrixs = m.take(scaled if graded else 0)
+        of_matrix = m.take(scaled if graded else 0)
         m.free(m.take(scaled) + based * given)
-        matrixs = self.narrowed(matrixs, based * given) if graded else 0
-        m.free((wide or summed) + adapters)
+        of_matrix = self.narrowed(of_matrix, based * given) if graded else 0
+        m.free((wide or summed) + of_adapter)
         if not graded:
             return 0
         if self.s.dropout:
             # ``joined`` lets go of the one that comes through dropout.
             return straight or m.take(own * given)
         both = m.take(own * given)
-        m.free(straight + matrixs)
+        m.free(straight + of_matrix)
         return both
 
     def narrowed(self, wide: int, narrow: int) -> int:

@@ -225,8 +225,8 @@ class _LayerStep(ExpertsStep, LayerForward):
         elif self.input_graded:
             product_kept = kept.product_kept + (self.held_product() if self.inputs_held else 0)
             self.passing = self.end_of_forward(kept.product, product_kept, kept.after)
-            if s.dora:
-                self.passing = max(self.passing, self.stream_held() + self.dora_early(True, kept.norm) - kept.whole)
+        if s.dora and not s.checkpointing:
+            self.passing = max(self.passing, self.stream_held() + self.dora_early(True, kept.norm) - kept.whole)
 
     def feed_forward_backward(self, kept: Kept, spread: int) -> int:
         """MLP or experts; ``spread`` is the gradient that the experts are given. Returns what is held until they are through."""

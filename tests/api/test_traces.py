@@ -274,7 +274,7 @@ def test_a_job_waits_for_what_it_needs_at_the_least(member: TestClient, rounds: 
     with rounds.sessions() as session:
         row = session.get(JobRow, job)
         assert row and row.estimate
-        assert waiting_job(row).need_bytes == row.estimate["least_bytes"]
+        assert waiting_job(row, None).need_bytes == row.estimate["least_bytes"]
 
 
 def test_the_sdk_waits_for_a_trace(member: TestClient, rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,22 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_formula_is_what_lives(saved: Callable[..., Path], config: dict[str, Any], lora: bool, dtype: str) -> None:
+    beside, predicted = asked_beside(saved, config, {"method": "lora" if lora else "full"}, dtype)
+    assert abs(beside - predicted["activations"] - predicted["logits_and_loss"]) <= SCALARS
+
+
+def test_what_dora_weighs_at_each_pass_is_not_less_than_told(saved: Callable[..., Path]) -> None:
+    beside, predicted = asked_beside(saved, {}, {"method": "lora", "use_dora": True}, "bfloat16")
+    plain = estimate_inference(spec_of(), catalogue("Qwen/Qwen2.5-7B-Instruct"), TOKENS).ledger["workspace"]
+    weighed = predicted["workspace"] - plain
+    told = weighed + predicted["activations"] + predicted["logits_and_loss"]
+    assert weighed > 0 and beside <= told <= 1.35 * beside
+
+
+def asked_beside(
+    saved: Callable[..., Path], config: dict[str, Any], adaptation: dict[str, Any], dtype: str
+) -> tuple[int, dict[str, int]]:
+    """(bytes that live at the highest moment beside weights and cache, what is predicted) while a real model answers."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -40,12 +56,13 @@ def test_the_formula_is_what_lives(saved: Callable[..., Path], config: dict[str,
     architecture = architecture_from_config(json.loads((folder / "config.json").read_text()))
     sections = {
         "precision": {"quantization": "none", "dtype": dtype},
-        "adaptation": {"method": "lora" if lora else "full"},
+        "adaptation": adaptation,
     }
     predicted = estimate_inference(spec_of(**sections), architecture, TOKENS).ledger
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    if lora:
-        adapter = LoraConfig(task_type="CAUSAL_LM", r=8, target_modules="all-linear")
+    if adaptation["method"] == "lora":
+        dora = adaptation.get("use_dora", False)
+        adapter = LoraConfig(task_type="CAUSAL_LM", r=8, target_modules="all-linear", use_dora=dora)
         model = get_peft_model(model, adapter).to(getattr(torch, dtype))
     model.eval().requires_grad_(False)
     follower = Follower("cpu", 1)
@@ -64,11 +81,10 @@ def test_the_formula_is_what_lives(saved: Callable[..., Path], config: dict[str,
             do_sample=False,
         )
     assert held_by(cache) == (TOKENS, predicted["kv_cache"], predicted["kv_cache"])
-    beside = follower.peak - loaded - predicted["kv_cache"]
-    assert abs(beside - predicted["activations"] - predicted["logits_and_loss"]) <= SCALARS
     tensors = sum(1 for _ in model.parameters())
     rounding = predicted["weights"] + predicted["adapters"] - loaded
     assert -512 <= rounding < 512 * tensors, "CUDA hands out multiples of 512 bytes"
+    return follower.peak - loaded - predicted["kv_cache"], predicted
 
 
 def test_what_else_it_takes_is_counted_on_a_gpu() -> None:

@@ -15,13 +15,13 @@ class DoraWidths(LayerKept):
         """Whether DoRA is on a matrix."""
         return self.s.dora and linear.path in self.s.targets
 
-    def in_bits(self, linear: Linear) -> bool:
+    def of_bitsandbytes(self, linear: Linear) -> bool:
         """Whether the matrix is one of bitsandbytes' layers, whose inputs and outputs peft leaves as they are under autocast."""
         return self.in_four_bit(linear) or self.in_eight_bit(linear)
 
     def asked(self, linear: Linear) -> int:
         """Width of what DoRA is given, which it brings the matrix and B·A to."""
-        return self.reading(linear) if self.in_bits(linear) and self.s.autocast else self.s.adapter
+        return self.reading(linear) if self.of_bitsandbytes(linear) and self.s.autocast else self.s.adapter
 
     def added(self, linear: Linear) -> int:
         """Width of B·A, and of what the adapter gives."""
@@ -29,7 +29,7 @@ class DoraWidths(LayerKept):
 
     def own(self, linear: Linear) -> int:
         """Width of what the matrix itself gives."""
-        return self.reading(linear) if self.in_bits(linear) else self.answered
+        return self.reading(linear) if self.of_bitsandbytes(linear) else self.answered
 
     def based(self, linear: Linear) -> int:
         """Width of what the matrix gives to be scaled."""
@@ -41,11 +41,11 @@ class DoraWidths(LayerKept):
 
     def summed(self, linear: Linear) -> int:
         """Width of what matrix and adapter give together."""
-        return self.scaled(linear) if self.in_bits(linear) and self.s.autocast else self.own(linear)
+        return self.scaled(linear) if self.of_bitsandbytes(linear) and self.s.autocast else self.own(linear)
 
     def copied_weight(self, linear: Linear) -> int:
         """Of the product with what dropout left, where that cannot take the matrix as it is stored."""
         if not (self.decomposed(linear) and self.s.dropout):
             return 0
-        stored = not self.in_bits(linear) and self.asked(linear) == self.s.compute
+        stored = not self.of_bitsandbytes(linear) and self.asked(linear) == self.s.compute
         return 0 if stored else self.added(linear) * linear.weight_count

@@ -121,7 +121,9 @@ def estimate_inference(
         "kv_cache": kv,
         "activations": activations,
         "logits_and_loss": logits,
-        "workspace": device.cublas_workspace_bytes + unpacked_bytes(architecture, spec),
+        "workspace": device.cublas_workspace_bytes
+        + unpacked_bytes(architecture, spec)
+        + weighed_bytes(architecture, spec, targets),
         "fragmentation": max(LEAST_GAPS, (kv + activations + logits) * GAPS_PERCENT // 100),
         "runtime_context": context[1],
     }
@@ -152,6 +154,9 @@ def layer_bytes(layer: Layer, architecture: Architecture, spec: JobSpec, targets
     """
     width = WIDTHS[spec.precision.dtype]
     hidden, inner = architecture.hidden, eight_bit_bytes(architecture, spec)
+    adapted = [linear.outputs for linear in layer.linears if linear.path in targets and spec.adaptation.use_dora]
+    # DoRA scales what a matrix and its adapter give, and adds both: three more of the widest (peft ``tuners/lora/dora.py``).
+    inner += 3 * max(adapted, default=0) * width
     most = max(
         hidden
         * (3 * width + 2 * 4),  # the second norm: its fp32 copy of the stream, and that scaled (LlamaRMSNorm.forward)
@@ -214,3 +219,13 @@ def unpacked_bytes(architecture: Architecture, spec: JobSpec) -> int:
         return 0
     width = WIDTHS[spec.precision.dtype]
     return rounded(max(linear.weight_count for layer in architecture.layers for linear in layer.linears) * width)
+
+
+def weighed_bytes(architecture: Architecture, spec: JobSpec, targets: frozenset[str]) -> int:
+    """Of the matrix under DoRA that takes most: B·A by way of an identity, and it with the matrix added, to measure norms at each pass
+    (peft ``tuners/lora/dora.py``, which keeps none of them from pass to pass)."""
+    if not spec.adaptation.use_dora:
+        return 0
+    width = WIDTHS[spec.precision.dtype]
+    adapted = (linear for layer in architecture.layers for linear in layer.linears if linear.path in targets)
+    return width * max((max(each.inputs**2, 2 * each.weight_count) + each.weight_count for each in adapted), default=0)
